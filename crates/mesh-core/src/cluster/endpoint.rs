@@ -1,0 +1,102 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::resource::Endpoint;
+use crate::snapshot::Attach;
+
+/// An endpoint at work: its load, its record, and what the outside hung on it.
+///
+/// Kept for as long as its address stays in the cluster, across changes of weight, health or
+/// locality; connections (inside `A::Endpoint`) live and drain with it.
+pub struct EndpointState<A: Attach> {
+    load: AtomicU32,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+    address: SocketAddr,
+    attached: A::Endpoint,
+}
+
+impl<A: Attach> EndpointState<A> {
+    pub(crate) fn new(spec: &Endpoint, attached: A::Endpoint) -> Self {
+        Self {
+            load: AtomicU32::new(0),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            address: spec.address,
+            attached,
+        }
+    }
+
+    /// The address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What [`Attach::endpoint`] made for it.
+    pub fn attached(&self) -> &A::Endpoint {
+        &self.attached
+    }
+
+    /// Requests under way.
+    pub fn load(&self) -> u32 {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that ended well so far.
+    pub fn succeeded(&self) -> u64 {
+        self.succeeded.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that failed so far: no answer, or a 5xx one.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Notes how an attempt ended.
+    pub fn observe(&self, success: bool) {
+        let counter = if success { &self.succeeded } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<A: Attach> fmt::Debug for EndpointState<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointState")
+            .field("address", &self.address)
+            .field("load", &self.load())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An endpoint that was picked. It counts as load until this is dropped.
+pub struct Picked<A: Attach>(Arc<EndpointState<A>>);
+
+impl<A: Attach> Picked<A> {
+    pub(crate) fn new(endpoint: Arc<EndpointState<A>>) -> Self {
+        endpoint.load.fetch_add(1, Ordering::Relaxed);
+        Self(endpoint)
+    }
+}
+
+impl<A: Attach> Deref for Picked<A> {
+    type Target = EndpointState<A>;
+
+    fn deref(&self) -> &EndpointState<A> {
+        &self.0
+    }
+}
+
+impl<A: Attach> Drop for Picked<A> {
+    fn drop(&mut self) {
+        self.0.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<A: Attach> fmt::Debug for Picked<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Picked").field(&self.0.address).finish()
+    }
+}

@@ -1,0 +1,192 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::admission::{Counters, admit, admit_retry};
+use super::{EndpointState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit, Tables};
+use crate::resource::{Cluster, ClusterLoadAssignment, Entry, LbPolicy};
+use crate::snapshot::Attach;
+
+/// A cluster at work. See the [module](self).
+pub struct ClusterState<A: Attach> {
+    spec: Arc<Cluster>,
+    attached: A::Cluster,
+    counters: Arc<Counters>,
+    tables: ArcSwap<Tables<A>>,
+    /// Apart from what every request reads: round robin writes it on each pick.
+    cursor: Cursor,
+}
+
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Cursor(AtomicUsize);
+
+/// Endpoints a retry should stay away from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Avoid<'a> {
+    /// The endpoints already tried.
+    pub tried: &'a [SocketAddr],
+    /// How often another one is drawn before a tried one is taken after all
+    /// (`host_selection_retry_max_attempts`).
+    pub max_attempts: u32,
+}
+
+impl<A: Attach> ClusterState<A> {
+    /// The state of `spec`. Of a `previous` state of the same name it takes over the counters,
+    /// and the endpoints where connections to them stay as they are.
+    pub(crate) fn build(
+        spec: Arc<Cluster>,
+        assignment: Entry<ClusterLoadAssignment>,
+        previous: Option<&Self>,
+        attach: &A,
+    ) -> Self {
+        let kept = previous.filter(|previous| previous.connects_as(&spec));
+        let kept = kept.map(|previous| previous.tables.load_full());
+        let tables = Tables::build(&spec, assignment, kept.as_deref(), attach);
+        Self {
+            attached: attach.cluster(&spec),
+            counters: previous.map(|previous| previous.counters.clone()).unwrap_or_default(),
+            tables: ArcSwap::from_pointee(tables),
+            cursor: Cursor::default(),
+            spec,
+        }
+    }
+
+    /// Whether connections made for this state serve `spec` as well.
+    fn connects_as(&self, spec: &Cluster) -> bool {
+        self.spec.protocol == spec.protocol && self.spec.connect_timeout == spec.connect_timeout
+    }
+
+    /// The cluster's name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its specification.
+    pub fn spec(&self) -> &Arc<Cluster> {
+        &self.spec
+    }
+
+    /// What [`Attach::cluster`] made for it.
+    pub fn attached(&self) -> &A::Cluster {
+        &self.attached
+    }
+
+    /// The endpoints as they are now.
+    pub fn tables(&self) -> Arc<Tables<A>> {
+        self.tables.load_full()
+    }
+
+    /// Requests under way.
+    pub fn requests(&self) -> u64 {
+        self.counters.requests()
+    }
+
+    /// Retries under way.
+    pub fn retries(&self) -> u64 {
+        self.counters.retries()
+    }
+
+    /// Admits a request.
+    ///
+    /// # Errors
+    /// When `max_requests` are under way.
+    pub fn admit(&self) -> Result<Permit, Overloaded> {
+        admit(&self.counters, &self.spec.circuit_breakers)
+    }
+
+    /// Admits a retry.
+    ///
+    /// # Errors
+    /// When the retry budget, or `max_retries` without one, is used up.
+    pub fn admit_retry(&self) -> Result<RetryPermit, Overloaded> {
+        admit_retry(&self.counters, &self.spec.circuit_breakers)
+    }
+
+    /// Picks an endpoint.
+    ///
+    /// # Errors
+    /// When none may be picked.
+    pub fn pick(&self, avoid: Avoid<'_>, random: u64) -> Result<Picked<A>, NoEndpoints> {
+        let tables = self.tables.load();
+        if tables.usable.is_empty() {
+            return Err(tables.no_endpoints());
+        }
+        let mut endpoint = self.draw(&tables.usable, random);
+        let mut random = random;
+        for _ in 0..avoid.max_attempts {
+            if !avoid.tried.contains(&endpoint.address()) {
+                break;
+            }
+            random = random.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
+            endpoint = self.draw(&tables.usable, random.rotate_left(32));
+        }
+        Ok(Picked::new(endpoint.clone()))
+    }
+
+    fn draw<'t>(
+        &self,
+        usable: &'t [Arc<EndpointState<A>>],
+        random: u64,
+    ) -> &'t Arc<EndpointState<A>> {
+        match self.spec.lb_policy {
+            LbPolicy::RoundRobin => {
+                let turn = self.cursor.0.fetch_add(1, Ordering::Relaxed);
+                &usable[turn % usable.len()]
+            }
+            LbPolicy::LeastRequest { choice_count } => least_request(usable, choice_count, random),
+        }
+    }
+
+    /// Swaps in the tables of a new assignment; `None` when it is the one in use.
+    pub(crate) fn update(
+        &self,
+        assignment: Entry<ClusterLoadAssignment>,
+        attach: &A,
+    ) -> Option<Arc<Tables<A>>> {
+        let current = self.tables.load_full();
+        if current.assignment().is_same(&assignment) {
+            return None;
+        }
+        let next = Tables::build(&self.spec, assignment, Some(&current), attach);
+        Some(self.tables.swap(Arc::new(next)))
+    }
+}
+
+/// The least loaded of `choices` endpoints drawn with replacement; the first of equals.
+fn least_request<A: Attach>(
+    usable: &[Arc<EndpointState<A>>],
+    choices: u32,
+    mut random: u64,
+) -> &Arc<EndpointState<A>> {
+    let mut next = || {
+        // The high half, scaled: no division, and a bias below n / 2³².
+        let at = ((random >> 32) * usable.len() as u64) >> 32;
+        random = random.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
+        &usable[at as usize]
+    };
+    let mut best = next();
+    for _ in 1..choices {
+        let other = next();
+        if other.load() < best.load() {
+            best = other;
+        }
+    }
+    best
+}
+
+// Knuth's MMIX generator: further draws from one random number. Only its high bits are used.
+const MULTIPLIER: u64 = 6_364_136_223_846_793_005;
+const INCREMENT: u64 = 1_442_695_040_888_963_407;
+
+impl<A: Attach> fmt::Debug for ClusterState<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterState")
+            .field("name", &self.spec.name)
+            .field("tables", &*self.tables.load())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+use http::{HeaderMap, Method, Uri, header};
+
+/// What routing sees of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// `:scheme`; empty when not known.
+    pub scheme: &'a str,
+    /// `:authority`, else the `host` header; empty when there is neither.
+    pub authority: &'a str,
+    /// The path with the query, as sent.
+    pub path_and_query: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> Head<'a> {
+    /// The head of a request with that method, URI and headers.
+    ///
+    /// The path comes from the URI: a header map never holds pseudo-headers.
+    pub fn new(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
+        let authority = match uri.authority() {
+            Some(authority) => without_userinfo(authority.as_str()),
+            None => headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(""),
+        };
+        Self {
+            method,
+            scheme: uri.scheme_str().unwrap_or(""),
+            authority,
+            path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()),
+            headers,
+        }
+    }
+
+    /// The head of a request.
+    pub fn of<B>(request: &'a http::Request<B>) -> Self {
+        Self::new(request.method(), request.uri(), request.headers())
+    }
+
+    /// The path without the query.
+    pub fn path(&self) -> &'a str {
+        self.path_and_query.split_once('?').map_or(self.path_and_query, |(path, _)| path)
+    }
+
+    /// The query without its question mark; empty when there is none.
+    pub fn query(&self) -> &'a str {
+        self.path_and_query.split_once('?').map_or("", |(_, query)| query)
+    }
+}
+
+fn without_userinfo(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}

@@ -1,0 +1,110 @@
+//! ClusterLoadAssignment.
+
+use std::net::SocketAddr;
+
+use super::Name;
+use crate::finding::Finding;
+
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ClusterLoadAssignment {
+    /// The resource name, `cluster_name`.
+    pub name: Name,
+    /// The localities. Priorities have no gap; an address occurs once.
+    pub localities: Vec<LocalityLbEndpoints>,
+    /// What this resource asks for and does not get.
+    pub findings: Vec<Finding>,
+}
+
+impl ClusterLoadAssignment {
+    /// An assignment with those localities.
+    pub fn new(name: impl Into<Name>, localities: Vec<LocalityLbEndpoints>) -> Self {
+        Self { name: name.into(), localities, findings: Vec::new() }
+    }
+
+    /// One locality of priority 0 with those addresses, all of weight 1 and unknown health.
+    pub fn of_addresses(
+        name: impl Into<Name>,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+    ) -> Self {
+        let endpoints = addresses.into_iter().map(Endpoint::new).collect();
+        Self::new(name, vec![LocalityLbEndpoints::new(Locality::default(), endpoints)])
+    }
+}
+
+/// `envoy.config.endpoint.v3.LocalityLbEndpoints`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LocalityLbEndpoints {
+    /// Where these endpoints are.
+    pub locality: Locality,
+    /// 0 is the highest; a lower one is used when no higher one can be.
+    pub priority: u32,
+    /// The locality's share inside its priority; `None` when unset.
+    pub weight: Option<u32>,
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl LocalityLbEndpoints {
+    /// A locality of priority 0 without a weight.
+    pub fn new(locality: Locality, endpoints: Vec<Endpoint>) -> Self {
+        Self { locality, priority: 0, weight: None, endpoints }
+    }
+}
+
+/// `envoy.config.core.v3.Locality`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Locality {
+    /// The region.
+    pub region: Name,
+    /// The zone inside the region.
+    pub zone: Name,
+    /// The part of the zone.
+    pub sub_zone: Name,
+}
+
+/// `envoy.config.endpoint.v3.LbEndpoint` with its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// The address to connect to.
+    pub address: SocketAddr,
+    /// What the control plane says of its health.
+    pub health: HealthStatus,
+    /// Its share: 1 when unset, never 0.
+    pub weight: u32,
+}
+
+impl Endpoint {
+    /// An endpoint of weight 1 and unknown health.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, health: HealthStatus::Unknown, weight: 1 }
+    }
+}
+
+/// `envoy.config.core.v3.HealthStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HealthStatus {
+    /// Not known; treated as healthy.
+    Unknown,
+    /// Healthy.
+    Healthy,
+    /// Not to be used.
+    Unhealthy,
+    /// Leaving; no new requests.
+    Draining,
+    /// Its health check timed out; not to be used.
+    Timeout,
+    /// Usable when too few healthy ones are left.
+    Degraded,
+}
+
+impl HealthStatus {
+    /// Whether new requests may go there at first choice.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Unknown | Self::Healthy)
+    }
+}

@@ -1,0 +1,303 @@
+//! Matchers of routes: the conditions as configured. Matching itself is in [`crate::route`].
+
+use std::fmt;
+use std::ops::Range;
+
+use http::HeaderName;
+
+use super::Name;
+
+/// `envoy.config.route.v3.RouteMatch`. All parts must hold.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RouteMatch {
+    /// The path, without the query.
+    pub path: PathMatcher,
+    /// Whether case counts in `Exact`, `Prefix` and `PathSeparatedPrefix`; true when unset.
+    pub case_sensitive: bool,
+    /// Header conditions.
+    pub headers: Vec<HeaderMatcher>,
+    /// Query parameter conditions.
+    pub query_parameters: Vec<QueryParameterMatcher>,
+    /// The share of requests this route takes, per million; `None` for all.
+    pub runtime_fraction: Option<u32>,
+}
+
+impl RouteMatch {
+    /// Everything whose path matches.
+    pub fn new(path: PathMatcher) -> Self {
+        Self {
+            path,
+            case_sensitive: true,
+            headers: Vec::new(),
+            query_parameters: Vec::new(),
+            runtime_fraction: None,
+        }
+    }
+
+    /// Everything whose path begins with `prefix`.
+    pub fn prefix(prefix: impl Into<Name>) -> Self {
+        Self::new(PathMatcher::Prefix(prefix.into()))
+    }
+
+    /// The same match with one more header condition.
+    #[must_use]
+    pub fn with_header(mut self, header: HeaderMatcher) -> Self {
+        self.headers.push(header);
+        self
+    }
+}
+
+/// The `path_specifier` of a match.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PathMatcher {
+    /// The path begins with this string; segments do not count.
+    Prefix(Name),
+    /// The path is this string.
+    Exact(Name),
+    /// The whole path matches this expression.
+    Regex(Regex),
+    /// The path is this string or goes on below it with a slash. No slash at the end.
+    PathSeparatedPrefix(Name),
+}
+
+/// A condition on one header. Repeated headers are joined with a comma.
+#[derive(Clone, Debug)]
+pub struct HeaderMatcher {
+    /// Which header.
+    pub name: HeaderMatch,
+    /// What its value must be.
+    pub value: ValueMatch,
+    /// Whether the result is turned round. A missing header stays "no match", except for
+    /// [`ValueMatch::Present`].
+    pub invert: bool,
+    /// Whether a missing header counts as one with an empty value.
+    pub treat_missing_as_empty: bool,
+}
+
+impl HeaderMatcher {
+    /// A condition on the header of that name.
+    pub fn new(name: HeaderName, value: ValueMatch) -> Self {
+        let name = HeaderMatch::Header(name);
+        Self { name, value, invert: false, treat_missing_as_empty: false }
+    }
+}
+
+/// The header a condition looks at. Pseudo-headers exist in HTTP; in gRPC they never match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderMatch {
+    /// A header by name.
+    Header(HeaderName),
+    /// `:method`.
+    Method,
+    /// `:authority`, or `host`.
+    Authority,
+    /// `:path`, with the query.
+    Path,
+    /// `:scheme`.
+    Scheme,
+}
+
+/// What a header's value must be.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ValueMatch {
+    /// The header is there (true) or is not (false).
+    Present(bool),
+    /// A string.
+    String(StringMatcher),
+    /// A whole decimal number in this range, its end excluded.
+    Range(Range<i64>),
+}
+
+/// A condition on one query parameter; the first value counts, undecoded.
+#[derive(Clone, Debug)]
+pub struct QueryParameterMatcher {
+    /// The parameter's name.
+    pub name: Name,
+    /// What its value must be; `None`: it is there.
+    pub value: Option<StringMatcher>,
+}
+
+/// `envoy.type.matcher.v3.StringMatcher`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StringMatcher {
+    /// The string is this.
+    Exact {
+        /// What is looked for.
+        value: Name,
+        /// Whether ASCII case does not count.
+        ignore_case: bool,
+    },
+    /// The string begins with this.
+    Prefix {
+        /// What is looked for.
+        value: Name,
+        /// Whether ASCII case does not count.
+        ignore_case: bool,
+    },
+    /// The string ends with this.
+    Suffix {
+        /// What is looked for.
+        value: Name,
+        /// Whether ASCII case does not count.
+        ignore_case: bool,
+    },
+    /// The string contains this.
+    Contains {
+        /// What is looked for.
+        value: Name,
+        /// Whether ASCII case does not count.
+        ignore_case: bool,
+    },
+    /// The whole string matches this expression.
+    Regex(Regex),
+}
+
+impl StringMatcher {
+    /// An exact match in which case counts.
+    pub fn exact(value: impl Into<Name>) -> Self {
+        Self::Exact { value: value.into(), ignore_case: false }
+    }
+
+    /// Whether `text` matches.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Exact { value, ignore_case: false } => text == &**value,
+            Self::Exact { value, ignore_case: true } => text.eq_ignore_ascii_case(value),
+            Self::Prefix { value, ignore_case } => starts_with(text, value, *ignore_case),
+            Self::Suffix { value, ignore_case } => {
+                let start = text.len().checked_sub(value.len());
+                let tail = start.and_then(|start| text.as_bytes().get(start..));
+                tail.is_some_and(|tail| same(tail, value.as_bytes(), *ignore_case))
+            }
+            Self::Contains { value, ignore_case: false } => text.contains(&**value),
+            Self::Contains { value, ignore_case: true } => {
+                value.is_empty()
+                    || text
+                        .as_bytes()
+                        .windows(value.len())
+                        .any(|window| window.eq_ignore_ascii_case(value.as_bytes()))
+            }
+            Self::Regex(regex) => regex.is_full_match(text),
+        }
+    }
+}
+
+/// Whether `text` begins with `prefix`.
+pub(crate) fn starts_with(text: &str, prefix: &str, ignore_case: bool) -> bool {
+    let head = text.as_bytes().get(..prefix.len());
+    head.is_some_and(|head| same(head, prefix.as_bytes(), ignore_case))
+}
+
+fn same(a: &[u8], b: &[u8], ignore_case: bool) -> bool {
+    if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b }
+}
+
+/// A compiled regular expression that must match the whole text.
+///
+/// The syntax is RE2's: no look-around and no back-references, so that matching is linear.
+#[derive(Clone)]
+pub struct Regex {
+    source: Name,
+    compiled: regex::Regex,
+}
+
+impl Regex {
+    /// The longest source that is accepted, in bytes. Envoy bounds the compiled program instead
+    /// and routes of real use stay far below; longer ones are attacks or mistakes.
+    pub const SOURCE_LIMIT: usize = 4096;
+    /// The bound of the compiled program, in bytes: about Envoy's 100 units for one long
+    /// expression. It also bounds what `(a{1000}){1000}` may cost to refuse.
+    const SIZE_LIMIT: usize = 1 << 20;
+
+    /// Compiles `source`.
+    ///
+    /// # Errors
+    /// When it is too long, not valid, or compiles to too large a program.
+    pub fn new(source: &str) -> Result<Self, MatcherError> {
+        if source.len() > Self::SOURCE_LIMIT {
+            let limit = Self::SOURCE_LIMIT;
+            return Err(MatcherError(format!("regex is longer than {limit} bytes")));
+        }
+        // Compiled alone first: a stray parenthesis must not escape the group added below.
+        regex_syntax_check(source)?;
+        let compiled = Self::build(&format!("^(?s:{source})$"))?;
+        Ok(Self { source: source.into(), compiled })
+    }
+
+    /// Whether the whole of `text` matches.
+    pub fn is_full_match(&self, text: &str) -> bool {
+        self.compiled.is_match(text)
+    }
+
+    /// The expression as configured.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    fn build(source: &str) -> Result<regex::Regex, MatcherError> {
+        regex::RegexBuilder::new(source)
+            .size_limit(Self::SIZE_LIMIT)
+            .dfa_size_limit(Self::SIZE_LIMIT)
+            .nest_limit(100)
+            .build()
+            .map_err(|error| MatcherError(format!("invalid regex: {error}")))
+    }
+}
+
+fn regex_syntax_check(source: &str) -> Result<(), MatcherError> {
+    Regex::build(source).map(drop)
+}
+
+impl fmt::Debug for Regex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Regex").field(&self.source).finish()
+    }
+}
+
+/// Why a matcher cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatcherError(String);
+
+impl fmt::Display for MatcherError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for MatcherError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regex_matches_whole_text_only() {
+        let regex = Regex::new("a|ab").unwrap();
+        assert!(regex.is_full_match("ab"));
+        assert!(!regex.is_full_match("abc"));
+        assert!(!regex.is_full_match("xa"));
+    }
+
+    #[test]
+    fn refuses_regex_that_closes_its_group_or_is_too_large() {
+        for bad in ["a)(b", "(a{1000}){1000}", "(?=a)", "(a)\\1", &"a".repeat(5000)] {
+            assert!(Regex::new(bad).is_err(), "{bad:.20} was accepted");
+        }
+    }
+
+    #[test]
+    fn string_matchers_keep_to_byte_bounds() {
+        let suffix = StringMatcher::Suffix { value: "é".into(), ignore_case: false };
+        assert!(suffix.matches("café"));
+        assert!(!suffix.matches("a"));
+        let contains = StringMatcher::Contains { value: "BC".into(), ignore_case: true };
+        assert!(contains.matches("abcd"));
+        assert!(!contains.matches("b"));
+        let empty = StringMatcher::Contains { value: "".into(), ignore_case: true };
+        assert!(empty.matches(""));
+    }
+}

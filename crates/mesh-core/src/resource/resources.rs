@@ -1,0 +1,239 @@
+//! What configuration says at one moment, and how it changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{
+    Cluster, ClusterLoadAssignment, Discovery, Listener, Name, RouteConfiguration, RouteSpecifier,
+};
+use crate::finding::{Failure, FailureKind, ResourceId, ResourceType};
+
+/// One resource as it stands: a value, a failure, or a kept value with the reason it is old.
+#[derive(Debug)]
+pub struct Entry<T> {
+    /// The last good value.
+    pub value: Option<Arc<T>>,
+    /// Why there is none, or why it could not be replaced.
+    pub failure: Option<Arc<Failure>>,
+}
+
+impl<T> Entry<T> {
+    /// A good value.
+    pub fn of(value: impl Into<Arc<T>>) -> Self {
+        Self { value: Some(value.into()), failure: None }
+    }
+
+    /// No value, and why.
+    pub fn failed(failure: impl Into<Arc<Failure>>) -> Self {
+        Self { value: None, failure: Some(failure.into()) }
+    }
+
+    /// Whether both stand for the very same value and failure.
+    pub fn is_same(&self, other: &Self) -> bool {
+        same(self.value.as_ref(), other.value.as_ref())
+            && same(self.failure.as_ref(), other.failure.as_ref())
+    }
+}
+
+fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), failure: self.failure.clone() }
+    }
+}
+
+impl<T> Default for Entry<T> {
+    fn default() -> Self {
+        Self { value: None, failure: None }
+    }
+}
+
+/// A target's listener with the routes that were published for it.
+///
+/// The routes are held here and not looked up by name: two targets may share a
+/// RouteConfiguration, and each takes a new version when all it needs is known.
+#[derive(Clone, Debug, Default)]
+pub struct Root {
+    /// The listener.
+    pub listener: Entry<Listener>,
+    /// Its routes, inline or by RDS.
+    pub routes: Entry<RouteConfiguration>,
+}
+
+impl Root {
+    /// Whether both stand for the very same resources.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.listener.is_same(&other.listener) && self.routes.is_same(&other.routes)
+    }
+}
+
+/// All resources in use. Changed by [`Update`]s; made by hand from [`Resource`]s.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    pub(crate) roots: HashMap<Name, Root>,
+    pub(crate) clusters: HashMap<Name, Entry<Cluster>>,
+    pub(crate) endpoints: HashMap<Name, Entry<ClusterLoadAssignment>>,
+}
+
+impl Resources {
+    /// No resources.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The roots by listener name.
+    pub fn roots(&self) -> impl Iterator<Item = (&Name, &Root)> {
+        self.roots.iter()
+    }
+
+    /// The clusters by name.
+    pub fn clusters(&self) -> impl Iterator<Item = (&Name, &Entry<Cluster>)> {
+        self.clusters.iter()
+    }
+
+    /// The endpoints by resource name.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Name, &Entry<ClusterLoadAssignment>)> {
+        self.endpoints.iter()
+    }
+
+    /// Takes in what changed.
+    pub fn apply(&mut self, update: Update) {
+        merge(&mut self.roots, update.roots);
+        merge(&mut self.clusters, update.clusters);
+        merge(&mut self.endpoints, update.endpoints);
+    }
+
+    /// The endpoints of a cluster, wherever they come from.
+    pub(crate) fn endpoints_of(&self, cluster: &Cluster) -> Entry<ClusterLoadAssignment> {
+        match &cluster.discovery {
+            Discovery::Static(assignment) => Entry::of(assignment.clone()),
+            Discovery::Eds { service_name } => {
+                self.endpoints.get(service_name).cloned().unwrap_or_default()
+            }
+        }
+    }
+}
+
+fn merge<T>(map: &mut HashMap<Name, T>, changes: HashMap<Name, Option<T>>) {
+    for (name, change) in changes {
+        match change {
+            Some(value) => {
+                map.insert(name, value);
+            }
+            None => {
+                map.remove(&name);
+            }
+        }
+    }
+}
+
+/// What changed since the last update. `None` removes.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// Roots by listener name.
+    pub roots: HashMap<Name, Option<Root>>,
+    /// Clusters by name.
+    pub clusters: HashMap<Name, Option<Entry<Cluster>>>,
+    /// Endpoints by resource name.
+    pub endpoints: HashMap<Name, Option<Entry<ClusterLoadAssignment>>>,
+}
+
+impl Update {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.roots.is_empty() && self.clusters.is_empty() && self.endpoints.is_empty()
+    }
+
+    /// Whether only endpoints changed, so that no route has to be compiled.
+    pub fn is_endpoints_only(&self) -> bool {
+        self.roots.is_empty() && self.clusters.is_empty()
+    }
+
+    /// Adds what changed later. The size stays bounded by the number of names.
+    pub fn merge(&mut self, later: Self) {
+        self.roots.extend(later.roots);
+        self.clusters.extend(later.clusters);
+        self.endpoints.extend(later.endpoints);
+    }
+}
+
+/// A resource of any type, for configuration made by code.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Resource {
+    /// A listener.
+    Listener(Listener),
+    /// Routes, referred to by listeners through their name.
+    RouteConfiguration(RouteConfiguration),
+    /// A cluster.
+    Cluster(Cluster),
+    /// The endpoints of a cluster.
+    ClusterLoadAssignment(ClusterLoadAssignment),
+}
+
+macro_rules! resource_from {
+    ($($kind:ident),*) => {$(
+        impl From<$kind> for Resource {
+            fn from(value: $kind) -> Self {
+                Self::$kind(value)
+            }
+        }
+    )*};
+}
+resource_from!(Listener, RouteConfiguration, Cluster, ClusterLoadAssignment);
+
+impl FromIterator<Resource> for Resources {
+    /// Puts resources together by name. Of two with the same type and name the later one counts.
+    fn from_iter<I: IntoIterator<Item = Resource>>(resources: I) -> Self {
+        let mut made = Self::new();
+        let mut routes = HashMap::new();
+        for resource in resources {
+            match resource {
+                Resource::Listener(listener) => {
+                    let root =
+                        Root { listener: Entry::of(listener.clone()), routes: Entry::default() };
+                    made.roots.insert(listener.name, root);
+                }
+                Resource::RouteConfiguration(value) => {
+                    routes.insert(value.name.clone(), Arc::new(value));
+                }
+                Resource::Cluster(value) => {
+                    made.clusters.insert(value.name.clone(), Entry::of(value));
+                }
+                Resource::ClusterLoadAssignment(value) => {
+                    made.endpoints.insert(value.name.clone(), Entry::of(value));
+                }
+            }
+        }
+        for root in made.roots.values_mut() {
+            root.routes = root.listener.value.as_ref().map_or_else(Entry::default, |listener| {
+                routes_of(&listener.api_listener.routes, &routes)
+            });
+        }
+        made
+    }
+}
+
+fn routes_of(
+    specifier: &RouteSpecifier,
+    routes: &HashMap<Name, Arc<RouteConfiguration>>,
+) -> Entry<RouteConfiguration> {
+    match specifier {
+        RouteSpecifier::Inline(routes) => Entry::of(routes.clone()),
+        RouteSpecifier::Rds(name) => match routes.get(name) {
+            Some(found) => Entry::of(found.clone()),
+            None => {
+                let id = ResourceId::new(ResourceType::RouteConfiguration, name.clone());
+                let text = "no such resource was given";
+                Entry::failed(Failure::new(id, FailureKind::DoesNotExist, text, None))
+            }
+        },
+    }
+}

@@ -1,0 +1,25 @@
+//! Routing: from a request's head to a route and its cluster.
+//!
+//! The first route in configured order wins, and a matched virtual host is final, as in Envoy and
+//! gRPC. The cost must not grow with the table all the same, so hosts are found by hash and paths
+//! by an index that answers "which rules can this path satisfy, in order":
+//!
+//! ```text
+//! authority ──▶ HostIndex ──▶ virtual host ──▶ PathIndex ──▶ rules in order ──▶ conditions
+//!               exact, *.suffix,               exact hash, prefix chain,
+//!               prefix.*, *                    the rest in order
+//! ```
+//!
+//! Conditions other than the path are checked on the candidates alone, by the same code that
+//! [`explain`](crate::snapshot::Snapshot::explain) asks why a route lost.
+
+mod conditions;
+mod hosts;
+mod paths;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use conditions::Mismatch;
+pub(crate) use conditions::first_mismatch;
+pub(crate) use table::{Chosen, RouteTable, RuleTarget};

@@ -1,0 +1,149 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::first_mismatch;
+use super::hosts::HostIndex;
+use super::paths::PathIndex;
+use crate::dialect::Dialect;
+use crate::head::Head;
+use crate::resilience;
+use crate::resource::{
+    Action, ClusterSpecifier, Forward, HttpConnectionManager, Name, RouteConfiguration,
+};
+use crate::snapshot::ClusterIndex;
+
+/// A RouteConfiguration, compiled.
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    pub(crate) configuration: Arc<RouteConfiguration>,
+    hosts: HostIndex,
+    programs: Box<[HostProgram]>,
+    /// Every cluster that is referred to, once.
+    pub(crate) clusters: Vec<(Name, ClusterIndex)>,
+}
+
+#[derive(Debug)]
+struct HostProgram {
+    paths: PathIndex,
+    rules: Box<[RuleTarget]>,
+}
+
+/// What a route leads to.
+#[derive(Debug)]
+pub(crate) enum RuleTarget {
+    /// A cluster, with the longest time a request may take by dialect.
+    Forward { clusters: ClusterChoice, timeouts: [Option<Duration>; 2] },
+    /// An answer, or a failure, made here.
+    Local,
+}
+
+/// One cluster or a weighted choice.
+#[derive(Debug)]
+pub(crate) enum ClusterChoice {
+    One(ClusterIndex),
+    /// Ends of the intervals in list order, and whose they are.
+    Weighted(Box<[(u64, ClusterIndex)]>),
+}
+
+/// A route that was chosen, by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) host: u32,
+    pub(crate) route: u32,
+}
+
+impl RouteTable {
+    pub(crate) fn compile(
+        configuration: Arc<RouteConfiguration>,
+        manager: &HttpConnectionManager,
+        mut index_of: impl FnMut(&Name) -> ClusterIndex,
+    ) -> Self {
+        let mut clusters: Vec<(Name, ClusterIndex)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        let mut note = |name: &Name| {
+            let index = index_of(name);
+            if seen.insert(index) {
+                clusters.push((name.clone(), index));
+            }
+            index
+        };
+        let hosts = configuration.virtual_hosts.iter().map(|host| HostProgram {
+            paths: PathIndex::new(&host.routes),
+            rules: host.routes.iter().map(|r| target(&r.action, manager, &mut note)).collect(),
+        });
+        let programs = hosts.collect();
+        let hosts = HostIndex::new(&configuration.virtual_hosts);
+        Self { configuration, hosts, programs, clusters }
+    }
+
+    /// The virtual host of `authority`.
+    pub(crate) fn host(&self, authority: &str) -> Option<u32> {
+        self.hosts.find(authority)
+    }
+
+    /// The first route of `host` that takes the request.
+    pub(crate) fn route(
+        &self,
+        host: u32,
+        head: &Head<'_>,
+        dialect: Dialect,
+        random: u64,
+    ) -> Option<Chosen> {
+        let program = &self.programs[host as usize];
+        let routes = &self.configuration.virtual_hosts[host as usize].routes;
+        let holds = |rule: u32| {
+            first_mismatch(&routes[rule as usize].matcher, head, dialect, random).is_none()
+        };
+        let route = program.paths.first(routes.len(), head.path(), holds)?;
+        Some(Chosen { host, route })
+    }
+
+    pub(crate) fn target(&self, chosen: Chosen) -> &RuleTarget {
+        &self.programs[chosen.host as usize].rules[chosen.route as usize]
+    }
+}
+
+impl ClusterChoice {
+    /// The cluster and, of a weighted choice, which of the list: `random % total`, as Envoy.
+    pub(crate) fn choose(&self, random: u64) -> (ClusterIndex, Option<u32>) {
+        match self {
+            Self::One(cluster) => (*cluster, None),
+            Self::Weighted(ends) => {
+                let total = ends.last().map_or(1, |(end, _)| *end);
+                let point = random % total;
+                let at = ends.partition_point(|(end, _)| *end <= point);
+                (ends[at].1, Some(at as u32))
+            }
+        }
+    }
+}
+
+fn target(
+    action: &Action,
+    manager: &HttpConnectionManager,
+    index_of: &mut impl FnMut(&Name) -> ClusterIndex,
+) -> RuleTarget {
+    let Action::Forward(forward) = action else { return RuleTarget::Local };
+    let clusters = match &forward.cluster {
+        ClusterSpecifier::Cluster(name) => ClusterChoice::One(index_of(name)),
+        ClusterSpecifier::Weighted(list) => {
+            let mut end = 0;
+            let ends = list.iter().map(|cluster| {
+                end += u64::from(cluster.weight);
+                (end, index_of(&cluster.name))
+            });
+            let ends: Box<[_]> = ends.collect();
+            // Decoding refuses a sum of 0; by code it can still be made, and means no route.
+            if ends.last().is_none_or(|(total, _)| *total == 0) {
+                return RuleTarget::Local;
+            }
+            ClusterChoice::Weighted(ends)
+        }
+    };
+    RuleTarget::Forward { clusters, timeouts: timeouts(forward, manager) }
+}
+
+fn timeouts(forward: &Forward, manager: &HttpConnectionManager) -> [Option<Duration>; 2] {
+    [Dialect::Http, Dialect::Grpc]
+        .map(|dialect| resilience::route_timeout(forward, manager.max_stream_duration, dialect))
+}

@@ -1,0 +1,28 @@
+use crate::resource::{Cluster, Endpoint};
+
+/// What the outside hangs on a cluster and on an endpoint: connections, metric handles. `()`
+/// offline and in tests.
+///
+/// Called while a Snapshot is compiled, never on a request. What it made is dropped with the
+/// cluster or endpoint, when the last request has let go of it.
+pub trait Attach {
+    /// Hung on each cluster.
+    type Cluster: Send + Sync;
+    /// Hung on each endpoint.
+    type Endpoint: Send + Sync;
+
+    /// Makes what hangs on a cluster.
+    fn cluster(&self, spec: &Cluster) -> Self::Cluster;
+
+    /// Makes what hangs on an endpoint of that cluster.
+    fn endpoint(&self, cluster: &Cluster, spec: &Endpoint) -> Self::Endpoint;
+}
+
+impl Attach for () {
+    type Cluster = ();
+    type Endpoint = ();
+
+    fn cluster(&self, _: &Cluster) {}
+
+    fn endpoint(&self, _: &Cluster, _: &Endpoint) {}
+}

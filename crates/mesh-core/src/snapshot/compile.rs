@@ -1,0 +1,103 @@
+use std::sync::Arc;
+
+use super::slots::{Builder, Slots};
+use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot};
+use crate::cluster::{ClusterState, Tables};
+use crate::finding::Finding;
+use crate::resource::{Cluster, Name, Resources, Root};
+use crate::route::RouteTable;
+
+impl<A: Attach> Snapshot<A> {
+    /// A Snapshot of `resources`, sharing with `previous` what did not change, and what is not
+    /// honoured.
+    ///
+    /// Infallible: what can be wrong was refused by decoding, while it could still be NACKed.
+    /// Names that do not exist get a place all the same; requests routed there fail with the
+    /// reason.
+    pub fn compile(
+        resources: &Resources,
+        previous: Option<&Self>,
+        attach: &A,
+    ) -> (Self, Vec<Finding>) {
+        let empty = Slots::default();
+        let mut clusters = previous.map_or(&empty, |p| &p.clusters).successor();
+        let empty = Slots::default();
+        let mut roots = previous.map_or(&empty, |p| &p.roots).successor();
+        let mut replaced = Vec::new();
+        for (name, entry) in resources.clusters() {
+            let before = previous.and_then(|p| p.clusters.get_named(name));
+            let state = entry.value.as_ref().map(|spec| {
+                let before = before.and_then(|slot| slot.state.as_ref());
+                keep_or_build(spec, resources, before, attach, &mut replaced)
+            });
+            clusters.insert_with(name, || ClusterSlot { state, failure: entry.failure.clone() });
+        }
+        for (name, root) in resources.roots() {
+            let before = previous.and_then(|p| p.roots.get_named(name));
+            let program = match before.filter(|program| program.root.is_same(root)) {
+                Some(program) => {
+                    // Its clusters stay in use: a shared table refers to them by position.
+                    for (name, _) in program.table.iter().flat_map(|table| &table.clusters) {
+                        index_of(&mut clusters, name);
+                    }
+                    program.clone()
+                }
+                None => Arc::new(compile_root(name, root, &mut clusters)),
+            };
+            roots.insert_with(name, || program);
+        }
+        let snapshot = Self { roots: roots.finish(), clusters: clusters.finish(), replaced };
+        (snapshot, findings(resources))
+    }
+}
+
+fn keep_or_build<A: Attach>(
+    spec: &Arc<Cluster>,
+    resources: &Resources,
+    before: Option<&Arc<ClusterState<A>>>,
+    attach: &A,
+    replaced: &mut Vec<Arc<Tables<A>>>,
+) -> Arc<ClusterState<A>> {
+    let assignment = resources.endpoints_of(spec);
+    match before {
+        Some(state) if Arc::ptr_eq(state.spec(), spec) => {
+            replaced.extend(state.update(assignment, attach));
+            state.clone()
+        }
+        _ => {
+            let before = before.map(|state| &**state);
+            Arc::new(ClusterState::build(spec.clone(), assignment, before, attach))
+        }
+    }
+}
+
+fn compile_root<A: Attach>(
+    name: &Name,
+    root: &Root,
+    clusters: &mut Builder<ClusterSlot<A>>,
+) -> RootProgram {
+    let table = root.listener.value.as_ref().zip(root.routes.value.clone());
+    let table = table.map(|(listener, routes)| {
+        RouteTable::compile(routes, &listener.api_listener, |name| index_of(clusters, name))
+    });
+    let host = table.as_ref().and_then(|table| table.host(name));
+    RootProgram { name: name.clone(), root: root.clone(), table, host }
+}
+
+fn index_of<A: Attach>(clusters: &mut Builder<ClusterSlot<A>>, name: &Name) -> ClusterIndex {
+    ClusterIndex(clusters.insert_with(name, || ClusterSlot { state: None, failure: None }))
+}
+
+fn findings(resources: &Resources) -> Vec<Finding> {
+    let roots = resources.roots().flat_map(|(_, root)| {
+        let listener = root.listener.value.iter().flat_map(|listener| &listener.findings);
+        let routes = root.routes.value.iter().flat_map(|routes| &routes.findings);
+        listener.chain(routes)
+    });
+    let clusters = resources.clusters().flat_map(|(_, c)| &c.value).flat_map(|c| &c.findings);
+    let endpoints = resources.endpoints().flat_map(|(_, e)| &e.value).flat_map(|e| &e.findings);
+    let mut all: Vec<_> = roots.chain(clusters).chain(endpoints).cloned().collect();
+    all.sort_by(|a, b| (&a.resource, &a.field).cmp(&(&b.resource, &b.field)));
+    all.dedup();
+    all
+}

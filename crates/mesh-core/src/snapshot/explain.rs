@@ -1,0 +1,200 @@
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::{Attach, ClusterIndex, Decision, RootIndex, Snapshot};
+use crate::dialect::Dialect;
+use crate::finding::Failure;
+use crate::head::Head;
+use crate::resource::{Action, Route, VirtualHost};
+use crate::route::first_mismatch;
+
+/// What happens to a request and why: which virtual host, route and cluster, and why each other
+/// one lost. The text form has one line a fact.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The decision.
+    pub decision: Decision,
+    /// The listener's name.
+    pub listener: String,
+    /// The chain of failures of the listener or its routes, outermost first.
+    pub failures: Vec<String>,
+    /// The route configuration's name.
+    pub route_configuration: Option<String>,
+    /// The virtual host's name.
+    pub virtual_host: Option<String>,
+    /// The other virtual hosts, and why they lost.
+    pub other_hosts: Vec<(String, String)>,
+    /// The route that won: position and name.
+    pub route: Option<(usize, String)>,
+    /// The other routes of the virtual host, and why they lost.
+    pub other_routes: Vec<(usize, String, String)>,
+    /// The cluster.
+    pub cluster: Option<ClusterExplanation>,
+}
+
+/// A cluster as an [`Explanation`] shows it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClusterExplanation {
+    /// Its name.
+    pub name: String,
+    /// Its weight and the sum of weights, for a weighted choice.
+    pub weight: Option<(u32, u64)>,
+    /// Whether it exists.
+    pub exists: bool,
+    /// Endpoints that may be picked.
+    pub usable: Vec<SocketAddr>,
+    /// All endpoints.
+    pub total: usize,
+    /// The chain of failures, outermost first.
+    pub failures: Vec<String>,
+}
+
+impl<A: Attach> Snapshot<A> {
+    /// What [`route`](Self::route) does with this request, and why. It runs the same code.
+    pub fn explain(
+        &self,
+        root: RootIndex,
+        head: &Head<'_>,
+        dialect: Dialect,
+        random: u64,
+    ) -> Explanation {
+        let program = self.program(root);
+        let decision = self.route(root, head, dialect, random);
+        let mut explanation = Explanation {
+            decision,
+            listener: program.name.to_string(),
+            failures: chain(self.failure(root).map(|failure| &**failure)),
+            route_configuration: None,
+            virtual_host: None,
+            other_hosts: Vec::new(),
+            route: None,
+            other_routes: Vec::new(),
+            cluster: None,
+        };
+        let Some(table) = &program.table else { return explanation };
+        explanation.route_configuration = Some(table.configuration.name.to_string());
+        let won = program.select_host(head, dialect);
+        for (number, host) in (0..).zip(&table.configuration.virtual_hosts) {
+            if won == Some(number) {
+                explanation.virtual_host = Some(host.name.to_string());
+                explanation.explain_routes(host, head, dialect, random);
+            } else {
+                explanation.other_hosts.push((host.name.to_string(), lost_host(host)));
+            }
+        }
+        if let Decision::Forward { cluster, route } = decision {
+            let weight = self.view(route).weight();
+            explanation.cluster = Some(self.explain_cluster(cluster, weight));
+        }
+        explanation
+    }
+
+    fn explain_cluster(
+        &self,
+        index: ClusterIndex,
+        weight: Option<(u32, u64)>,
+    ) -> ClusterExplanation {
+        let mut failures = chain(self.cluster_failure(index).map(|failure| &**failure));
+        let tables = self.cluster(index).map(|cluster| cluster.tables());
+        let (mut usable, mut total) = (Vec::new(), 0);
+        if let Some(tables) = &tables {
+            usable = tables.usable().iter().map(|endpoint| endpoint.address()).collect();
+            total = tables.all().count();
+            failures.extend(chain(tables.assignment().failure.as_deref()));
+        }
+        let name = self.cluster_name(index).to_owned();
+        ClusterExplanation { name, weight, exists: tables.is_some(), usable, total, failures }
+    }
+}
+
+impl Explanation {
+    fn explain_routes(
+        &mut self,
+        host: &VirtualHost,
+        head: &Head<'_>,
+        dialect: Dialect,
+        random: u64,
+    ) {
+        for (number, route) in host.routes.iter().enumerate() {
+            let name = describe(route);
+            match first_mismatch(&route.matcher, head, dialect, random) {
+                None if self.route.is_none() => self.route = Some((number, name)),
+                None => {
+                    let why = "matches too, but comes later".to_owned();
+                    self.other_routes.push((number, name, why));
+                }
+                Some(mismatch) => {
+                    self.other_routes.push((number, name, mismatch.to_string()));
+                }
+            }
+        }
+    }
+}
+
+/// A route as texts name it: its name, and what it does when that is not forwarding.
+fn describe(route: &Route) -> String {
+    match &route.action {
+        Action::DirectResponse { status, .. } => format!("{} (answers {status})", route.name),
+        Action::NonForwarding => format!("{} (does not forward)", route.name),
+        Action::Unsupported(text) => format!("{} (not supported: {text})", route.name),
+        Action::Forward(_) => route.name.to_string(),
+    }
+}
+
+fn lost_host(host: &VirtualHost) -> String {
+    let domains: Vec<&str> = host.domains.iter().map(|domain| &**domain).collect();
+    format!("its domains {} do not match, or less exactly", domains.join(", "))
+}
+
+fn chain(failure: Option<&Failure>) -> Vec<String> {
+    let links = std::iter::successors(failure, |failure| failure.cause.as_deref());
+    links.map(Failure::to_string).collect()
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "listener             {}", self.listener)?;
+        for failure in &self.failures {
+            writeln!(f, "  failed: {failure}")?;
+        }
+        let none = "none";
+        let routes = self.route_configuration.as_deref().unwrap_or(none);
+        writeln!(f, "route configuration  {routes}")?;
+        writeln!(f, "virtual host         {}", self.virtual_host.as_deref().unwrap_or(none))?;
+        for (name, why) in &self.other_hosts {
+            writeln!(f, "  not {name}: {why}")?;
+        }
+        match &self.route {
+            Some((position, name)) => writeln!(f, "route                #{position} {name}")?,
+            None => writeln!(f, "route                {none}")?,
+        }
+        for (position, name, why) in &self.other_routes {
+            writeln!(f, "  not #{position} {name}: {why}")?;
+        }
+        if let Some(cluster) = &self.cluster {
+            write!(f, "{cluster}")?;
+        }
+        if let Decision::Fail(why) = self.decision {
+            writeln!(f, "fails                {why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ClusterExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cluster              {}", self.name)?;
+        if let Some((weight, total)) = self.weight {
+            write!(f, " (weight {weight} of {total})")?;
+        }
+        writeln!(f, "{}", if self.exists { "" } else { ": does not exist" })?;
+        let list: Vec<_> = self.usable.iter().map(ToString::to_string).collect();
+        writeln!(f, "endpoints            {} of {}: {}", list.len(), self.total, list.join(", "))?;
+        for failure in &self.failures {
+            writeln!(f, "  failed: {failure}")?;
+        }
+        Ok(())
+    }
+}

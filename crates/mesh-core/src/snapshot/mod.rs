@@ -1,0 +1,138 @@
+//! The Snapshot: all configuration of one moment, compiled.
+//!
+//! A request takes one Snapshot at its start and sees one version of listeners, routes and
+//! clusters until its end. Endpoints are live (see [`cluster`](crate::cluster)).
+//!
+//! Compiling keeps what did not change: route tables whose resources are the same are shared
+//! with the previous Snapshot, clusters keep their state, and a name keeps its index, so that
+//! shared route tables can refer to clusters by position.
+
+mod attach;
+mod compile;
+mod decision;
+mod explain;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+pub use attach::Attach;
+pub use decision::{Decision, NoRoute, RouteRef, RouteView};
+pub use explain::{ClusterExplanation, Explanation};
+pub use slots::{ClusterIndex, RootHint, RootIndex};
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::cluster::{ClusterState, Tables};
+use crate::finding::Failure;
+use crate::resource::{Discovery, Name, Resources, Root};
+use crate::route::RouteTable;
+use slots::Slots;
+
+/// All configuration of one moment. See the [module](self).
+pub struct Snapshot<A: Attach> {
+    roots: Slots<Arc<RootProgram>>,
+    clusters: Slots<ClusterSlot<A>>,
+    /// Endpoint tables that compiling this Snapshot replaced.
+    replaced: Vec<Arc<Tables<A>>>,
+}
+
+/// A listener and its routes, compiled.
+#[derive(Debug)]
+struct RootProgram {
+    name: Name,
+    root: Root,
+    /// `None` when the listener or its routes are not known.
+    table: Option<RouteTable>,
+    /// The virtual host of the target itself: gRPC's, and HTTP's when the request's authority
+    /// selects none.
+    host: Option<u32>,
+}
+
+/// A name that routes or resources refer to.
+struct ClusterSlot<A: Attach> {
+    /// `None` when there is no such cluster.
+    state: Option<Arc<ClusterState<A>>>,
+    failure: Option<Arc<Failure>>,
+}
+
+impl<A: Attach> Snapshot<A> {
+    /// The root of a listener name; `None` when nothing has been published for it.
+    ///
+    /// `hint` remembers the position, so that the name is looked up once and not per request.
+    pub fn root(&self, name: &Name, hint: &RootHint) -> Option<RootIndex> {
+        let known = RootIndex(hint.get());
+        if self.roots.name(known.0).is_some_and(|at| Arc::ptr_eq(at, name) || at == name) {
+            return Some(known);
+        }
+        let index = self.roots.find(name)?;
+        hint.set(index);
+        Some(RootIndex(index))
+    }
+
+    /// The cluster at an index; `None` when it does not exist.
+    pub fn cluster(&self, index: ClusterIndex) -> Option<&Arc<ClusterState<A>>> {
+        self.clusters.get(index.0)?.state.as_ref()
+    }
+
+    /// The clusters that exist.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<ClusterState<A>>> {
+        self.clusters.values().filter_map(|slot| slot.state.as_ref())
+    }
+
+    /// The cluster of that name, if it exists.
+    pub fn cluster_named(&self, name: &str) -> Option<&Arc<ClusterState<A>>> {
+        self.cluster(ClusterIndex(self.clusters.find(name)?))
+    }
+
+    /// Brings the endpoint tables of clusters whose endpoints changed up to date, which needs no
+    /// new Snapshot.
+    ///
+    /// Returns the tables that were replaced. Requests may still read them; whoever publishes
+    /// keeps them until nobody does, so that no request pays for freeing them.
+    pub fn update_endpoints<'n>(
+        &self,
+        resources: &Resources,
+        changed: impl IntoIterator<Item = &'n Name>,
+        attach: &A,
+    ) -> Vec<Arc<Tables<A>>> {
+        let mut replaced = Vec::new();
+        for name in changed {
+            for cluster in self.clusters_of_endpoints(name) {
+                let assignment = resources.endpoints_of(cluster.spec());
+                replaced.extend(cluster.update(assignment, attach));
+            }
+        }
+        replaced
+    }
+
+    /// The endpoint tables that compiling this Snapshot replaced, to be kept as
+    /// [`update_endpoints`](Self::update_endpoints) says.
+    pub fn take_replaced(&mut self) -> Vec<Arc<Tables<A>>> {
+        std::mem::take(&mut self.replaced)
+    }
+
+    /// The clusters whose endpoints are the resource `name`: by far most often the one of the same
+    /// name, so the others are searched for only when that is not it.
+    fn clusters_of_endpoints<'s>(
+        &'s self,
+        name: &'s str,
+    ) -> impl Iterator<Item = &'s Arc<ClusterState<A>>> {
+        let uses = move |cluster: &&Arc<ClusterState<A>>| {
+            matches!(&cluster.spec().discovery,
+                Discovery::Eds { service_name } if **service_name == *name)
+        };
+        let same = self.cluster_named(name).filter(uses);
+        let others = same.is_none().then(|| self.clusters().filter(uses));
+        same.into_iter().chain(others.into_iter().flatten())
+    }
+}
+
+impl<A: Attach> fmt::Debug for Snapshot<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("roots", &self.roots.len())
+            .field("clusters", &self.clusters.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use foldhash::fast::FixedState;
+
+use crate::resource::Name;
+
+/// The position of a cluster's name, the same in every Snapshot that knows the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClusterIndex(pub(super) u32);
+
+/// The position of a root in one Snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RootIndex(pub(super) u32);
+
+/// Where a root was last found. Wrong hints only cost a lookup.
+#[derive(Debug)]
+pub struct RootHint(AtomicU32);
+
+impl RootHint {
+    /// No hint yet.
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(u32::MAX))
+    }
+
+    pub(super) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, index: u32) {
+        self.0.store(index, Ordering::Relaxed);
+    }
+}
+
+impl Default for RootHint {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Values by name and by position. A name keeps its position for as long as it stays.
+pub(super) struct Slots<T> {
+    names: HashMap<Name, u32, FixedState>,
+    values: Vec<Option<(Name, T)>>,
+    free: Vec<u32>,
+}
+
+impl<T> Slots<T> {
+    pub(super) fn find(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    pub(super) fn name(&self, index: u32) -> Option<&Name> {
+        self.values.get(index as usize)?.as_ref().map(|(name, _)| name)
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&T> {
+        self.values.get(index as usize)?.as_ref().map(|(_, value)| value)
+    }
+
+    pub(super) fn get_named(&self, name: &str) -> Option<&T> {
+        self.get(self.find(name)?)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.values.iter().flatten().map(|(_, value)| value)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// An empty table that gives every name of this one the same position again.
+    pub(super) fn successor<U>(&self) -> Builder<U> {
+        let mut values = Vec::new();
+        values.resize_with(self.values.len(), || None);
+        Builder {
+            positions: self.names.clone(),
+            slots: Slots { names: HashMap::default(), values, free: self.free.clone() },
+        }
+    }
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { names: HashMap::default(), values: Vec::new(), free: Vec::new() }
+    }
+}
+
+/// Fills a table whose names keep the positions of an earlier one.
+pub(super) struct Builder<T> {
+    positions: HashMap<Name, u32, FixedState>,
+    slots: Slots<T>,
+}
+
+impl<T> Builder<T> {
+    /// The position of a name, which is in use from now on, with the value it gets.
+    pub(super) fn insert_with(&mut self, name: &Name, value: impl FnOnce() -> T) -> u32 {
+        if let Some(index) = self.slots.find(name) {
+            return index;
+        }
+        let index = self.positions.remove(name).unwrap_or_else(|| {
+            self.slots.free.pop().unwrap_or_else(|| {
+                self.slots.values.push(None);
+                (self.slots.values.len() - 1) as u32
+            })
+        });
+        self.slots.names.insert(name.clone(), index);
+        self.slots.values[index as usize] = Some((name.clone(), value()));
+        index
+    }
+
+    /// The finished table. Positions of names that were not used again are free for new ones.
+    pub(super) fn finish(mut self) -> Slots<T> {
+        self.slots.free.extend(self.positions.into_values());
+        self.slots
+    }
+}
