@@ -40,15 +40,22 @@ impl<'a> Head<'a> {
 
     /// The path without the query.
     pub fn path(&self) -> &'a str {
-        self.path_and_query.split_once('?').map_or(self.path_and_query, |(path, _)| path)
+        match memchr::memchr(b'?', self.path_and_query.as_bytes()) {
+            Some(at) => &self.path_and_query[..at],
+            None => self.path_and_query,
+        }
     }
 
     /// The query without its question mark; empty when there is none.
     pub fn query(&self) -> &'a str {
-        self.path_and_query.split_once('?').map_or("", |(_, query)| query)
+        let at = memchr::memchr(b'?', self.path_and_query.as_bytes());
+        at.map_or("", |at| &self.path_and_query[at + 1..])
     }
 }
 
 fn without_userinfo(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    match memchr::memrchr(b'@', authority.as_bytes()) {
+        Some(at) => &authority[at + 1..],
+        None => authority,
+    }
 }

@@ -20,6 +20,8 @@ pub mod resilience;
 pub mod resource;
 pub mod route;
 pub mod snapshot;
+#[cfg(test)]
+mod testing;
 
 pub use dialect::Dialect;
 pub use finding::{Finding, ResourceId, ResourceType};

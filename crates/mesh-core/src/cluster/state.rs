@@ -30,7 +30,7 @@ pub struct Avoid<'a> {
     /// The endpoints already tried.
     pub tried: &'a [SocketAddr],
     /// How often another one is drawn before a tried one is taken after all
-    /// (`host_selection_retry_max_attempts`).
+    /// (`host_selection_retry_max_attempts`); counted up to 64.
     pub max_attempts: u32,
 }
 
@@ -115,14 +115,13 @@ impl<A: Attach> ClusterState<A> {
         if tables.usable.is_empty() {
             return Err(tables.no_endpoints());
         }
-        let mut endpoint = self.draw(&tables.usable, random);
-        let mut random = random;
-        for _ in 0..avoid.max_attempts {
+        let mut draws = Draws(random);
+        let mut endpoint = self.draw(&tables.usable, &mut draws);
+        for _ in 0..avoid.max_attempts.min(MAX_REDRAWS) {
             if !avoid.tried.contains(&endpoint.address()) {
                 break;
             }
-            random = random.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
-            endpoint = self.draw(&tables.usable, random.rotate_left(32));
+            endpoint = self.draw(&tables.usable, &mut draws);
         }
         Ok(Picked::new(endpoint.clone()))
     }
@@ -130,14 +129,14 @@ impl<A: Attach> ClusterState<A> {
     fn draw<'t>(
         &self,
         usable: &'t [Arc<EndpointState<A>>],
-        random: u64,
+        draws: &mut Draws,
     ) -> &'t Arc<EndpointState<A>> {
         match self.spec.lb_policy {
             LbPolicy::RoundRobin => {
                 let turn = self.cursor.0.fetch_add(1, Ordering::Relaxed);
                 &usable[turn % usable.len()]
             }
-            LbPolicy::LeastRequest { choice_count } => least_request(usable, choice_count, random),
+            LbPolicy::LeastRequest { choice_count } => least_request(usable, choice_count, draws),
         }
     }
 
@@ -157,20 +156,14 @@ impl<A: Attach> ClusterState<A> {
 }
 
 /// The least loaded of `choices` endpoints drawn with replacement; the first of equals.
-fn least_request<A: Attach>(
-    usable: &[Arc<EndpointState<A>>],
+fn least_request<'t, A: Attach>(
+    usable: &'t [Arc<EndpointState<A>>],
     choices: u32,
-    mut random: u64,
-) -> &Arc<EndpointState<A>> {
-    let mut next = || {
-        // The high half, scaled: no division, and a bias below n / 2³².
-        let at = ((random >> 32) * usable.len() as u64) >> 32;
-        random = random.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
-        &usable[at as usize]
-    };
-    let mut best = next();
-    for _ in 1..choices {
-        let other = next();
+    draws: &mut Draws,
+) -> &'t Arc<EndpointState<A>> {
+    let mut best = &usable[draws.below(usable.len())];
+    for _ in 1..choices.min(MAX_CHOICES) {
+        let other = &usable[draws.below(usable.len())];
         if other.load() < best.load() {
             best = other;
         }
@@ -178,9 +171,28 @@ fn least_request<A: Attach>(
     best
 }
 
-// Knuth's MMIX generator: further draws from one random number. Only its high bits are used.
-const MULTIPLIER: u64 = 6_364_136_223_846_793_005;
-const INCREMENT: u64 = 1_442_695_040_888_963_407;
+/// How often at most another endpoint is drawn instead of a tried one, whatever configuration asks
+/// for: when half of the endpoints were tried, this many draws all miss once in 2⁶⁴ requests.
+const MAX_REDRAWS: u32 = 64;
+
+/// How many endpoints `choice_count` compares at most, so that no value makes a pick slow. Two get
+/// nearly all of the benefit; gRPC stops at 10 (gRFC A48), Envoy states no limit.
+const MAX_CHOICES: u32 = 64;
+
+/// Many small random numbers out of one, by Knuth's MMIX generator, whose high bits are good.
+struct Draws(u64);
+
+impl Draws {
+    /// A number below `length`: the high half, scaled, which needs no division and has a bias
+    /// below length / 2³².
+    fn below(&mut self, length: usize) -> usize {
+        const MULTIPLIER: u64 = 6_364_136_223_846_793_005;
+        const INCREMENT: u64 = 1_442_695_040_888_963_407;
+        let number = ((self.0 >> 32) * length as u64) >> 32;
+        self.0 = self.0.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
+        number as usize
+    }
+}
 
 impl<A: Attach> fmt::Debug for ClusterState<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

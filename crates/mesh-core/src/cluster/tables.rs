@@ -27,16 +27,19 @@ impl<A: Attach> Tables<A> {
         previous: Option<&Self>,
         attach: &A,
     ) -> Self {
-        let mut all = HashMap::default();
+        let mut all: HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState> = HashMap::default();
         let mut ranked = Vec::new();
         let localities = assignment.value.iter().flat_map(|value| &value.localities);
         for locality in localities {
             for spec in &locality.endpoints {
                 let known = previous.and_then(|previous| previous.all.get(&spec.address));
-                let state = known.cloned().unwrap_or_else(|| {
-                    Arc::new(EndpointState::new(spec, attach.endpoint(cluster, spec)))
+                // Looked for here too: decoding refuses an address that occurs twice, code can
+                // still name one, and it is one endpoint all the same.
+                let state = all.entry(spec.address).or_insert_with(|| {
+                    let make = || EndpointState::new(spec, attach.endpoint(cluster, spec));
+                    known.cloned().unwrap_or_else(|| Arc::new(make()))
                 });
-                all.insert(spec.address, state.clone());
+                let state = state.clone();
                 if let Some(rank) = rank(spec, locality.priority) {
                     ranked.push((rank, state));
                 }

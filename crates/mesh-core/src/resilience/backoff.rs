@@ -13,10 +13,12 @@ pub fn backoff(policy: &RetryPolicy, retry: u32, dialect: Dialect, random: u64) 
     let cap = policy.base_interval.saturating_mul(1 << doublings).min(policy.max_interval);
     // 53 bits: what a double holds exactly, so that the result stays below 1.
     let unit = (random >> 11) as f64 / (1_u64 << 53) as f64;
-    match dialect {
-        Dialect::Http => cap.mul_f64(unit),
-        Dialect::Grpc => cap.mul_f64(0.8 + 0.4 * unit),
-    }
+    let factor = match dialect {
+        Dialect::Http => unit,
+        Dialect::Grpc => 0.8 + 0.4 * unit,
+    };
+    // `mul_f64` panics beyond what a Duration holds, which a cap made by code may come near.
+    Duration::try_from_secs_f64(cap.as_secs_f64() * factor).unwrap_or(cap)
 }
 
 #[cfg(test)]
@@ -42,5 +44,9 @@ mod tests {
         policy.base_interval = Duration::from_secs(u64::MAX / 4);
         policy.max_interval = Duration::from_secs(60);
         assert!(backoff(&policy, u32::MAX, Dialect::Grpc, u64::MAX) <= Duration::from_secs(72));
+        policy.max_interval = Duration::MAX;
+        for dialect in [Dialect::Http, Dialect::Grpc] {
+            assert!(backoff(&policy, u32::MAX, dialect, u64::MAX) > Duration::from_secs(1 << 60));
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! or a decision for the caller to act on.
 
 mod backoff;
+pub mod grpc_timeout;
 mod retry;
 mod timeout;
 

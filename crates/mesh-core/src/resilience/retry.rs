@@ -95,6 +95,10 @@ fn response(
     dialect: Dialect,
 ) -> bool {
     use RetryConditions as On;
+    // Envoy leaves what an Envoy upstream limited alone, whatever else the policy says.
+    if rate_limited && dialect == Dialect::Http {
+        return false;
+    }
     let conditions = policy.conditions;
     let by_grpc = grpc_status.and_then(grpc_condition).unwrap_or_default();
     let by_list = conditions.intersects(On::RETRIABLE_STATUS_CODES)
@@ -197,11 +201,20 @@ mod tests {
         assert_eq!(decide(4, Dialect::Grpc), RetryDecision::Done);
     }
 
+    /// Envoy looks at nothing else once an answer says that it was limited.
     #[test]
-    fn rate_limited_answers_are_not_retried_as_5xx() {
-        let policy = RetryPolicy::new(RetryConditions::FIVE_XX);
+    fn rate_limited_answers_are_not_retried_in_http() {
+        let mut policy = RetryPolicy::new(
+            RetryConditions::FIVE_XX
+                | RetryConditions::RETRIABLE_STATUS_CODES
+                | RetryConditions::UNAVAILABLE,
+        );
+        policy.retriable_status_codes = vec![StatusCode::SERVICE_UNAVAILABLE];
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let outcome = Outcome::Response { status, grpc_status: None, rate_limited: true };
-        assert!(!is_retriable(&policy, outcome, Dialect::Http));
+        let limited = Outcome::Response { status, grpc_status: Some(14), rate_limited: true };
+        assert!(!is_retriable(&policy, limited, Dialect::Http));
+        assert!(is_retriable(&policy, limited, Dialect::Grpc));
+        policy.conditions = RetryConditions::FIVE_XX;
+        assert!(!is_retriable(&policy, limited, Dialect::Grpc));
     }
 }

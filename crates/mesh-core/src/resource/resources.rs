@@ -61,6 +61,9 @@ impl<T> Default for Entry<T> {
 /// RouteConfiguration, and each takes a new version when all it needs is known.
 #[derive(Clone, Debug, Default)]
 pub struct Root {
+    /// The target's authority (`Target::authority()`), which selects the virtual host in gRPC, and
+    /// in HTTP when the request's own selects none.
+    pub authority: Name,
     /// The listener.
     pub listener: Entry<Listener>,
     /// Its routes, inline or by RDS.
@@ -70,7 +73,9 @@ pub struct Root {
 impl Root {
     /// Whether both stand for the very same resources.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.listener.is_same(&other.listener) && self.routes.is_same(&other.routes)
+        self.authority == other.authority
+            && self.listener.is_same(&other.listener)
+            && self.routes.is_same(&other.routes)
     }
 }
 
@@ -197,8 +202,11 @@ impl FromIterator<Resource> for Resources {
         for resource in resources {
             match resource {
                 Resource::Listener(listener) => {
-                    let root =
-                        Root { listener: Entry::of(listener.clone()), routes: Entry::default() };
+                    let root = Root {
+                        authority: listener.name.clone(),
+                        listener: Entry::of(listener.clone()),
+                        routes: Entry::default(),
+                    };
                     made.roots.insert(listener.name, root);
                 }
                 Resource::RouteConfiguration(value) => {

@@ -106,6 +106,12 @@ impl RetryConditions {
         self.0 == 0
     }
 
+    /// This set less the conditions of `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether the sets have a condition in common.
     pub fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0

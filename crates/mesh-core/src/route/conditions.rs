@@ -1,8 +1,8 @@
-use std::borrow::Cow;
 use std::fmt;
 
-use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{COOKIE, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::dialect::Dialect;
 use crate::head::Head;
@@ -69,21 +69,22 @@ impl fmt::Display for Header<'_> {
     }
 }
 
-/// Why `matcher` does not take this request; `None` when it does.
+/// Why `matcher` does not take this request; `None` when it does. `path` is the head's.
 pub(crate) fn first_mismatch<'a>(
     matcher: &'a RouteMatch,
     head: &Head<'_>,
+    path: &str,
     dialect: Dialect,
     random: u64,
 ) -> Option<Mismatch<'a>> {
-    if !path_matches(matcher, head.path()) {
+    if !path_matches(matcher, path) {
         return Some(Mismatch::Path(matcher));
     }
     conditions_mismatch(matcher, head, dialect, random)
 }
 
 /// As [`first_mismatch`] for a path that is known to match.
-fn conditions_mismatch<'a>(
+pub(super) fn conditions_mismatch<'a>(
     matcher: &'a RouteMatch,
     head: &Head<'_>,
     dialect: Dialect,
@@ -105,15 +106,15 @@ fn conditions_mismatch<'a>(
     }
 }
 
-fn path_matches(matcher: &RouteMatch, path: &str) -> bool {
+pub(super) fn path_matches(matcher: &RouteMatch, path: &str) -> bool {
     let ignore_case = !matcher.case_sensitive;
     match &matcher.path {
-        PathMatcher::Prefix(prefix) => starts_with(path, prefix, ignore_case),
+        PathMatcher::Prefix(prefix) => starts_with(path.as_bytes(), prefix, ignore_case),
         PathMatcher::Exact(exact) if ignore_case => path.eq_ignore_ascii_case(exact),
         PathMatcher::Exact(exact) => path == &**exact,
         PathMatcher::Regex(regex) => regex.is_full_match(path),
         PathMatcher::PathSeparatedPrefix(prefix) => {
-            starts_with(path, prefix, ignore_case)
+            starts_with(path.as_bytes(), prefix, ignore_case)
                 && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
         }
     }
@@ -130,32 +131,20 @@ fn fraction_draw(random: u64) -> u32 {
 }
 
 fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) -> bool {
-    let value = value_of(&matcher.name, head, dialect);
-    if let ValueMatch::Present(present) = matcher.value {
-        let there = value.is_some() || matcher.treat_missing_as_empty;
-        return (there == present) != matcher.invert;
-    }
-    let value = match value {
-        Some(value) => value,
-        None if matcher.treat_missing_as_empty => Cow::Borrowed(""),
-        None => return false,
+    let pseudo = |value: &str| {
+        let known = dialect == Dialect::Http && !value.is_empty();
+        value_matches(matcher, known.then_some(value.as_bytes()))
     };
-    let holds = match &matcher.value {
-        ValueMatch::Present(_) => true,
-        ValueMatch::String(string) => string.matches(&value),
-        ValueMatch::Range(range) => value.parse().is_ok_and(|number: i64| range.contains(&number)),
-    };
-    holds != matcher.invert
-}
-
-fn value_of<'a>(name: &HeaderMatch, head: &Head<'a>, dialect: Dialect) -> Option<Cow<'a, str>> {
-    let pseudo = |value: &'a str| (dialect == Dialect::Http).then_some(Cow::Borrowed(value));
-    match name {
-        HeaderMatch::Header(name) => {
-            // gRFC A28: binary metadata is treated as absent.
-            let hidden = dialect == Dialect::Grpc && name.as_str().ends_with("-bin");
-            if hidden { None } else { joined(head.headers, name) }
+    match &matcher.name {
+        // Envoy knows `host` as another name of `:authority`, whatever the HTTP version.
+        HeaderMatch::Header(name) if dialect == Dialect::Http && *name == HOST => {
+            pseudo(head.authority)
         }
+        // gRFC A28: binary metadata is treated as absent.
+        HeaderMatch::Header(name) if dialect == Dialect::Grpc && is_binary(name) => {
+            value_matches(matcher, None)
+        }
+        HeaderMatch::Header(name) => header_value_matches(matcher, head.headers, name),
         HeaderMatch::Method => pseudo(head.method.as_str()),
         HeaderMatch::Authority => pseudo(head.authority),
         HeaderMatch::Path => pseudo(head.path_and_query),
@@ -163,18 +152,57 @@ fn value_of<'a>(name: &HeaderMatch, head: &Head<'a>, dialect: Dialect) -> Option
     }
 }
 
-/// The values of a header, joined with a comma. Allocates only when there are several, or when
-/// one is not UTF-8 (matched with replacement characters, so that no literal equals it).
-fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
-    let mut values = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()));
-    let first = values.next()?;
-    let Some(second) = values.next() else { return Some(first) };
-    let mut all = first.into_owned();
-    for value in std::iter::once(second).chain(values) {
-        all.push(',');
-        all.push_str(&value);
+fn is_binary(name: &HeaderName) -> bool {
+    name.as_str().ends_with("-bin")
+}
+
+/// As [`value_matches`] for the values of a header, joined when there are several.
+fn header_value_matches(matcher: &HeaderMatcher, headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    match (values.next(), values.next()) {
+        (Some(first), Some(second)) => {
+            value_matches(matcher, Some(&joined(name, first, second, values)))
+        }
+        (one, _) => value_matches(matcher, one),
     }
-    Some(Cow::Owned(all))
+}
+
+/// Up to this length repeated headers are joined without allocating. A guess: a few addresses or
+/// short lists; more is rare enough to pay for it.
+const JOINED_LEN: usize = 256;
+
+/// The values of a repeated header as Envoy joins them: with a comma, and cookies with a semicolon.
+#[cold]
+fn joined<'a>(
+    name: &HeaderName,
+    first: &[u8],
+    second: &'a [u8],
+    others: impl Iterator<Item = &'a [u8]>,
+) -> SmallVec<[u8; JOINED_LEN]> {
+    let separator: &[u8] = if *name == COOKIE { b"; " } else { b"," };
+    let mut joined = SmallVec::from_slice(first);
+    for value in std::iter::once(second).chain(others) {
+        joined.extend_from_slice(separator);
+        joined.extend_from_slice(value);
+    }
+    joined
+}
+
+fn value_matches(matcher: &HeaderMatcher, value: Option<&[u8]>) -> bool {
+    let value = match value {
+        None if matcher.treat_missing_as_empty => Some(&[][..]),
+        value => value,
+    };
+    let holds = match (&matcher.value, value) {
+        (ValueMatch::Present(present), value) => value.is_some() == *present,
+        (_, None) => return false,
+        (ValueMatch::String(string), Some(value)) => string.matches_bytes(value),
+        (ValueMatch::Range(range), Some(value)) => {
+            let number = str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            number.is_some_and(|number: i64| range.contains(&number))
+        }
+    };
+    holds != matcher.invert
 }
 
 fn parameter_matches(matcher: &QueryParameterMatcher, query: &str) -> bool {

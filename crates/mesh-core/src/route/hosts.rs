@@ -50,7 +50,9 @@ impl HostIndex {
 
     /// The host of `authority`, in any case.
     pub(crate) fn find(&self, authority: &str) -> Option<u32> {
-        if !authority.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        // Every byte is looked at, so that several are at once.
+        let upper = |upper: bool, byte: &u8| upper | byte.is_ascii_uppercase();
+        if !authority.as_bytes().iter().fold(false, upper) {
             return self.find_lower(authority);
         }
         let mut buffer = [0; STACK_HOST_LEN];

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! authority ──▶ HostIndex ──▶ virtual host ──▶ PathIndex ──▶ rules in order ──▶ conditions
-//!               exact, *.suffix,               exact hash, prefix chain,
+//!               exact, *.suffix,               exact hash, prefix tree,
 //!               prefix.*, *                    the rest in order
 //! ```
 //!
@@ -16,6 +16,7 @@
 mod conditions;
 mod hosts;
 mod paths;
+mod prefixes;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::first_mismatch;
+use super::conditions::conditions_mismatch;
 use super::hosts::HostIndex;
 use super::paths::PathIndex;
 use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resilience;
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HttpConnectionManager, Name, RouteConfiguration,
+    Action, ClusterSpecifier, Forward, HttpConnectionManager, Name, RouteConfiguration, RouteMatch,
 };
 use crate::snapshot::ClusterIndex;
 
@@ -91,10 +91,9 @@ impl RouteTable {
     ) -> Option<Chosen> {
         let program = &self.programs[host as usize];
         let routes = &self.configuration.virtual_hosts[host as usize].routes;
-        let holds = |rule: u32| {
-            first_mismatch(&routes[rule as usize].matcher, head, dialect, random).is_none()
-        };
-        let route = program.paths.first(routes.len(), head.path(), holds)?;
+        let holds =
+            |matcher: &RouteMatch| conditions_mismatch(matcher, head, dialect, random).is_none();
+        let route = program.paths.first(routes, head.path(), holds)?;
         Some(Chosen { host, route })
     }
 

@@ -4,7 +4,7 @@ use super::slots::{Builder, Slots};
 use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot};
 use crate::cluster::{ClusterState, Tables};
 use crate::finding::Finding;
-use crate::resource::{Cluster, Name, Resources, Root};
+use crate::resource::{Cluster, Discovery, Name, Resources, Root};
 use crate::route::RouteTable;
 
 impl<A: Attach> Snapshot<A> {
@@ -46,7 +46,9 @@ impl<A: Attach> Snapshot<A> {
             };
             roots.insert_with(name, || program);
         }
-        let snapshot = Self { roots: roots.finish(), clusters: clusters.finish(), replaced };
+        let clusters = clusters.finish();
+        let by_service = by_service(&clusters);
+        let snapshot = Self { roots: roots.finish(), clusters, by_service, replaced };
         (snapshot, findings(resources))
     }
 }
@@ -80,8 +82,21 @@ fn compile_root<A: Attach>(
     let table = table.map(|(listener, routes)| {
         RouteTable::compile(routes, &listener.api_listener, |name| index_of(clusters, name))
     });
-    let host = table.as_ref().and_then(|table| table.host(name));
+    let host = table.as_ref().and_then(|table| table.host(&root.authority));
     RootProgram { name: name.clone(), root: root.clone(), table, host }
+}
+
+fn by_service<A: Attach>(clusters: &Slots<ClusterSlot<A>>) -> Box<[(Name, ClusterIndex)]> {
+    let states = clusters.iter().filter_map(|(at, slot)| Some((at, slot.state.as_ref()?)));
+    let named = states.filter_map(|(at, state)| match &state.spec().discovery {
+        Discovery::Eds { service_name } if *service_name != state.spec().name => {
+            Some((service_name.clone(), ClusterIndex(at)))
+        }
+        Discovery::Eds { .. } | Discovery::Static(_) => None,
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    named.into()
 }
 
 fn index_of<A: Attach>(clusters: &mut Builder<ClusterSlot<A>>, name: &Name) -> ClusterIndex {
@@ -97,7 +112,7 @@ fn findings(resources: &Resources) -> Vec<Finding> {
     let clusters = resources.clusters().flat_map(|(_, c)| &c.value).flat_map(|c| &c.findings);
     let endpoints = resources.endpoints().flat_map(|(_, e)| &e.value).flat_map(|e| &e.findings);
     let mut all: Vec<_> = roots.chain(clusters).chain(endpoints).cloned().collect();
-    all.sort_by(|a, b| (&a.resource, &a.field).cmp(&(&b.resource, &b.field)));
+    all.sort_by(|a, b| (&a.resource, &a.field, &a.text).cmp(&(&b.resource, &b.field, &b.text)));
     all.dedup();
     all
 }

@@ -122,7 +122,19 @@ impl<A: Attach> Snapshot<A> {
         let host = &configuration.virtual_hosts[route.chosen.host as usize];
         let chosen = &host.routes[route.chosen.route as usize];
         let target = table.target(route.chosen);
-        RouteView { configuration, host, route: chosen, target, weighted: route.weighted }
+        RouteView {
+            listener: &program.name,
+            configuration,
+            host,
+            route: chosen,
+            target,
+            weighted: route.weighted,
+        }
+    }
+
+    /// Whether the listener of a root and its routes are known.
+    pub fn has_routes(&self, root: RootIndex) -> bool {
+        self.program(root).table.is_some()
     }
 
     /// Why the configuration of a root is missing, or older than it should be.
@@ -148,19 +160,22 @@ impl<A: Attach> Snapshot<A> {
 
 impl RootProgram {
     pub(super) fn select_host(&self, head: &Head<'_>, dialect: Dialect) -> Option<u32> {
-        let by_authority = match dialect {
-            Dialect::Http if !head.authority.is_empty() => {
-                self.table.as_ref().and_then(|table| table.host(head.authority))
-            }
-            _ => None,
-        };
-        by_authority.or(self.host)
+        // The target's own authority is what most requests carry, and its host is known.
+        let of_target = dialect == Dialect::Grpc
+            || head.authority.is_empty()
+            || head.authority == &*self.root.authority;
+        if of_target {
+            return self.host;
+        }
+        self.table.as_ref().and_then(|table| table.host(head.authority)).or(self.host)
     }
 }
 
 /// A route that was chosen, with what surrounds it.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteView<'s> {
+    /// The listener's name.
+    pub listener: &'s str,
     /// The route configuration.
     pub configuration: &'s RouteConfiguration,
     /// The virtual host.

@@ -117,9 +117,10 @@ impl Explanation {
         dialect: Dialect,
         random: u64,
     ) {
+        let path = head.path();
         for (number, route) in host.routes.iter().enumerate() {
             let name = describe(route);
-            match first_mismatch(&route.matcher, head, dialect, random) {
+            match first_mismatch(&route.matcher, head, path, dialect, random) {
                 None if self.route.is_none() => self.route = Some((number, name)),
                 None => {
                     let why = "matches too, but comes later".to_owned();

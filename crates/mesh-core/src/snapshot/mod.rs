@@ -33,6 +33,8 @@ use slots::Slots;
 pub struct Snapshot<A: Attach> {
     roots: Slots<Arc<RootProgram>>,
     clusters: Slots<ClusterSlot<A>>,
+    /// The clusters whose endpoints are a resource of another name than their own, by that name.
+    by_service: Box<[(Name, ClusterIndex)]>,
     /// Endpoint tables that compiling this Snapshot replaced.
     replaced: Vec<Arc<Tables<A>>>,
 }
@@ -112,19 +114,23 @@ impl<A: Attach> Snapshot<A> {
         std::mem::take(&mut self.replaced)
     }
 
-    /// The clusters whose endpoints are the resource `name`: by far most often the one of the same
-    /// name, so the others are searched for only when that is not it.
+    /// The clusters whose endpoints are the resource `name`.
     fn clusters_of_endpoints<'s>(
         &'s self,
         name: &'s str,
     ) -> impl Iterator<Item = &'s Arc<ClusterState<A>>> {
-        let uses = move |cluster: &&Arc<ClusterState<A>>| {
-            matches!(&cluster.spec().discovery,
-                Discovery::Eds { service_name } if **service_name == *name)
-        };
-        let same = self.cluster_named(name).filter(uses);
-        let others = same.is_none().then(|| self.clusters().filter(uses));
-        same.into_iter().chain(others.into_iter().flatten())
+        let same = self.cluster_named(name).filter(|cluster| service_name(cluster) == Some(name));
+        let start = self.by_service.partition_point(|(service, _)| **service < *name);
+        let others = self.by_service[start..].iter().take_while(|(service, _)| **service == *name);
+        same.into_iter().chain(others.filter_map(|(_, index)| self.cluster(*index)))
+    }
+}
+
+/// The name of the resource a cluster's endpoints come from.
+fn service_name<A: Attach>(cluster: &ClusterState<A>) -> Option<&str> {
+    match &cluster.spec().discovery {
+        Discovery::Eds { service_name } => Some(service_name),
+        Discovery::Static(_) => None,
     }
 }
 

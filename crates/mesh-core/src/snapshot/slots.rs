@@ -66,6 +66,11 @@ impl<T> Slots<T> {
         self.values.iter().flatten().map(|(_, value)| value)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let slots = (0..).zip(&self.values);
+        slots.filter_map(|(index, slot)| Some((index, &slot.as_ref()?.1)))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
@@ -114,5 +119,25 @@ impl<T> Builder<T> {
     pub(super) fn finish(mut self) -> Slots<T> {
         self.slots.free.extend(self.positions.into_values());
         self.slots
+    }
+}
+
+#[cfg(test)]
+impl ClusterIndex {
+    pub(crate) fn of(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+impl<T> Slots<T> {
+    /// The name at each position.
+    pub(super) fn places(&self) -> Vec<Option<Name>> {
+        let name = |slot: &Option<(Name, T)>| slot.as_ref().map(|(name, _)| name.clone());
+        self.values.iter().map(name).collect()
     }
 }

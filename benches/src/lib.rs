@@ -1,0 +1,141 @@
+//! What the benches share: a client pipeline on a stub that is always ready.
+//!
+//! The stub is the same on both sides of every comparison: a request with four headers is built
+//! and answered at once, so that the difference is what the mesh adds.
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http_body_util::Empty;
+use mesh_core::resource::{
+    Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HeaderMatcher,
+    HttpConnectionManager, LbPolicy, Listener, Resource, Resources, RetryConditions, RetryPolicy,
+    Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, ValueMatch, VirtualHost,
+    WeightedCluster,
+};
+use mesh_tower::{Body, ClientLayer, Mesh};
+use tower_service::Service;
+
+/// The target of all benches.
+pub const TARGET: &str = "reviews.default.svc.cluster.local:9080";
+
+/// Answers every request at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Stub;
+
+impl<B> Service<Request<B>> for Stub {
+    type Response = Response<Empty<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        ready(Ok(Response::new(Empty::new())))
+    }
+}
+
+/// A request as an application builds it: a path, an authority and four headers, all constants.
+pub fn request() -> Request<Body> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() =
+        Uri::from_static("http://reviews.default.svc.cluster.local:9080/reviews/0");
+    let headers = request.headers_mut();
+    headers.insert(header::USER_AGENT, HeaderValue::from_static("bench/1.0"));
+    headers.insert("end-user", HeaderValue::from_static("jason"));
+    let id = HeaderValue::from_static("6a1f8e3c-54a2-4f0d-9f5e-1f8f0d3a7b11");
+    headers.insert("x-request-id", id);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    request
+}
+
+/// Options of the configuration under test.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Routes in the virtual host; requests match the last one.
+    pub routes: usize,
+    /// Endpoints of each cluster.
+    pub endpoints: u16,
+    /// Whether the route has a retry policy that needs a copy of each request.
+    pub retries: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { routes: 1, endpoints: 10, retries: false }
+    }
+}
+
+/// Two header matchers, a 90/10 split, least request, a breaker and the default timeout.
+pub fn resources(config: Config) -> Resources {
+    let clusters = ["reviews-v1", "reviews-v2"];
+    let weights = [90, 10];
+    let split = clusters.iter().zip(weights).map(|(name, w)| WeightedCluster::new(*name, w));
+    let mut forward = Forward::new(ClusterSpecifier::Weighted(split.collect()));
+    if config.retries {
+        forward.retry_policy = Some(RetryPolicy::new(RetryConditions::FIVE_XX).into());
+    }
+    let others = (1..config.routes).map(|number| {
+        let action = Forward::new(ClusterSpecifier::Cluster("reviews-v1".into()));
+        let matcher = RouteMatch::prefix(format!("/other/{number}/"));
+        Route::new(matcher, Action::Forward(Box::new(action)))
+    });
+    let matcher = RouteMatch::prefix("/reviews")
+        .with_header(HeaderMatcher::new(
+            HeaderName::from_static("end-user"),
+            ValueMatch::String(StringMatcher::exact("jason")),
+        ))
+        .with_header(HeaderMatcher::new(
+            HeaderName::from_static("accept"),
+            ValueMatch::Present(true),
+        ));
+    let last = Route::new(matcher, Action::Forward(Box::new(forward)));
+    let routes: Vec<_> = others.chain([last]).collect();
+    let host = VirtualHost::new("reviews", [TARGET], routes);
+    let routes = RouteConfiguration::new("reviews", vec![host]);
+    let manager = HttpConnectionManager::new(RouteSpecifier::Rds("reviews".into()));
+    let mut all: Vec<Resource> = vec![Listener::new(TARGET, manager).into(), routes.into()];
+    for name in clusters {
+        let mut cluster = Cluster::new(name);
+        cluster.lb_policy = LbPolicy::LeastRequest { choice_count: 2 };
+        all.push(cluster.into());
+        let addresses =
+            (0..config.endpoints).map(|at| SocketAddr::from(([127, 0, 0, 1], 9000 + at)));
+        all.push(ClusterLoadAssignment::of_addresses(name, addresses).into());
+    }
+    all.into_iter().collect()
+}
+
+/// The client under test: the mesh over the stub.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn meshed(
+    config: Config,
+) -> impl Service<Request<Body>, Response = Response<impl Send>, Error = mesh_tower::Error> {
+    let mesh = Mesh::builder().resources(resources(config)).build().expect("in a runtime");
+    ClientLayer::new(&mesh, TARGET).expect("a valid target").layer(|_| Stub)
+}
+
+/// Sends one request and takes the answer, which is there at once.
+///
+/// # Panics
+/// When the answer is an error, or is not there.
+pub fn once<S>(service: &mut S) -> S::Response
+where
+    S: Service<Request<Body>>,
+    S::Error: std::fmt::Debug,
+{
+    let future = pin!(service.call(request()));
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(response) => response.expect("the stub does not fail"),
+        Poll::Pending => panic!("the stub is ready at once"),
+    }
+}

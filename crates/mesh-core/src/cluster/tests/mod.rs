@@ -1,0 +1,21 @@
+//! Clusters without Snapshots around them.
+
+mod admission;
+mod picking;
+mod tables;
+mod threads;
+
+use std::sync::Arc;
+
+use super::ClusterState;
+use crate::resource::{Cluster, ClusterLoadAssignment, Entry};
+use crate::testing::endpoints;
+
+/// A cluster of those endpoints.
+fn state(spec: Cluster, addresses: impl IntoIterator<Item = u8>) -> ClusterState<()> {
+    state_of(spec, endpoints("any", addresses))
+}
+
+fn state_of(spec: Cluster, assignment: ClusterLoadAssignment) -> ClusterState<()> {
+    ClusterState::build(Arc::new(spec), Entry::of(assignment), None, &())
+}

@@ -1,0 +1,139 @@
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::state;
+use crate::cluster::{Avoid, ClusterState, Picked};
+use crate::resource::{Cluster, LbPolicy};
+use crate::testing::{address, cluster, randoms};
+
+fn least_request(choice_count: u32) -> Cluster {
+    let mut spec = cluster("c");
+    spec.lb_policy = LbPolicy::LeastRequest { choice_count };
+    spec
+}
+
+fn pick(state: &ClusterState<()>, random: u64) -> Picked<()> {
+    state.pick(Avoid::default(), random).unwrap()
+}
+
+fn counts(picks: impl Iterator<Item = SocketAddr>) -> HashMap<SocketAddr, i32> {
+    picks.fold(HashMap::new(), |mut counts, address| {
+        *counts.entry(address).or_default() += 1;
+        counts
+    })
+}
+
+#[test]
+fn round_robin_is_even_and_in_order() {
+    let state = state(cluster("c"), 0..3);
+    let picks: Vec<_> = (0..9).map(|_| pick(&state, 7).address()).collect();
+    for window in picks.windows(3) {
+        let mut seen = window.to_vec();
+        seen.sort();
+        assert_eq!(seen, [0, 1, 2].map(address), "{picks:?}");
+    }
+}
+
+#[test]
+fn least_request_spreads_idle_endpoints_evenly() {
+    let state = state(least_request(2), 0..10);
+    let counts = counts(randoms(100_000).map(|random| pick(&state, random).address()));
+    assert_eq!(counts.len(), 10);
+    for (address, count) in counts {
+        assert!((count - 10_000).abs() < 500, "{address}: {count}");
+    }
+}
+
+/// Two draws of ten miss the busy one or meet another: it is picked only when both draw it.
+#[test]
+fn least_request_prefers_idle_endpoints() {
+    let state = state(least_request(2), 0..10);
+    let picks = randoms(1000).map(|random| pick(&state, random));
+    let _busy = picks.filter(|picked| picked.address() == address(3)).next().unwrap();
+    let counts = counts(randoms(100_000).map(|random| pick(&state, random).address()));
+    let count = counts.get(&address(3)).copied().unwrap_or_default();
+    assert!((count - 1000).abs() < 200, "{count}");
+}
+
+#[test]
+fn more_choices_find_the_idle_endpoint_more_often() {
+    let missed = |choice_count| {
+        let state = state(least_request(choice_count), 0..4);
+        let load: Vec<_> = randoms(10_000).map(|random| pick(&state, random)).collect();
+        let load: Vec<_> = load.into_iter().filter(|p| p.address() != address(0)).collect();
+        let missed = |random: &u64| pick(&state, *random).address() != address(0);
+        (randoms(10_000).filter(missed).count(), load).0
+    };
+    // A choice misses one of four endpoints with 3/4.
+    for (choices, want) in [(0, 7500), (1, 7500), (2, 5625), (5, 2373)] {
+        let got = missed(choices) as i32;
+        assert!((got - want).abs() < 250, "{choices} choices: {got} missed");
+    }
+    assert_eq!(missed(u32::MAX), 0, "no value makes a pick slow");
+}
+
+#[test]
+fn draws_are_the_same_for_the_same_number() {
+    let state = state(least_request(2), 0..10);
+    for random in randoms(100) {
+        let first = pick(&state, random).address();
+        assert_eq!(pick(&state, random).address(), first);
+    }
+}
+
+#[test]
+fn retries_avoid_endpoints_already_tried() {
+    for spec in [cluster("c"), least_request(2)] {
+        let state = state(spec, 0..3);
+        let tried = [address(0), address(2)];
+        let avoid = Avoid { tried: &tried, max_attempts: 60 };
+        for random in randoms(1000) {
+            assert_eq!(state.pick(avoid, random).unwrap().address(), address(1));
+        }
+    }
+}
+
+#[test]
+fn tried_endpoint_is_taken_when_the_attempts_are_used_up() {
+    let state = state(least_request(2), 0..4);
+    let tried = [address(0)];
+    let hits = |max_attempts| {
+        let avoid = Avoid { tried: &tried, max_attempts };
+        let hit = |random: &u64| state.pick(avoid, *random).unwrap().address() == address(0);
+        randoms(16_000).filter(hit).count() as i32
+    };
+    for (max_attempts, want) in [(0, 4000), (1, 1000), (2, 250)] {
+        let got = hits(max_attempts);
+        assert!((got - want).abs() < 200, "{max_attempts}: {got}");
+    }
+}
+
+#[test]
+fn no_number_of_attempts_makes_a_pick_hang() {
+    let state = state(cluster("c"), [0]);
+    let avoid = Avoid { tried: &[address(0)], max_attempts: u32::MAX };
+    assert_eq!(state.pick(avoid, 0).unwrap().address(), address(0));
+}
+
+#[test]
+fn load_is_given_back_on_drop() {
+    let state = state(cluster("c"), [0]);
+    let endpoint = state.tables().usable()[0].clone();
+    let first = pick(&state, 0);
+    let second = pick(&state, 0);
+    assert_eq!((first.load(), endpoint.load()), (2, 2));
+    drop(first);
+    assert_eq!(endpoint.load(), 1);
+    drop(second);
+    assert_eq!(endpoint.load(), 0);
+}
+
+#[test]
+fn endpoints_remember_how_attempts_ended() {
+    let state = state(cluster("c"), [0]);
+    let picked = pick(&state, 0);
+    for success in [true, false, true] {
+        picked.observe(success);
+    }
+    assert_eq!((picked.succeeded(), picked.failed()), (2, 1));
+}

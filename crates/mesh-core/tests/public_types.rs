@@ -1,0 +1,77 @@
+//! What users may rely on for every public type.
+
+use std::fmt::Debug;
+
+use mesh_core::cluster::{
+    Avoid, ClusterState, EndpointState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit,
+    Tables,
+};
+use mesh_core::finding::{Failure, FailureKind};
+use mesh_core::resilience::{Outcome, RetryDecision};
+use mesh_core::resource::{
+    Action, AppendAction, CircuitBreakers, Cluster, ClusterLoadAssignment, ClusterSpecifier,
+    Discovery, Endpoint, Entry, Forward, HeaderMatch, HeaderMatcher, HeaderMutation,
+    HeaderOperation, HealthStatus, HttpConnectionManager, HttpFilter, HttpFilterKind, LbPolicy,
+    Listener, Locality, LocalityLbEndpoints, MatcherError, MaxStreamDuration, PathMatcher,
+    QueryParameterMatcher, Regex, Resource, Resources, RetryBudget, RetryConditions, RetryPolicy,
+    Root, Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, Update,
+    UpstreamProtocol, ValueMatch, VirtualHost, WeightedCluster,
+};
+use mesh_core::route::Mismatch;
+use mesh_core::snapshot::{
+    ClusterExplanation, ClusterIndex, Explanation, NoRoute, RootHint, RootIndex, RouteRef,
+    RouteView,
+};
+use mesh_core::{Decision, Dialect, Finding, Head, ResourceId, ResourceType, Snapshot};
+
+fn shared<T: Send + Sync + Debug>() {}
+
+#[test]
+fn state_is_send_sync_and_debug() {
+    shared::<Avoid<'_>>();
+    shared::<ClusterState<()>>();
+    shared::<EndpointState<()>>();
+    shared::<NoEndpoints>();
+    shared::<Overloaded>();
+    shared::<Permit>();
+    shared::<Picked<()>>();
+    shared::<RetryPermit>();
+    shared::<Tables<()>>();
+    shared::<Snapshot<()>>();
+}
+
+#[test]
+fn decisions_are_send_sync_and_debug() {
+    shared::<ClusterExplanation>();
+    shared::<ClusterIndex>();
+    shared::<Decision>();
+    shared::<Dialect>();
+    shared::<Explanation>();
+    shared::<Failure>();
+    shared::<FailureKind>();
+    shared::<Finding>();
+    shared::<Head<'_>>();
+    shared::<Mismatch<'_>>();
+    shared::<NoRoute>();
+    shared::<Outcome>();
+    shared::<ResourceId>();
+    shared::<ResourceType>();
+    shared::<RetryDecision>();
+    shared::<RootHint>();
+    shared::<RootIndex>();
+    shared::<RouteRef>();
+    shared::<RouteView<'_>>();
+}
+
+#[test]
+fn resources_are_send_sync_and_debug() {
+    shared::<(Action, AppendAction, CircuitBreakers, Cluster, ClusterLoadAssignment)>();
+    shared::<(ClusterSpecifier, Discovery, Endpoint, Entry<Cluster>, Forward, HeaderMatch)>();
+    shared::<(HeaderMatcher, HeaderMutation, HeaderOperation, HealthStatus, HttpFilter)>();
+    shared::<(HttpConnectionManager, HttpFilterKind, LbPolicy, Listener, Locality)>();
+    shared::<(LocalityLbEndpoints, MatcherError, MaxStreamDuration, PathMatcher, Regex)>();
+    shared::<(QueryParameterMatcher, Resource, Resources, RetryBudget, RetryConditions)>();
+    shared::<(RetryPolicy, Root, Route, RouteConfiguration, RouteMatch, RouteSpecifier)>();
+    shared::<(StringMatcher, Update, UpstreamProtocol, ValueMatch, VirtualHost)>();
+    shared::<WeightedCluster>();
+}

@@ -1,0 +1,100 @@
+//! DestinationRule by itself.
+
+use super::{duration, labels, names, not_negative, port};
+use crate::field_path::FieldPath;
+use crate::kind::{
+    ConnectionPool, DestinationRule, LoadBalancer, SimpleLoadBalancer, TrafficPolicy,
+};
+use crate::read::Report;
+
+pub(crate) fn destination_rule(spec: &DestinationRule, report: &mut Report<'_>) {
+    let path = FieldPath::spec();
+    if let Some(fault) = names::wildcard_domain(&spec.host) {
+        report.error(&path.key("host"), fault);
+    }
+    if let Some(policy) = &spec.traffic_policy {
+        traffic_policy(policy, &path.key("trafficPolicy"), report);
+    }
+    for (index, subset) in spec.subsets.iter().enumerate() {
+        let path = path.key("subsets").index(index);
+        if !names::is_label(&subset.name) {
+            let text = format!("{:?} is not a subset name", subset.name);
+            report.error(&path.key("name"), text);
+        } else if spec.subsets[..index].iter().any(|other| other.name == subset.name) {
+            let text = format!("subset {:?} is defined twice", subset.name);
+            report.error(&path.key("name"), text);
+        }
+        labels(&subset.labels, &path.key("labels"), report);
+        if subset.labels.is_empty() {
+            report.warning(&path, "a subset without labels holds every endpoint");
+        }
+        if let Some(policy) = &subset.traffic_policy {
+            traffic_policy(policy, &path.key("trafficPolicy"), report);
+        }
+    }
+}
+
+fn traffic_policy(policy: &TrafficPolicy, path: &FieldPath, report: &mut Report<'_>) {
+    let parts = (&policy.load_balancer, &policy.connection_pool);
+    let others = policy.outlier_detection.is_some()
+        || policy.tls.is_some()
+        || policy.tunnel.is_some()
+        || policy.proxy_protocol.is_some()
+        || policy.retry_budget.is_some()
+        || !policy.port_level_settings.is_empty();
+    if matches!(parts, (None, None)) && !others {
+        report.error(path, "a traffic policy needs at least one setting");
+    }
+    settings(parts.0.as_ref(), parts.1.as_ref(), path, report);
+    for (index, settings) in policy.port_level_settings.iter().enumerate() {
+        let path = path.key("portLevelSettings").index(index);
+        match settings.port {
+            Some(selector) => port(selector.number, &path.key("port").key("number"), report),
+            None => {
+                report.error(&path, "port is required");
+            }
+        }
+        let pool = settings.connection_pool.as_ref();
+        self::settings(settings.load_balancer.as_ref(), pool, &path, report);
+    }
+}
+
+fn settings(
+    balancer: Option<&LoadBalancer>,
+    pool: Option<&ConnectionPool>,
+    path: &FieldPath,
+    report: &mut Report<'_>,
+) {
+    match balancer.and_then(|balancer| balancer.simple) {
+        Some(SimpleLoadBalancer::LeastConn) => {
+            let path = path.key("loadBalancer").key("simple");
+            report.warning(&path, "LEAST_CONN is deprecated").fix =
+                Some("write LEAST_REQUEST".to_owned());
+        }
+        Some(SimpleLoadBalancer::Passthrough) => {
+            let path = path.key("loadBalancer").key("simple");
+            report.warning(&path, "PASSTHROUGH is not yet honoured: the default is used");
+        }
+        _ => {}
+    }
+    let Some(ConnectionPool { tcp, http }) = pool else { return };
+    let path = path.key("connectionPool");
+    if tcp.is_none() && http.is_none() {
+        report.error(&path, "a connection pool needs tcp or http settings");
+    }
+    if let Some(tcp) = tcp {
+        let path = path.key("tcp");
+        not_negative(tcp.max_connections, &path.key("maxConnections"), report);
+        duration(tcp.connect_timeout, &path.key("connectTimeout"), report);
+    }
+    if let Some(http) = http {
+        let path = path.key("http");
+        for (field, value) in [
+            ("http1MaxPendingRequests", http.http1_max_pending_requests),
+            ("http2MaxRequests", http.http2_max_requests),
+            ("maxRetries", http.max_retries),
+        ] {
+            not_negative(value, &path.key(field), report);
+        }
+    }
+}

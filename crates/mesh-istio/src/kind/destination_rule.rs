@@ -1,0 +1,106 @@
+//! `networking.istio.io` DestinationRule.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::virtual_service::PortSelector;
+use super::{Duration, ExportTo, Labels};
+use crate::yaml::NotYet;
+
+type Later = Option<NotYet<IgnoredAny>>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct DestinationRule {
+    pub(crate) host: String,
+    pub(crate) traffic_policy: Option<TrafficPolicy>,
+    pub(crate) subsets: Vec<Subset>,
+    pub(crate) export_to: ExportTo,
+    _workload_selector: Later,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Subset {
+    pub(crate) name: String,
+    pub(crate) labels: Labels,
+    pub(crate) traffic_policy: Option<TrafficPolicy>,
+}
+
+/// Also the type of `portLevelSettings`, which adds a `port` and may not nest.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TrafficPolicy {
+    pub(crate) load_balancer: Option<LoadBalancer>,
+    pub(crate) connection_pool: Option<ConnectionPool>,
+    pub(crate) outlier_detection: Later,
+    pub(crate) tls: Later,
+    pub(crate) port_level_settings: Vec<PortTrafficPolicy>,
+    pub(crate) tunnel: Later,
+    pub(crate) proxy_protocol: Later,
+    pub(crate) retry_budget: Later,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PortTrafficPolicy {
+    pub(crate) port: Option<PortSelector>,
+    pub(crate) load_balancer: Option<LoadBalancer>,
+    pub(crate) connection_pool: Option<ConnectionPool>,
+    _outlier_detection: Later,
+    _tls: Later,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct LoadBalancer {
+    pub(crate) simple: Option<SimpleLoadBalancer>,
+    _consistent_hash: Later,
+    _locality_lb_setting: Later,
+    _warmup_duration_secs: Later,
+    _warmup: Later,
+}
+
+/// In the order of the API's enum numbers, which are accepted for names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum SimpleLoadBalancer {
+    Unspecified,
+    LeastConn,
+    Random,
+    Passthrough,
+    RoundRobin,
+    LeastRequest,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ConnectionPool {
+    pub(crate) tcp: Option<TcpSettings>,
+    pub(crate) http: Option<HttpSettings>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TcpSettings {
+    pub(crate) max_connections: i32,
+    pub(crate) connect_timeout: Option<Duration>,
+    _tcp_keepalive: Later,
+    _max_connection_duration: Later,
+    _idle_timeout: Later,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct HttpSettings {
+    pub(crate) http1_max_pending_requests: i32,
+    pub(crate) http2_max_requests: i32,
+    _max_requests_per_connection: Later,
+    pub(crate) max_retries: i32,
+    _idle_timeout: Later,
+    _h2_upgrade_policy: Later,
+    _use_client_protocol: Later,
+    _max_concurrent_streams: Later,
+    #[serde(rename = "http2KeepAlive")]
+    _http2_keep_alive: Later,
+}

@@ -1,0 +1,143 @@
+//! CDS: a service's port, or one subset of it.
+
+use std::collections::HashMap;
+
+use mesh_pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
+use mesh_pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+};
+use mesh_pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
+use mesh_pb::envoy::config::core::v3::{Http2ProtocolOptions, Metadata};
+use mesh_pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
+    ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+};
+use mesh_pb::type_url;
+
+use super::listener::ads;
+use super::metadata::{config_path, istio, list, object, string};
+use super::name::ClusterName;
+use super::policy::{Effective, Policies};
+use super::{any, duration, uint32};
+use crate::kind::SimpleLoadBalancer;
+use crate::model::{AppProtocol, Model, Service};
+use crate::node::{Mode, Node};
+
+pub(super) fn cluster(
+    model: &Model,
+    node: &Node,
+    name: &str,
+    parsed: &ClusterName<'_>,
+) -> Option<Cluster> {
+    let service = model.registry().lookup(parsed.host, &node.namespace)?;
+    let port = service.ports.get(service.port_index(parsed.port)?)?;
+    if service.host != parsed.host {
+        return None;
+    }
+    let policies = Policies::lookup(model, node, service);
+    let subset = match parsed.subset {
+        "" => None,
+        name => Some(policies.subset(name)?),
+    };
+    let policy = policies.effective(parsed.port, subset);
+    let tcp = policy.connection_pool.and_then(|pool| pool.tcp.as_ref());
+    let timeout = tcp.and_then(|tcp| tcp.connect_timeout).map(|timeout| timeout.0);
+    let http2 = port.protocol == AppProtocol::Http2;
+    Some(Cluster {
+        name: name.to_owned(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(EdsClusterConfig {
+            eds_config: Some(ads()),
+            service_name: name.to_owned(),
+        }),
+        connect_timeout: Some(duration(timeout.unwrap_or(CONNECT_TIMEOUT))),
+        lb_policy: lb_policy(&policy, node.mode).into(),
+        circuit_breakers: circuit_breakers(&policy, node.mode),
+        typed_extension_protocol_options: http2.then(http2_options).unwrap_or_default(),
+        metadata: Some(metadata(service, &policies, parsed.subset)),
+        ..Default::default()
+    })
+}
+
+fn lb_policy(policy: &Effective<'_>, mode: Mode) -> LbPolicy {
+    match policy.load_balancer.and_then(|balancer| balancer.simple) {
+        Some(SimpleLoadBalancer::Random) => LbPolicy::Random,
+        Some(SimpleLoadBalancer::RoundRobin) => LbPolicy::RoundRobin,
+        Some(SimpleLoadBalancer::LeastRequest | SimpleLoadBalancer::LeastConn) => {
+            LbPolicy::LeastRequest
+        }
+        None | Some(SimpleLoadBalancer::Unspecified | SimpleLoadBalancer::Passthrough) => {
+            match mode {
+                Mode::Native => LbPolicy::LeastRequest,
+                Mode::Grpc => LbPolicy::RoundRobin,
+            }
+        }
+    }
+}
+
+/// Istio lifts Envoy's limits (1,024, and 3 retries) unless a rule sets them. To gRPC clients it
+/// sends the limit on requests only, and only if there is one.
+fn circuit_breakers(policy: &Effective<'_>, mode: Mode) -> Option<CircuitBreakers> {
+    let pool = policy.connection_pool;
+    let tcp = pool.and_then(|pool| pool.tcp.as_ref());
+    let http = pool.and_then(|pool| pool.http.as_ref());
+    let limit = |value: Option<i32>| {
+        value.and_then(|value| u32::try_from(value).ok()).filter(|value| *value > 0)
+    };
+    let requests = limit(http.map(|http| http.http2_max_requests));
+    let thresholds = match mode {
+        Mode::Grpc => Thresholds { max_requests: uint32(requests?), ..Default::default() },
+        Mode::Native => {
+            let or_none = |value: Option<i32>| uint32(limit(value).unwrap_or(u32::MAX));
+            Thresholds {
+                max_connections: or_none(tcp.map(|tcp| tcp.max_connections)),
+                max_pending_requests: or_none(http.map(|http| http.http1_max_pending_requests)),
+                max_requests: uint32(requests.unwrap_or(u32::MAX)),
+                max_retries: or_none(http.map(|http| http.max_retries)),
+                ..Default::default()
+            }
+        }
+    };
+    Some(CircuitBreakers { thresholds: vec![thresholds], ..Default::default() })
+}
+
+/// Without them HTTP/1.1 is spoken.
+fn http2_options() -> HashMap<String, mesh_pb::google::protobuf::Any> {
+    let options = HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(
+            ExplicitHttpConfig {
+                protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(
+                    Http2ProtocolOptions::default(),
+                )),
+            },
+        )),
+        ..Default::default()
+    };
+    HashMap::from([(
+        HTTP_PROTOCOL_OPTIONS_KEY.to_owned(),
+        any(type_url::HTTP_PROTOCOL_OPTIONS, &options),
+    )])
+}
+
+fn metadata(service: &Service, policies: &Policies<'_>, subset: &str) -> Metadata {
+    let described = object([
+        ("host", string(&service.host)),
+        ("name", string(&service.name)),
+        ("namespace", string(&service.namespace)),
+    ]);
+    let mut metadata = istio([("services", list(vec![described]))]);
+    let istio = metadata.filter_metadata.values_mut().next().expect("made with one entry");
+    if let Some(rule) = policies.rule() {
+        let path = config_path("destination-rule", &rule.namespace, &rule.name);
+        istio.fields.insert("config".to_owned(), string(path));
+    }
+    if !subset.is_empty() {
+        istio.fields.insert("subset".to_owned(), string(subset));
+    }
+    metadata
+}
+
+/// Istio's mesh default.
+const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Envoy's well-known key.
+const HTTP_PROTOCOL_OPTIONS_KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";

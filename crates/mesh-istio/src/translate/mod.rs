@@ -1,0 +1,153 @@
+//! A model and a node to xDS resources, one name at a time and on demand.
+//!
+//! Pure: the same model, node and name give the same resource with the same fingerprint, on
+//! every machine and after every restart.
+
+mod cluster;
+mod endpoints;
+mod fingerprint;
+mod headers;
+mod listener;
+mod matcher;
+mod metadata;
+mod name;
+mod policy;
+mod retry;
+mod route;
+mod target;
+
+use mesh_pb::envoy::config::cluster::v3::Cluster;
+use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use mesh_pb::envoy::config::listener::v3::Listener;
+use mesh_pb::envoy::config::route::v3::RouteConfiguration;
+use mesh_pb::google::protobuf as pb;
+use mesh_pb::type_url;
+use prost::Message;
+
+use crate::model::Model;
+use crate::node::Node;
+use fingerprint::Fingerprint;
+use name::ClusterName;
+
+/// The four types of resource a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ResourceType {
+    /// LDS. The name is the target as the client has it: `host:port`.
+    Listener,
+    /// RDS. Named `outbound|PORT||HOST`.
+    RouteConfiguration,
+    /// CDS. Named `outbound|PORT|SUBSET|HOST`.
+    Cluster,
+    /// EDS. Named as its cluster.
+    ClusterLoadAssignment,
+}
+
+impl ResourceType {
+    /// All of them, each after those it is named by.
+    pub const ALL: [Self; 4] =
+        [Self::Listener, Self::RouteConfiguration, Self::Cluster, Self::ClusterLoadAssignment];
+
+    /// As in `DiscoveryRequest.type_url`.
+    pub fn type_url(self) -> &'static str {
+        match self {
+            Self::Listener => type_url::LISTENER,
+            Self::RouteConfiguration => type_url::ROUTE_CONFIGURATION,
+            Self::Cluster => type_url::CLUSTER,
+            Self::ClusterLoadAssignment => type_url::CLUSTER_LOAD_ASSIGNMENT,
+        }
+    }
+
+    /// The type of a `type_url`, if it is one of these.
+    pub fn from_type_url(url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.type_url() == url)
+    }
+}
+
+/// One resource, encoded.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Resource {
+    /// As asked for.
+    pub name: String,
+    /// Ready to be put into a `DiscoveryResponse`.
+    pub any: pb::Any,
+    /// Changes when the content does, and only then. The bytes of `any` may differ for equal
+    /// content: protobuf maps have no order.
+    pub fingerprint: u128,
+}
+
+impl Model {
+    /// The resource called `name`, as `node` sees it; none if there is no such thing.
+    pub fn translate(&self, node: &Node, kind: ResourceType, name: &str) -> Option<Resource> {
+        match kind {
+            ResourceType::Listener => encode(kind, name, &self.listener(node, name)?),
+            ResourceType::RouteConfiguration => {
+                encode(kind, name, &self.route_configuration(node, name)?)
+            }
+            ResourceType::Cluster => encode(kind, name, &self.cluster(node, name)?),
+            ResourceType::ClusterLoadAssignment => {
+                encode(kind, name, &self.load_assignment(node, name)?)
+            }
+        }
+        .into()
+    }
+
+    /// The listener for a target such as `reviews:9080`; its name is the one asked for.
+    pub fn listener(&self, node: &Node, name: &str) -> Option<Listener> {
+        listener::listener(self, node, name)
+    }
+
+    /// The routes called `outbound|PORT||HOST`.
+    pub fn route_configuration(&self, node: &Node, name: &str) -> Option<RouteConfiguration> {
+        let parsed = ClusterName::parse(name).filter(|name| name.subset.is_empty())?;
+        route::route_configuration(self, node, name, &parsed)
+    }
+
+    /// The cluster called `outbound|PORT|SUBSET|HOST`.
+    pub fn cluster(&self, node: &Node, name: &str) -> Option<Cluster> {
+        cluster::cluster(self, node, name, &ClusterName::parse(name)?)
+    }
+
+    /// The endpoints of the cluster called `outbound|PORT|SUBSET|HOST`.
+    pub fn load_assignment(&self, node: &Node, name: &str) -> Option<ClusterLoadAssignment> {
+        endpoints::load_assignment(self, node, name, &ClusterName::parse(name)?)
+    }
+
+    /// Every name of a type that `node` can ask for, in order. Listeners are named by the full
+    /// host; the other forms a client may use are not listed.
+    pub fn names(&self, node: &Node, kind: ResourceType) -> Vec<String> {
+        name::all(self, node, kind)
+    }
+}
+
+fn encode<M: Message + Fingerprint + Clone>(
+    kind: ResourceType,
+    name: &str,
+    message: &M,
+) -> Resource {
+    Resource {
+        name: name.to_owned(),
+        fingerprint: fingerprint::of(message),
+        any: pb::Any { type_url: kind.type_url().to_owned(), value: message.encode_to_vec() },
+    }
+}
+
+fn duration(duration: std::time::Duration) -> pb::Duration {
+    pb::Duration {
+        // Read from a text bounded by the protobuf type's own range.
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+fn uint32(value: u32) -> Option<pb::UInt32Value> {
+    Some(pb::UInt32Value { value })
+}
+
+fn any<M: Message>(type_url: &str, message: &M) -> pb::Any {
+    pb::Any { type_url: type_url.to_owned(), value: message.encode_to_vec() }
+}
+
+#[cfg(test)]
+mod tests;

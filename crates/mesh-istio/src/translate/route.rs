@@ -1,0 +1,241 @@
+//! RDS: a target's virtual host and its routes.
+
+use mesh_pb::envoy::config::route::v3 as xds;
+use mesh_pb::envoy::config::route::v3::route::Action;
+use mesh_pb::envoy::config::route::v3::route_action::{
+    ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
+};
+use mesh_pb::envoy::config::route::v3::weighted_cluster::{
+    ClusterWeight, cluster_weight::HostRewriteSpecifier as ClusterHostRewrite,
+};
+
+use super::headers::Changes;
+use super::matcher::{is_catch_all, route_match};
+use super::metadata::{config_path, istio, string};
+use super::name::ClusterName;
+use super::retry::retry_policy;
+use super::target::{Target, virtual_service};
+use super::{duration, uint32};
+use crate::host::resolve;
+use crate::kind::{
+    Destination, Duration, HttpMatch, HttpRoute, HttpRouteDestination, VirtualService, selects,
+};
+use crate::model::{Model, Rule, Service};
+use crate::node::{Mode, Node};
+
+pub(super) fn route_configuration(
+    model: &Model,
+    node: &Node,
+    name: &str,
+    parsed: &ClusterName<'_>,
+) -> Option<xds::RouteConfiguration> {
+    let target = Target::named(model, node, parsed)?;
+    let routes = match virtual_service(model, node, &target.host) {
+        Some(rule) => Router { model, node, target: &target, rule }.routes(),
+        None => vec![default_route(&target, node)],
+    };
+    let virtual_host = xds::VirtualHost {
+        name: format!("{}:{}", target.host, target.port),
+        domains: domains(model, node, &target),
+        routes,
+        include_request_attempt_count: true,
+        ..Default::default()
+    };
+    Some(xds::RouteConfiguration {
+        name: name.to_owned(),
+        virtual_hosts: vec![virtual_host],
+        ..Default::default()
+    })
+}
+
+/// The names by which clients of this namespace call the target, each with and without the port.
+fn domains(model: &Model, node: &Node, target: &Target<'_>) -> Vec<String> {
+    let host = target.host.as_str();
+    let mut names = vec![host.to_owned()];
+    if !host.starts_with('*') && host.parse::<std::net::IpAddr>().is_err() {
+        names.push(format!("{host}."));
+    }
+    let suffix = format!(".svc.{}", model.options().domain);
+    if let Some((name, namespace)) = host.strip_suffix(&suffix).and_then(|s| s.split_once('.')) {
+        if namespace == node.namespace {
+            names.push(name.to_owned());
+        }
+        names.push(format!("{name}.{namespace}"));
+        names.push(format!("{name}.{namespace}.svc"));
+    }
+    names.extend(target.service.iter().flat_map(|service| &service.addresses).cloned());
+    let mut domains = Vec::with_capacity(names.len() * 2);
+    for name in names {
+        let name = if name.contains(':') { format!("[{name}]") } else { name };
+        for domain in [format!("{name}:{}", target.port), name] {
+            // A virtual host that repeats a domain is refused.
+            if !domains.contains(&domain) {
+                domains.push(domain);
+            }
+        }
+    }
+    domains
+}
+
+/// Without a rule: everything to the service itself, on Istio's defaults.
+fn default_route(target: &Target<'_>, node: &Node) -> xds::Route {
+    let cluster = ClusterName { port: target.port, subset: "", host: &target.host }.to_string();
+    let mut action = xds::RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
+        retry_policy: retry_policy(None),
+        ..Default::default()
+    };
+    set_timeout(&mut action, None, node);
+    xds::Route {
+        name: DEFAULT_NAME.to_owned(),
+        r#match: Some(route_match(None)),
+        action: Some(Action::Route(action)),
+        ..Default::default()
+    }
+}
+
+struct Router<'a> {
+    model: &'a Model,
+    node: &'a Node,
+    target: &'a Target<'a>,
+    rule: &'a Rule<VirtualService>,
+}
+
+impl Router<'_> {
+    /// The rule's routes in order, one for each match, up to one that every request takes.
+    fn routes(&self) -> Vec<xds::Route> {
+        let mut routes = Vec::new();
+        for http in &self.rule.spec.http {
+            let matches: Vec<Option<&HttpMatch>> = if http.r#match.is_empty() {
+                vec![None]
+            } else {
+                http.r#match.iter().filter(|rule| self.concerns(rule)).map(Some).collect()
+            };
+            for rule in matches {
+                let Some(route) = self.route(http, rule) else { continue };
+                let last = route.r#match.as_ref().is_some_and(is_catch_all);
+                routes.push(route);
+                if last {
+                    return routes;
+                }
+            }
+        }
+        routes
+    }
+
+    /// Whether a match can hold for this client on this port; these parts are no part of a request.
+    fn concerns(&self, rule: &HttpMatch) -> bool {
+        let port = rule.port == 0 || rule.port == u32::from(self.target.port);
+        if !port {
+            return false;
+        }
+        if !rule.gateways.is_empty() {
+            // Istio looks at the source only when no gateways are named.
+            return rule.gateways.iter().any(|gateway| gateway == "mesh");
+        }
+        let namespace = &rule.source_namespace;
+        (namespace.is_empty() || *namespace == self.node.namespace)
+            && selects(&rule.source_labels, &self.node.labels)
+    }
+
+    /// None for a route that only redirects or answers: those are not yet honoured, and the
+    /// request goes on to the next route as if this one were absent.
+    fn route(&self, http: &HttpRoute, rule: Option<&HttpMatch>) -> Option<xds::Route> {
+        let mut changes = Changes::new(&http.headers);
+        let specifier = match http.route.as_slice() {
+            [] => return None,
+            [only] => {
+                changes.then(Changes::new(&only.headers));
+                ClusterSpecifier::Cluster(self.cluster(only.destination.as_ref()?))
+            }
+            several => ClusterSpecifier::WeightedClusters(self.weighted(several)),
+        };
+        let mut action = xds::RouteAction {
+            cluster_specifier: Some(specifier),
+            retry_policy: retry_policy(http.retries.as_ref()),
+            host_rewrite_specifier: changes
+                .host_rewrite
+                .take()
+                .map(HostRewriteSpecifier::HostRewriteLiteral),
+            ..Default::default()
+        };
+        set_timeout(&mut action, http.timeout, self.node);
+        let path = config_path("virtual-service", &self.rule.namespace, &self.rule.name);
+        Some(xds::Route {
+            name: route_name(&http.name, rule.map(|rule| rule.name.as_str())),
+            r#match: Some(route_match(rule)),
+            metadata: Some(istio([("config", string(path))])),
+            request_headers_to_add: changes.request_add,
+            request_headers_to_remove: changes.request_remove,
+            response_headers_to_add: changes.response_add,
+            response_headers_to_remove: changes.response_remove,
+            action: Some(Action::Route(action)),
+            ..Default::default()
+        })
+    }
+
+    fn weighted(&self, entries: &[HttpRouteDestination]) -> xds::WeightedCluster {
+        let clusters = entries.iter().filter_map(|entry| {
+            // Weights were checked not to be negative; one of 0 takes no part.
+            let weight = u32::try_from(entry.weight).ok().filter(|weight| *weight > 0)?;
+            let changes = Changes::new(&entry.headers);
+            Some(ClusterWeight {
+                name: self.cluster(entry.destination.as_ref()?),
+                weight: uint32(weight),
+                request_headers_to_add: changes.request_add,
+                request_headers_to_remove: changes.request_remove,
+                response_headers_to_add: changes.response_add,
+                response_headers_to_remove: changes.response_remove,
+                host_rewrite_specifier: changes
+                    .host_rewrite
+                    .map(ClusterHostRewrite::HostRewriteLiteral),
+                ..Default::default()
+            })
+        });
+        xds::WeightedCluster { clusters: clusters.collect(), ..Default::default() }
+    }
+
+    /// On the port named, else the service's only one, else the one the client dialled.
+    fn cluster(&self, destination: &Destination) -> String {
+        let domain = &self.model.options().domain;
+        let host = resolve(&destination.host, &self.rule.namespace, domain);
+        let service = self.model.registry().lookup(&host, &self.node.namespace);
+        let explicit = destination.port.and_then(|port| u16::try_from(port.number).ok());
+        let port = explicit.or_else(|| service.and_then(|s| only_port(s)));
+        let port = port.unwrap_or(self.target.port);
+        let host = service.map_or(host.as_str(), |service| service.host.as_str());
+        ClusterName { port, subset: &destination.subset, host }.to_string()
+    }
+}
+
+fn only_port(service: &Service) -> Option<u16> {
+    match service.ports.as_slice() {
+        [only] => Some(only.number),
+        _ => None,
+    }
+}
+
+fn route_name(route: &str, rule: Option<&str>) -> String {
+    match (route, rule.unwrap_or_default()) {
+        ("", "") => DEFAULT_NAME.to_owned(),
+        (route, "") => route.to_owned(),
+        ("", rule) => rule.to_owned(),
+        (route, rule) => format!("{route}.{rule}"),
+    }
+}
+
+/// No timeout unless one is set. gRPC reads `max_stream_duration` alone; other clients read
+/// `timeout`, and for gRPC calls cap the caller's deadline by the same value.
+fn set_timeout(action: &mut xds::RouteAction, timeout: Option<Duration>, node: &Node) {
+    let timeout = duration(timeout.map(|timeout| timeout.0).unwrap_or_default());
+    action.timeout = Some(timeout);
+    let unlimited = timeout == mesh_pb::google::protobuf::Duration::default();
+    action.max_stream_duration = Some(if node.mode == Mode::Grpc || unlimited {
+        MaxStreamDuration { max_stream_duration: Some(timeout), ..Default::default() }
+    } else {
+        MaxStreamDuration { grpc_timeout_header_max: Some(timeout), ..Default::default() }
+    });
+}
+
+/// Istio's name for a route without one.
+const DEFAULT_NAME: &str = "default";

@@ -1,0 +1,94 @@
+use std::any::Any;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mesh_core::resource::{Cluster, Endpoint as EndpointSpec, Name, UpstreamProtocol};
+
+/// An endpoint, as a maker of clients sees it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    address: SocketAddr,
+    cluster: Name,
+    protocol: UpstreamProtocol,
+}
+
+impl Endpoint {
+    /// The address to connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The cluster it belongs to.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The HTTP version its cluster is configured for.
+    pub fn protocol(&self) -> UpstreamProtocol {
+        self.protocol
+    }
+}
+
+/// The clients that layers hung on one endpoint. They go with it.
+pub(crate) struct Slots {
+    endpoint: Endpoint,
+    clients: ArcSwap<Vec<Slot>>,
+}
+
+#[derive(Clone)]
+struct Slot {
+    layer: u64,
+    client: Arc<dyn Any + Send + Sync>,
+}
+
+impl Slots {
+    pub(crate) fn new(cluster: &Cluster, spec: &EndpointSpec) -> Self {
+        let endpoint = Endpoint {
+            address: spec.address,
+            cluster: cluster.name.clone(),
+            protocol: cluster.protocol,
+        };
+        Self { endpoint, clients: ArcSwap::default() }
+    }
+
+    /// The client of `layer`, made when it is asked for first. Of two made at once one is kept.
+    pub(crate) fn client<S>(&self, layer: u64, make: impl Fn(&Endpoint) -> S) -> S
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        if let Some(client) = find(&self.clients.load(), layer) {
+            return client;
+        }
+        let made: Arc<dyn Any + Send + Sync> = Arc::new(make(&self.endpoint));
+        self.clients.rcu(|clients| {
+            let mut clients = Vec::clone(clients);
+            if !clients.iter().any(|slot| slot.layer == layer) {
+                clients.push(Slot { layer, client: made.clone() });
+            }
+            clients
+        });
+        find(&self.clients.load(), layer).expect("it was put in, and nothing is taken out")
+    }
+
+    /// Takes out the client of a layer that is gone.
+    pub(crate) fn remove(&self, layer: u64) {
+        self.clients.rcu(|clients| {
+            let mut clients = Vec::clone(clients);
+            clients.retain(|slot| slot.layer != layer);
+            clients
+        });
+    }
+}
+
+fn find<S: Clone + 'static>(clients: &[Slot], layer: u64) -> Option<S> {
+    let slot = clients.iter().find(|slot| slot.layer == layer)?;
+    slot.client.downcast_ref::<S>().cloned()
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}

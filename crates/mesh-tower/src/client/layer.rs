@@ -1,0 +1,226 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use mesh_core::Dialect;
+use mesh_core::cluster::EndpointState;
+use mesh_core::resilience::Outcome;
+use pin_project_lite::pin_project;
+use tower::util::Oneshot;
+use tower_service::Service;
+
+use super::body::ResponseBody;
+use super::call::Call;
+use super::endpoint::Endpoint;
+use super::transport::{Failed, Transport};
+use crate::body::{Body, BoxError};
+use crate::error::Error;
+use crate::mesh::{Io, Mesh, Subscribed};
+
+/// Puts your own HTTP client under the mesh's decisions.
+///
+/// You make one client per endpoint, the mesh chooses which one a request goes to, retries, and
+/// drops a client when its endpoint is gone. Nothing is allocated per request by the mesh itself.
+#[derive(Clone)]
+pub struct ClientLayer {
+    mesh: Mesh,
+    target: Arc<Subscribed>,
+}
+
+impl ClientLayer {
+    /// A layer for `target`; see [`Channel::new`](crate::Channel::new).
+    ///
+    /// # Errors
+    /// Kind `Config` when the target cannot be parsed.
+    pub fn new(mesh: &Mesh, target: &str) -> Result<Self, Error> {
+        let target = mesh.subscribe(target, Dialect::Http)?;
+        Ok(Self { mesh: mesh.clone(), target })
+    }
+
+    /// The service over the clients that `make` makes, one per endpoint.
+    ///
+    /// A client is any Tower service of `http::Request<Body>`. It is cloned for each request, and
+    /// a clone is made ready before it is called. An error that has a refused connection among
+    /// its sources counts as one for retries; any other as a reset.
+    pub fn layer<F, S>(&self, make: F) -> ClientService<F, S>
+    where
+        F: Fn(&Endpoint) -> S,
+    {
+        // Names the clients of this layer among those hung on an endpoint.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let shared = Shared { id, make, mesh: self.mesh.clone() };
+        let inner = Inner { shared: Arc::new(shared), service: std::marker::PhantomData };
+        ClientService { mesh: self.mesh.clone(), target: self.target.clone(), inner }
+    }
+}
+
+impl fmt::Debug for ClientLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientLayer").field("target", &self.target.name()).finish_non_exhaustive()
+    }
+}
+
+/// The service of a [`ClientLayer`].
+pub struct ClientService<F, S> {
+    mesh: Mesh,
+    target: Arc<Subscribed>,
+    inner: Inner<F, S>,
+}
+
+struct Inner<F, S> {
+    shared: Arc<Shared<F>>,
+    service: std::marker::PhantomData<fn() -> S>,
+}
+
+struct Shared<F> {
+    id: u64,
+    make: F,
+    mesh: Mesh,
+}
+
+impl<F> Drop for Shared<F> {
+    fn drop(&mut self) {
+        for cluster in self.mesh.inner().hold().clusters() {
+            for endpoint in cluster.tables().all() {
+                endpoint.attached().clients.remove(self.id);
+            }
+        }
+    }
+}
+
+impl<F, S> Clone for Inner<F, S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), service: std::marker::PhantomData }
+    }
+}
+
+impl<F, S> Clone for ClientService<F, S> {
+    fn clone(&self) -> Self {
+        let Self { mesh, target, inner } = self;
+        Self { mesh: mesh.clone(), target: target.clone(), inner: inner.clone() }
+    }
+}
+
+impl<F, S> fmt::Debug for ClientService<F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientService")
+            .field("target", &self.target.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F, S, B> Transport for Inner<F, S>
+where
+    F: Fn(&Endpoint) -> S,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes>,
+{
+    type Body = B;
+    type Future = Attempt<S>;
+
+    const GIVES_BACK: bool = false;
+
+    fn send(&self, endpoint: &EndpointState<Io>, _: Dialect, request: Request<Body>) -> Attempt<S> {
+        let client = endpoint.attached().clients.client(self.shared.id, &self.shared.make);
+        Attempt { inner: Oneshot::new(client, request) }
+    }
+}
+
+pin_project! {
+    struct Attempt<S: Service<Request<Body>>> {
+        #[pin]
+        inner: Oneshot<S, Request<Body>>,
+    }
+}
+
+impl<S, B> Future for Attempt<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    type Output = Result<Response<B>, Failed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(self.project().inner.poll(cx)).map_err(|error| {
+            let error = error.into();
+            Failed { outcome: outcome(&*error), error, request: None }
+        }))
+    }
+}
+
+fn outcome(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Outcome {
+    let mut link: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = link {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return Outcome::ConnectFailure;
+        }
+        link = error.source();
+    }
+    Outcome::Reset { sent: true }
+}
+
+impl<F, S, B, R> Service<Request<R>> for ClientService<F, S>
+where
+    F: Fn(&Endpoint) -> S,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes>,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody<B>>;
+    type Error = Error;
+    type Future = ClientFuture<F, S, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        let transport = self.inner.clone();
+        let request = request.map(Body::new);
+        let call = Call::new(&self.mesh, &self.target, Dialect::Http, transport, request);
+        ClientFuture { call }
+    }
+}
+
+pin_project! {
+    /// The future of a [`ClientService`]'s response. Dropping it gives up the request.
+    pub struct ClientFuture<F, S, B>
+    where
+        F: Fn(&Endpoint) -> S,
+        S: Service<Request<Body>, Response = Response<B>>,
+        S: Clone,
+        S: Send,
+        S: Sync,
+        S: 'static,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes>,
+    {
+        #[pin]
+        call: Call<Inner<F, S>>,
+    }
+}
+
+impl<F, S, B> Future for ClientFuture<F, S, B>
+where
+    F: Fn(&Endpoint) -> S,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes>,
+{
+    type Output = Result<Response<ResponseBody<B>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().call.poll(cx)
+    }
+}

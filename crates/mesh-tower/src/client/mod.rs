@@ -1,0 +1,25 @@
+//! Clients: requests through the mesh.
+//!
+//! One request, whatever the client: take a Snapshot, route, change headers, then attempts until
+//! one counts. The whole of it is one future written by hand, [`Call`](call::Call), over a
+//! [`Transport`](transport::Transport): our own connections for [`Channel`], users' own clients
+//! for [`ClientLayer`].
+
+mod body;
+mod call;
+mod channel;
+mod endpoint;
+mod flight;
+mod layer;
+mod record;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub use crate::connection::Received;
+pub use body::ResponseBody;
+pub use channel::{Channel, ResponseFuture};
+pub use endpoint::Endpoint;
+pub(crate) use endpoint::Slots;
+pub use layer::{ClientLayer, ClientService, ClientFuture};
+pub use record::{Deadline, Record};

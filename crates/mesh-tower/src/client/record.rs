@@ -1,0 +1,69 @@
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// When a request must be over, as a request extension: the caller's deadline.
+///
+/// The route's own limit still counts where it is earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(pub Instant);
+
+/// What became of one request: which route, cluster and endpoint, in how many attempts.
+///
+/// A request extension. The request that carries a clone fills it in; the caller keeps the other.
+/// Meant for tools: requests without one do not pay for it.
+#[derive(Clone, Debug, Default)]
+pub struct Record(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    route: Option<String>,
+    cluster: Option<String>,
+    endpoint: Option<SocketAddr>,
+    attempts: u32,
+}
+
+impl Record {
+    /// An empty record.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The route's name; `None` when no route was chosen, or it has none.
+    pub fn route(&self) -> Option<String> {
+        self.with(|entries| entries.route.clone())
+    }
+
+    /// The cluster's name.
+    pub fn cluster(&self) -> Option<String> {
+        self.with(|entries| entries.cluster.clone())
+    }
+
+    /// The endpoint of the last attempt.
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.with(|entries| entries.endpoint)
+    }
+
+    /// How many attempts were made.
+    pub fn attempts(&self) -> u32 {
+        self.with(|entries| entries.attempts)
+    }
+
+    pub(crate) fn routed(&self, route: &str, cluster: &str) {
+        self.with(|entries| {
+            entries.route = (!route.is_empty()).then(|| route.to_owned());
+            entries.cluster = (!cluster.is_empty()).then(|| cluster.to_owned());
+        });
+    }
+
+    pub(crate) fn attempt(&self, endpoint: SocketAddr) {
+        self.with(|entries| {
+            entries.endpoint = Some(endpoint);
+            entries.attempts += 1;
+        });
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Entries) -> T) -> T {
+        look(&mut self.0.lock().expect("no panic while held"))
+    }
+}

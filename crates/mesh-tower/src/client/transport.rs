@@ -1,0 +1,86 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use mesh_core::Dialect;
+use mesh_core::cluster::EndpointState;
+use mesh_core::resilience::Outcome;
+
+use crate::Body;
+use crate::connection::{Received, SendError, SendErrorKind};
+use crate::body::BoxError;
+use crate::mesh::Io;
+
+/// How one attempt gets to its endpoint.
+pub(crate) trait Transport {
+    /// The body of a response.
+    type Body: http_body::Body<Data = Bytes>;
+    /// The attempt. Dropping it gives up the request.
+    type Future: Future<Output = Result<Response<Self::Body>, Failed>>;
+
+    /// Whether a request that was not sent comes back with the error, so that no copy of it is
+    /// needed to try again.
+    const GIVES_BACK: bool;
+
+    /// Sends a request.
+    fn send(
+        &self,
+        endpoint: &EndpointState<Io>,
+        dialect: Dialect,
+        request: Request<Body>,
+    ) -> Self::Future;
+}
+
+/// An attempt without an answer.
+pub(crate) struct Failed {
+    pub(crate) outcome: Outcome,
+    pub(crate) error: BoxError,
+    /// The request, when nothing of it was sent.
+    pub(crate) request: Option<Request<Body>>,
+}
+
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failed").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
+
+/// Over the mesh's own connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direct;
+
+type Attempt = Pin<Box<dyn Future<Output = Result<Response<Received>, Failed>> + Send>>;
+
+impl Transport for Direct {
+    type Body = Received;
+    // hyper's `send_request` future has no name: this is the one box per attempt.
+    type Future = Attempt;
+
+    const GIVES_BACK: bool = true;
+
+    fn send(
+        &self,
+        endpoint: &EndpointState<Io>,
+        dialect: Dialect,
+        request: Request<Body>,
+    ) -> Attempt {
+        let connections = endpoint.attached().connections(dialect).clone();
+        Box::pin(async move {
+            connections.send(request).await.map_err(Failed::from)
+        })
+    }
+}
+
+impl From<SendError> for Failed {
+    fn from(mut error: SendError) -> Self {
+        let request = error.take_request();
+        let outcome = match error.kind() {
+            SendErrorKind::Connect(_) => Outcome::ConnectFailure,
+            SendErrorKind::NotProcessed => Outcome::Refused,
+            _ => Outcome::Reset { sent: request.is_none() },
+        };
+        Self { outcome, error: error.into(), request }
+    }
+}

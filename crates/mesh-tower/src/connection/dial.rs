@@ -1,0 +1,118 @@
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+
+use super::config::{self, Config};
+use super::error::DialError;
+use super::http2::{Live, Streams};
+use crate::body::{Body, Lookahead};
+
+/// Makes connections to one endpoint and leaves each in a task of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Dialer {
+    pub(super) config: Arc<Config>,
+    pub(super) runtime: Handle,
+    pub(super) open: Arc<AtomicUsize>,
+}
+
+/// Counts a connection as open while its task lives.
+struct Open(Arc<AtomicUsize>);
+
+impl Dialer {
+    pub(super) fn new(config: Config, runtime: Handle) -> Self {
+        Self { config: Arc::new(config), runtime, open: Arc::default() }
+    }
+
+    /// An HTTP/1.1 connection. To be polled on the runtime.
+    pub(super) async fn http1(&self) -> Result<http1::SendRequest<Body>, DialError> {
+        let (stream, open) = self.tcp().await.map_err(DialError::new)?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(handshake_failed)?;
+        let connection = connection.with_upgrades();
+        self.runtime.spawn(async move {
+            let _open = open;
+            log_end(connection.await);
+        });
+        Ok(sender)
+    }
+
+    /// An HTTP/2 connection, with prior knowledge. To be polled on the runtime.
+    pub(super) async fn http2(&self) -> Result<Live, DialError> {
+        let (stream, open) = self.tcp().await.map_err(DialError::new)?;
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(config::STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(config::CONNECTION_WINDOW_BYTES)
+            .initial_max_send_streams(Streams::BEFORE_SETTINGS)
+            .max_header_list_size(config::MAX_HEADER_LIST_BYTES)
+            .keep_alive_interval(config::KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(config::KEEP_ALIVE_TIMEOUT)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(handshake_failed)?;
+        let streams = Arc::new(Streams::default());
+        let driver = Http2Driver { connection, streams: Arc::clone(&streams), _open: open };
+        self.runtime.spawn(driver);
+        Ok(Live::new(sender, streams))
+    }
+
+    async fn tcp(&self) -> io::Result<(TcpStream, Open)> {
+        let connect = TcpStream::connect(self.config.address);
+        let stream = match tokio::time::timeout(self.config.connect_timeout, connect).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(timed_out(self.config.connect_timeout)),
+        };
+        // Requests and responses are whole messages; waiting for more to send only delays them.
+        stream.set_nodelay(true)?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok((stream, Open(Arc::clone(&self.open))))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs a connection and watches how many streams the server allows.
+struct Http2Driver {
+    connection: http2::Connection<TokioIo<TcpStream>, Lookahead, TokioExecutor>,
+    streams: Arc<Streams>,
+    _open: Open,
+}
+
+impl Future for Http2Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = Pin::new(&mut self.connection).poll(cx);
+        // Each request wakes this task, so the limit known is at most one request old.
+        self.streams.set_limit(self.connection.current_max_send_streams());
+        polled.map(log_end)
+    }
+}
+
+fn log_end(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        // Whoever waits for a response gets the error; this is for connections nobody waits on.
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+    }
+}
+
+fn timed_out(after: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {after:?}"))
+}
+
+fn handshake_failed(error: hyper::Error) -> DialError {
+    DialError::new(io::Error::other(error))
+}

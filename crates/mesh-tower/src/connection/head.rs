@@ -1,0 +1,125 @@
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Uri, Version};
+
+use super::config::Protocol;
+
+/// Puts a request's head into the form of the wire.
+///
+/// The authority is that of the Host header when there is one, as it would be on HTTP/1.1, else that of
+/// the URI. HTTP/1.1 gets the origin form and Host (RFC 9112 §3.2), HTTP/2 the whole URI and no Host
+/// (RFC 9113 §8.3.1). Headers that belong to an HTTP/1.1 connection are taken out by hyper.
+pub(super) fn prepare<B>(request: &mut Request<B>, protocol: Protocol) -> Result<(), &'static str> {
+    if request.method() == Method::CONNECT {
+        return Err("CONNECT is not supported");
+    }
+    match protocol {
+        Protocol::Http1 => for_http1(request),
+        Protocol::Http2 => for_http2(request),
+    }
+}
+
+fn for_http1<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+    *request.version_mut() = Version::HTTP_11;
+    if !request.headers().contains_key(HOST) {
+        let authority = request.uri().authority().ok_or(NO_AUTHORITY)?;
+        let host = HeaderValue::from_str(without_userinfo(authority)).map_err(|_| NO_AUTHORITY)?;
+        request.headers_mut().insert(HOST, host);
+    }
+    if request.uri().authority().is_some() {
+        let parts = std::mem::take(request.uri_mut()).into_parts();
+        *request.uri_mut() = Uri::from(parts.path_and_query.unwrap_or_else(root));
+    }
+    Ok(())
+}
+
+fn for_http2<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+    *request.version_mut() = Version::HTTP_2;
+    let host = request.headers_mut().remove(HOST);
+    let uri = request.uri();
+    let whole = uri.scheme().is_some() && uri.authority().is_some() && uri.path_and_query().is_some();
+    if whole && host.is_none() {
+        return Ok(());
+    }
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    if let Some(host) = host {
+        let host = Authority::try_from(host.as_bytes()).map_err(|_| BAD_HOST)?;
+        parts.authority = Some(host);
+    }
+    if parts.authority.is_none() {
+        return Err(NO_AUTHORITY);
+    }
+    parts.scheme.get_or_insert(Scheme::HTTP);
+    parts.path_and_query.get_or_insert_with(root);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| BAD_HOST)?;
+    Ok(())
+}
+
+fn without_userinfo(authority: &Authority) -> &str {
+    let text = authority.as_str();
+    text.rsplit_once('@').map_or(text, |(_, host)| host)
+}
+
+fn root() -> PathAndQuery {
+    PathAndQuery::from_static("/")
+}
+
+const NO_AUTHORITY: &str = "neither a Host header nor an authority in the URI";
+const BAD_HOST: &str = "the Host header is not an authority";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str, host: Option<&str>) -> Request<()> {
+        let mut request = Request::builder().uri(uri);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn http1_gets_origin_form_and_host() {
+        let table = [
+            ("http://a:80/x?y=%20", None, "/x?y=%20", "a:80"),
+            ("http://a", None, "/", "a"),
+            ("http://me:secret@a/", None, "/", "a"),
+            ("http://a/", Some("b"), "/", "b"),
+            ("/x//../%2F?", Some("b"), "/x//../%2F?", "b"),
+        ];
+        for (uri, host, wire, wire_host) in table {
+            let mut request = request(uri, host);
+            prepare(&mut request, Protocol::Http1).unwrap();
+            assert_eq!(request.uri().to_string(), wire);
+            assert_eq!(request.uri().authority(), None);
+            assert_eq!(request.headers()[HOST], wire_host);
+        }
+    }
+
+    #[test]
+    fn http2_gets_the_whole_uri_and_no_host() {
+        let table = [
+            ("http://a:80/x?y", None, "http://a:80/x?y"),
+            ("https://a/", None, "https://a/"),
+            ("http://a/x", Some("b"), "http://b/x"),
+            ("/x//../%2F", Some("b:1"), "http://b:1/x//../%2F"),
+        ];
+        for (uri, host, wire) in table {
+            let mut request = request(uri, host);
+            prepare(&mut request, Protocol::Http2).unwrap();
+            assert_eq!(request.uri().to_string(), wire);
+            assert!(!request.headers().contains_key(HOST));
+        }
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_written() {
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            assert!(prepare(&mut request("/x", None), protocol).is_err());
+            let mut connect = Request::connect("a:80").body(()).unwrap();
+            assert!(prepare(&mut connect, protocol).is_err());
+        }
+        assert!(prepare(&mut request("/x", Some("not a host")), Protocol::Http2).is_err());
+    }
+}

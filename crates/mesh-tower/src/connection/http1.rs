@@ -1,0 +1,167 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{Request, Response};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::config::MAX_UNWRITTEN;
+use super::dial::Dialer;
+use super::error::SendError;
+use super::received::Received;
+use super::send::Failure;
+use crate::body::Body;
+
+pub(super) type Sender = hyper::client::conn::http1::SendRequest<Body>;
+
+/// The idle HTTP/1.1 connections to one endpoint.
+///
+/// A stack, so that the fewest possible stay warm and the others reach their timeout. A connection
+/// comes back with the end of its response, and is checked only when it is taken out again.
+#[derive(Debug)]
+pub(super) struct Pool {
+    dialer: Dialer,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    stack: Vec<Resting>,
+    /// Counts sweeps. Cheaper than reading the clock twice per request.
+    sweep: u64,
+    sweeper: Option<AbortHandle>,
+    draining: bool,
+}
+
+#[derive(Debug)]
+struct Resting {
+    sender: Sender,
+    since_sweep: u64,
+}
+
+impl Pool {
+    pub(super) fn new(dialer: Dialer) -> Arc<Self> {
+        Arc::new(Self { dialer, idle: Mutex::default() })
+    }
+
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+    ) -> Result<Response<Received>, SendError> {
+        let mut tries = 1;
+        loop {
+            let idle = if tries < MAX_UNWRITTEN { self.take() } else { None };
+            let reused = idle.is_some();
+            let dialed = match idle {
+                Some(sender) => Ok(sender),
+                None => self.dial().await,
+            };
+            let mut sender = match dialed {
+                Ok(sender) => sender,
+                Err(failure) => return Err(failure.of(request)),
+            };
+            match sender.try_send_request(request).await {
+                Ok(response) => {
+                    return Ok(response.map(|body| Received::over_http1(body, sender, self)));
+                }
+                Err(mut error) => match error.take_message() {
+                    None => return Err(SendError::written(error.into_error(), reused)),
+                    Some(back) if tries == MAX_UNWRITTEN => {
+                        return Err(SendError::unwritten(back, error.into_error()));
+                    }
+                    Some(back) => request = back,
+                },
+            }
+            tries += 1;
+        }
+    }
+
+    /// The topmost idle connection that is ready for a request.
+    ///
+    /// One whose response has ended may not be: its task ends the body first and says then that it is
+    /// ready, or the server answered early and still reads the request. It is left where it is. On
+    /// several threads a pool so comes to hold a connection or two more than there are requests at once;
+    /// waiting a few turns for the task was tried, and did not change that.
+    fn take(&self) -> Option<Sender> {
+        let mut idle = self.lock();
+        while idle.stack.last().is_some_and(|top| top.sender.is_closed()) {
+            idle.stack.pop();
+        }
+        let ready = idle.stack.iter().rposition(|resting| resting.sender.is_ready())?;
+        Some(idle.stack.remove(ready).sender)
+    }
+
+    /// Takes a connection back whose response has ended.
+    pub(super) fn put(self: &Arc<Self>, sender: Sender) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = self.lock();
+        if idle.draining || idle.stack.len() >= self.dialer.config.max_idle {
+            return;
+        }
+        let since_sweep = idle.sweep;
+        idle.stack.push(Resting { sender, since_sweep });
+        if idle.sweeper.is_none() {
+            idle.sweeper = Some(self.spawn_sweeper());
+        }
+    }
+
+    /// A new connection. It is made on the runtime, and kept when nobody waits for it any more.
+    async fn dial(self: &Arc<Self>) -> Result<Sender, Failure> {
+        let (sender, dialed) = oneshot::channel();
+        let pool = Arc::clone(self);
+        self.dialer.runtime.spawn(async move {
+            if let Err(Ok(unwanted)) = sender.send(pool.dialer.http1().await) {
+                pool.put(unwanted);
+            }
+        });
+        match dialed.await {
+            Ok(dialed) => dialed.map_err(Failure::Dial),
+            Err(_) => Err(Failure::Shutdown),
+        }
+    }
+
+    fn spawn_sweeper(self: &Arc<Self>) -> AbortHandle {
+        let pool = Arc::downgrade(self);
+        let pause = self.dialer.config.idle_timeout / 2;
+        let sweeps = async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                if !pool.upgrade().is_some_and(|pool| pool.sweep()) {
+                    return;
+                }
+            }
+        };
+        self.dialer.runtime.spawn(sweeps).abort_handle()
+    }
+
+    /// Closes what has rested since before the last sweep. Whether any connection is left.
+    fn sweep(&self) -> bool {
+        let mut idle = self.lock();
+        let last = idle.sweep;
+        idle.sweep += 1;
+        idle.stack.retain(|resting| resting.since_sweep >= last && !resting.sender.is_closed());
+        if idle.stack.is_empty() {
+            idle.sweeper = None;
+        }
+        !idle.stack.is_empty()
+    }
+
+    pub(super) fn drain(&self) {
+        let mut idle = self.lock();
+        idle.draining = true;
+        idle.stack.clear();
+        if let Some(sweeper) = idle.sweeper.take() {
+            sweeper.abort();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.lock().stack.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

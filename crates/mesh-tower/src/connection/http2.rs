@@ -1,0 +1,251 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use http::{Request, Response};
+use tokio::sync::oneshot;
+
+use super::config::{MAX_CONNECTIONS, MAX_UNWRITTEN};
+use super::dial::Dialer;
+use super::error::{DialError, SendError};
+use super::received::Received;
+use super::send::Failure;
+use crate::body::{Body, Lookahead};
+
+type Sender = hyper::client::conn::http2::SendRequest<Lookahead>;
+
+/// The HTTP/2 connection to one endpoint, and the way to the next one.
+///
+/// All requests share the current connection. While the server's limit of concurrent streams is used
+/// up there, another becomes the current one, and the former lives on for as long as its streams do.
+#[derive(Debug)]
+pub(super) struct Pool {
+    dialer: Dialer,
+    current: ArcSwapOption<Live>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Former connections; their streams keep them alive.
+    former: Vec<Weak<Live>>,
+    connecting: Option<Connecting>,
+    draining: bool,
+}
+
+/// A connect that any number of requests wait for. It runs in a task, whoever gives up waiting.
+type Connecting = Shared<oneshot::Receiver<Result<Arc<Live>, DialError>>>;
+
+enum Room {
+    Now(Stream),
+    After(Connecting),
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Live {
+    sender: Sender,
+    streams: Arc<Streams>,
+}
+
+/// How many streams a connection carries and may carry.
+#[derive(Debug)]
+pub(super) struct Streams {
+    open: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+/// A stream's share of a connection's limit, and its hold on the connection.
+#[derive(Debug)]
+pub(super) struct Stream(Arc<Live>);
+
+impl Pool {
+    pub(super) fn new(dialer: Dialer) -> Arc<Self> {
+        Arc::new(Self { dialer, current: ArcSwapOption::empty(), state: Mutex::default() })
+    }
+
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+    ) -> Result<Response<Received>, SendError> {
+        let mut tries = 1;
+        loop {
+            let stream = match self.stream().await {
+                Ok(stream) => stream,
+                Err(failure) => return Err(failure.of(request)),
+            };
+            let sent = stream.0.sender.clone().try_send_request(request.map(Lookahead::new));
+            match sent.await {
+                Ok(response) => return Ok(response.map(|body| Received::over_http2(body, stream))),
+                Err(mut error) => match error.take_message() {
+                    None => return Err(SendError::written(error.into_error(), false)),
+                    Some(back) if tries == MAX_UNWRITTEN => {
+                        let back = back.map(Lookahead::into_unread);
+                        return Err(SendError::unwritten(back, error.into_error()));
+                    }
+                    Some(back) => request = back.map(Lookahead::into_unread),
+                },
+            }
+            self.retire(&stream.0);
+            tries += 1;
+        }
+    }
+
+    async fn stream(self: &Arc<Self>) -> Result<Stream, Failure> {
+        loop {
+            if let Some(stream) = self.current.load_full().and_then(Stream::join) {
+                return Ok(stream);
+            }
+            let connecting = match self.make_room() {
+                Room::Now(stream) => return Ok(stream),
+                Room::After(connecting) => connecting,
+            };
+            let live = match connecting.await {
+                Ok(Ok(live)) => live,
+                Ok(Err(error)) => {
+                    // Where there is a connection, a further one would only have spared a wait.
+                    let current = self.current.load_full().filter(|live| live.is_open());
+                    return current.map(Stream::queue).ok_or(Failure::Dial(error));
+                }
+                Err(_) => return Err(Failure::Shutdown),
+            };
+            // Closed again already: what is sent there comes back, which counts as a try.
+            if !live.is_open() {
+                return Ok(Stream::queue(live));
+            }
+            if let Some(stream) = Stream::join(live) {
+                return Ok(stream);
+            }
+            // The others who waited have filled it.
+        }
+    }
+
+    /// A stream on any connection with room, else the connect to wait for.
+    fn make_room(self: &Arc<Self>) -> Room {
+        let mut state = self.lock();
+        let current = self.current.load_full();
+        // Between the look without the lock and this one, another request may have been here.
+        if let Some(stream) = current.clone().and_then(Stream::join) {
+            return Room::Now(stream);
+        }
+        let mut roomy = None;
+        state.former.retain(|former| match former.upgrade().filter(|live| live.is_open()) {
+            Some(live) if roomy.is_none() => {
+                roomy = Stream::join(live);
+                roomy.is_none()
+            }
+            alive => alive.is_some(),
+        });
+        if let Some(stream) = roomy {
+            self.replace(&mut state, &stream.0);
+            return Room::Now(stream);
+        }
+        if let Some(connecting) = &state.connecting {
+            return Room::After(connecting.clone());
+        }
+        match current.filter(|live| live.is_open()) {
+            Some(live) if state.former.len() + 1 >= MAX_CONNECTIONS => {
+                Room::Now(Stream::queue(live))
+            }
+            _ => Room::After(state.connecting.insert(self.connect()).clone()),
+        }
+    }
+
+    fn connect(self: &Arc<Self>) -> Connecting {
+        let (sender, connected) = oneshot::channel();
+        let pool = Arc::clone(self);
+        self.dialer.runtime.spawn(async move {
+            let dialed = pool.dialer.http2().await.map(Arc::new);
+            let mut state = pool.lock();
+            state.connecting = None;
+            if let Ok(live) = &dialed
+                && !state.draining
+            {
+                pool.replace(&mut state, live);
+            }
+            drop(state);
+            // When nobody waits any more, the connection is the current one all the same.
+            let _ = sender.send(dialed);
+        });
+        connected.shared()
+    }
+
+    fn replace(&self, state: &mut State, next: &Arc<Live>) {
+        let former = self.current.swap(Some(Arc::clone(next)));
+        if let Some(former) = former.filter(|live| live.is_open()) {
+            state.former.push(Arc::downgrade(&former));
+        }
+    }
+
+    /// No further request on this connection; those it carries go on.
+    fn retire(&self, live: &Arc<Live>) {
+        let _state = self.lock();
+        if self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, live)) {
+            self.current.store(None);
+        }
+    }
+
+    pub(super) fn drain(&self) {
+        let mut state = self.lock();
+        state.draining = true;
+        self.current.store(None);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    pub(super) fn new(sender: Sender, streams: Arc<Streams>) -> Self {
+        Self { sender, streams }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+impl Stream {
+    /// A stream where there is room for one.
+    fn join(live: Arc<Live>) -> Option<Self> {
+        if !live.is_open() {
+            return None;
+        }
+        let stream = Self::queue(live);
+        let Streams { open, limit } = &*stream.0.streams;
+        (open.load(Ordering::Relaxed) <= limit.load(Ordering::Relaxed)).then_some(stream)
+    }
+
+    /// A stream in any case. Beyond the limit, hyper sends it when another has ended.
+    fn queue(live: Arc<Live>) -> Self {
+        live.streams.open.fetch_add(1, Ordering::Relaxed);
+        Self(live)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.streams.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Streams {
+    /// What hyper opens at most before it has the server's settings: one less than the least that RFC
+    /// 9113 §6.5.2 recommends to servers, so that this number says "not known yet".
+    pub(super) const BEFORE_SETTINGS: usize = 99;
+
+    pub(super) fn set_limit(&self, streams: usize) {
+        if streams != Self::BEFORE_SETTINGS {
+            self.limit.store(streams, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { open: AtomicUsize::new(0), limit: AtomicUsize::new(usize::MAX) }
+    }
+}

@@ -1,0 +1,104 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::{Request, Response};
+use tokio::runtime::Handle;
+
+use super::config::{Config, Protocol};
+use super::dial::Dialer;
+use super::error::{DialError, SendError};
+use super::head::prepare;
+use super::received::Received;
+use super::{http1, http2};
+use crate::body::Body;
+
+/// The connections to one endpoint, made as requests need them.
+///
+/// Dropping it closes what is idle; requests under way finish.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    pub(super) dialer: Dialer,
+    pool: Pool,
+}
+
+#[derive(Debug)]
+enum Pool {
+    Http1(Arc<http1::Pool>),
+    Http2(Arc<http2::Pool>),
+}
+
+/// Why there is no connection to send on.
+pub(super) enum Failure {
+    Dial(DialError),
+    Shutdown,
+}
+
+impl Connections {
+    /// No connection yet. Connections will live on `runtime`.
+    pub(crate) fn new(config: Config, runtime: Handle) -> Self {
+        let protocol = config.protocol;
+        let dialer = Dialer::new(config, runtime);
+        let pool = match protocol {
+            Protocol::Http1 => Pool::Http1(http1::Pool::new(dialer.clone())),
+            Protocol::Http2 => Pool::Http2(http2::Pool::new(dialer.clone())),
+        };
+        Self { dialer, pool }
+    }
+
+    /// Sends a request and waits for the head of its response.
+    ///
+    /// What was never written is sent again on another connection, a few times. Dropping the future
+    /// gives up the request: HTTP/2 resets the stream, HTTP/1.1 closes the connection. A connect under
+    /// way goes on for whoever comes next.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Received>, SendError> {
+        if let Err(why) = prepare(&mut request, self.dialer.config.protocol) {
+            return Err(SendError::invalid(request, why));
+        }
+        match &self.pool {
+            Pool::Http1(pool) => pool.send(request).await,
+            Pool::Http2(pool) => pool.send(request).await,
+        }
+    }
+
+    /// Keeps no connection from now on: idle ones close at once, the others with their last request.
+    ///
+    /// Requests can still be sent; one that picked this endpoint just before it went away must not fail
+    /// for that.
+    pub(crate) fn drain(&self) {
+        match &self.pool {
+            Pool::Http1(pool) => pool.drain(),
+            Pool::Http2(pool) => pool.drain(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        match &self.pool {
+            Pool::Http1(pool) => pool.idle(),
+            Pool::Http2(_) => 0,
+        }
+    }
+
+    /// How many connections are open now.
+    pub(crate) fn open(&self) -> usize {
+        self.dialer.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.drain();
+    }
+}
+
+impl Failure {
+    pub(super) fn of(self, request: Request<Body>) -> SendError {
+        match self {
+            Self::Dial(error) => SendError::connect(request, error),
+            Self::Shutdown => SendError::shutdown(request),
+        }
+    }
+}

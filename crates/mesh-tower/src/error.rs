@@ -1,0 +1,170 @@
+//! What can go wrong on the way, and how it is told.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Response, StatusCode, header};
+use mesh_core::finding::Failure;
+
+use crate::body::{Body, BoxError};
+
+/// Why a request got no answer, or a mesh could not be made.
+///
+/// The text names the way the request took (listener, route configuration, route, cluster,
+/// endpoint), and every cause with its age. [`kind`](Self::kind) is for programs.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    text: String,
+    source: Option<BoxError>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The bootstrap, a target or the surroundings (no runtime) are wrong.
+    Config,
+    /// The target's configuration did not arrive in time, or too many requests wait for it.
+    NotReady,
+    /// No virtual host or route takes the request.
+    NoRoute,
+    /// The route's action is not supported.
+    Unsupported,
+    /// The route's cluster does not exist.
+    NoCluster,
+    /// No endpoint of the cluster may be picked.
+    NoEndpoints,
+    /// A circuit breaker refused the request.
+    Overloaded,
+    /// The request, or its last attempt, took too long.
+    Deadline,
+    /// No connection could be made.
+    Connect,
+    /// The connection or stream broke before an answer came.
+    Reset,
+}
+
+impl ErrorKind {
+    /// The kind as a word, for logs and statistics: `no_endpoints`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::NotReady => "not_ready",
+            Self::NoRoute => "no_route",
+            Self::Unsupported => "unsupported",
+            Self::NoCluster => "no_cluster",
+            Self::NoEndpoints => "no_endpoints",
+            Self::Overloaded => "overloaded",
+            Self::Deadline => "deadline",
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+        }
+    }
+
+    /// Envoy's answer: status and body.
+    fn answer(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoRoute => (StatusCode::NOT_FOUND, ""),
+            Self::Unsupported => (StatusCode::NOT_IMPLEMENTED, ""),
+            Self::Config | Self::NotReady | Self::NoCluster => {
+                (StatusCode::SERVICE_UNAVAILABLE, "")
+            }
+            Self::NoEndpoints => (StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, reset::OVERFLOW),
+            Self::Deadline => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout"),
+            Self::Connect => (StatusCode::SERVICE_UNAVAILABLE, reset::CONNECT),
+            Self::Reset => (StatusCode::SERVICE_UNAVAILABLE, reset::TERMINATION),
+        }
+    }
+}
+
+/// Envoy's texts for upstream resets.
+mod reset {
+    pub(super) const OVERFLOW: &str =
+        "upstream connect error or disconnect/reset before headers. reset reason: overflow";
+    pub(super) const CONNECT: &str = "upstream connect error or disconnect/reset before headers. \
+         reset reason: connection failure";
+    pub(super) const TERMINATION: &str = "upstream connect error or disconnect/reset before \
+         headers. reset reason: connection termination";
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, text: text.into(), source: None }))
+    }
+
+    /// The same error because of `source`, whose text is added.
+    pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        let now = Instant::now();
+        let mut link: Option<&(dyn StdError + 'static)> = Some(&*source);
+        while let Some(cause) = link {
+            self.0.text.push_str(": ");
+            self.0.text.push_str(&cause.to_string());
+            // A boxed failure hands out the `Arc` that holds it.
+            let shared = cause.downcast_ref::<Arc<Failure>>().map(|failure| &**failure);
+            if let Some(failure) = cause.downcast_ref::<Failure>().or(shared) {
+                push_age(&mut self.0.text, failure, now);
+            }
+            link = cause.source();
+        }
+        self.0.source = Some(source);
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Envoy's answer for this error, for those who prefer answers to errors.
+    pub fn to_response(&self) -> Response<Body> {
+        let (status, text) = self.0.kind.answer();
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = status;
+        if !text.is_empty() {
+            let plain = HeaderValue::from_static("text/plain");
+            response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        }
+        if self.0.kind == ErrorKind::Overloaded {
+            let overloaded = HeaderValue::from_static("true");
+            response.headers_mut().insert("x-envoy-overloaded", overloaded);
+        }
+        response
+    }
+}
+
+fn push_age(text: &mut String, failure: &Failure, now: Instant) {
+    if let Some(since) = failure.since {
+        let age = now.saturating_duration_since(since);
+        text.push_str(&format!(" ({:.1} s ago)", age.as_secs_f64()));
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.0.kind).field("text", &self.0.text).finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

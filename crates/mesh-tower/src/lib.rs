@@ -1,0 +1,30 @@
+//! The mesh as Tower services: HTTP clients and servers under live configuration.
+//!
+//! > A [`Mesh`] is a service's place in the mesh; a [`Channel`] is a client of one target, a
+//! > [`Server`] where requests arrive.
+//!
+//! ```text
+//! request ─▶ Channel ─▶ route ─▶ deadline ─▶ attempt: admit, pick, send ─▶ endpoint
+//!               │ one Snapshot per request        ▲         │
+//!               │                                 └─ retry ─┘
+//!             Mesh ◀── updates ── control plane
+//! ```
+//!
+//! It does not resolve policy: every decision is `mesh-core`'s. It holds no protobuf types. What
+//! configuration asks for and this version does not do is listed by [`Mesh::findings`].
+//!
+//! # Stability
+//! Before 1.0 the API may change in each minor version; CHANGELOG.md says how.
+
+pub mod body;
+pub mod client;
+mod connection;
+mod error;
+mod mesh;
+pub mod server;
+
+pub use body::{Body, BoxError};
+pub use client::{Channel, ClientLayer, Deadline, Record};
+pub use error::{Error, ErrorKind};
+pub use mesh::{Builder, Mesh};
+pub use server::{Conn, Server};

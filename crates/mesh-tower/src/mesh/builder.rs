@@ -1,0 +1,133 @@
+use std::sync::{Arc, Mutex};
+
+use mesh_core::Snapshot;
+use mesh_core::resource::Resources;
+use mesh_xds_client::{Bootstrap, Client};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::dns::Resolver;
+use super::published::Published;
+use super::source::Source;
+use super::task::{Feed, Task};
+use super::{Inner, Io, Mesh, random, wait};
+use crate::error::{Error, ErrorKind};
+use crate::server::Drain;
+
+/// Makes a [`Mesh`] by code. Of several sources given, the last one counts.
+#[derive(Debug)]
+pub struct Builder {
+    from: From,
+    runtime: Option<Handle>,
+    seed: Option<u64>,
+}
+
+#[derive(Debug)]
+enum From {
+    Environment,
+    Bootstrap(Box<Bootstrap>),
+    Resources(Box<Resources>),
+    Dns,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self { from: From::Environment, runtime: None, seed: None }
+    }
+
+    /// Configuration from the control plane of the environment's bootstrap. The default.
+    #[must_use]
+    pub fn bootstrap_from_env(mut self) -> Self {
+        self.from = From::Environment;
+        self
+    }
+
+    /// Configuration from the control plane that `bootstrap` names.
+    #[must_use]
+    pub fn bootstrap(mut self, bootstrap: Bootstrap) -> Self {
+        self.from = From::Bootstrap(Box::new(bootstrap));
+        self
+    }
+
+    /// Configuration that never changes. Targets name its listeners.
+    #[must_use]
+    pub fn resources(mut self, resources: Resources) -> Self {
+        self.from = From::Resources(Box::new(resources));
+        self
+    }
+
+    /// No mesh: targets are resolved by DNS.
+    #[must_use]
+    pub fn disabled(mut self) -> Self {
+        self.from = From::Dns;
+        self
+    }
+
+    /// The runtime on which connections and the configuration task live; the current one when
+    /// unset.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Fixes the random draws (weighted choices, least request, backoff), so that a run can be
+    /// repeated. Slower with several threads: they share one sequence.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The mesh.
+    ///
+    /// # Errors
+    /// Kind `Config`: a bad or missing bootstrap, or no runtime.
+    pub fn build(self) -> Result<Mesh, Error> {
+        let runtime = match self.runtime {
+            Some(runtime) => runtime,
+            None => Handle::try_current().map_err(|error| {
+                Error::new(ErrorKind::Config, "a mesh needs a tokio runtime").because(error)
+            })?,
+        };
+        let io = Io { runtime: runtime.clone() };
+        let mut resources = Resources::new();
+        let (source, feed) = match self.from {
+            From::Environment => {
+                let bootstrap = Bootstrap::from_env().map_err(|error| {
+                    Error::new(ErrorKind::Config, "bootstrap").because(error)
+                })?;
+                xds(bootstrap, &runtime)
+            }
+            From::Bootstrap(bootstrap) => xds(*bootstrap, &runtime),
+            From::Resources(given) => {
+                resources = *given;
+                (Source::Fixed, None)
+            }
+            From::Dns => {
+                let (resolver, updates) = Resolver::new(runtime.clone());
+                (Source::Dns(resolver), Some(Feed::Dns(updates)))
+            }
+        };
+        let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
+        let snapshot = Arc::new(snapshot);
+        let inner = Arc::new(Inner {
+            published: Published::new(&snapshot, findings),
+            changed: Notify::new(),
+            waiters: wait::Waiters::default(),
+            random: random::Source::new(self.seed),
+            source,
+            targets: Mutex::new(Vec::new()),
+            drain: Drain::default(),
+        });
+        if let Some(feed) = feed {
+            runtime.spawn(Task::new(feed, Arc::downgrade(&inner), io, snapshot).run());
+        }
+        Ok(Mesh { inner })
+    }
+}
+
+fn xds(bootstrap: Bootstrap, runtime: &Handle) -> (Source, Option<Feed>) {
+    let (client, updates) = Client::spawn(bootstrap, runtime);
+    (Source::Xds(client), Some(Feed::Xds(updates)))
+}

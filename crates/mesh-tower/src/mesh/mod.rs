@@ -1,0 +1,184 @@
+//! The [`Mesh`] handle and the one task behind it.
+//!
+//! Updates come from one source (an xDS client, fixed resources, or DNS when the mesh is off);
+//! the task compiles them to Snapshots and publishes them. Requests only ever read what is
+//! published: losing the source never stops traffic.
+//!
+//! ```text
+//! source ──Update──▶ task: apply, compile, publish ──▶ Published ──hold──▶ request
+//!    ▲                                                     │
+//!    └────────── subscribe (Channel::new) ◀────────────────┘ wait, for a first request
+//! ```
+
+mod builder;
+mod dns;
+mod io;
+mod published;
+mod random;
+mod source;
+mod task;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+pub use builder::Builder;
+pub(crate) use io::Io;
+pub(crate) use published::Hold;
+pub(crate) use random::Random;
+pub(crate) use source::Subscribed;
+pub(crate) use wait::RESOLUTION_TIMEOUT;
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use mesh_core::snapshot::Explanation;
+use mesh_core::{Dialect, Finding, Head};
+use tokio::sync::Notify;
+
+use crate::error::{Error, ErrorKind};
+use crate::server::Drain;
+use published::Published;
+use source::Source;
+
+/// A service's place in the mesh: its configuration, live, and all it makes for it.
+///
+/// Cheap to clone; all clones are one mesh, with one stream to its control plane. One mesh per
+/// process is the normal case. It ends when the last clone, channel and server is dropped.
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    published: Published,
+    /// Woken at each publication.
+    changed: Notify,
+    waiters: wait::Waiters,
+    random: random::Source,
+    source: Source,
+    /// The targets in use, for [`Mesh::ready`]. Weak: a target goes with its last channel.
+    targets: Mutex<Vec<Weak<Subscribed>>>,
+    pub(crate) drain: Drain,
+}
+
+impl Mesh {
+    /// The mesh the environment names.
+    ///
+    /// `MESH=off` gives [`disabled`](Self::disabled); else the bootstrap is the file named by
+    /// `GRPC_XDS_BOOTSTRAP`, or the text in `GRPC_XDS_BOOTSTRAP_CONFIG`. Call it in a tokio
+    /// runtime, on which connections and the configuration task will live.
+    ///
+    /// # Errors
+    /// Kind `Config`: no bootstrap, a bad one (every fault is named), or no runtime.
+    pub fn from_env() -> Result<Self, Error> {
+        if std::env::var_os("MESH").is_some_and(|value| value == "off") {
+            return Self::disabled();
+        }
+        Self::builder().bootstrap_from_env().build()
+    }
+
+    /// No mesh: the same API, with targets resolved by DNS and requests passed through, without
+    /// retries and timeouts.
+    ///
+    /// # Errors
+    /// Kind `Config` outside a tokio runtime.
+    pub fn disabled() -> Result<Self, Error> {
+        Self::builder().disabled().build()
+    }
+
+    /// A mesh made by code.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Waits until every target so far is resolved: its configuration is complete and its
+    /// clusters are known. At most 15 s, the time xDS gives a resource.
+    ///
+    /// # Errors
+    /// The first target's failure, with the chain of reasons.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let targets: Vec<_> = {
+            let targets = self.inner.targets.lock().expect("no panic while held");
+            targets.iter().filter_map(Weak::upgrade).collect()
+        };
+        for target in targets {
+            self.inner.ready(&target).await?;
+        }
+        Ok(())
+    }
+
+    /// What configuration asks for and does not get.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.inner.source.findings(&self.inner.published.findings())
+    }
+
+    /// What would happen to a request for `target`, and why. Waits for the target's first
+    /// resolution as a request would, and makes none.
+    ///
+    /// # Errors
+    /// Kinds `Config` for a bad target and `NotReady` when it is not resolved in time.
+    pub async fn explain(
+        &self,
+        target: &str,
+        head: &Head<'_>,
+        dialect: Dialect,
+    ) -> Result<Explanation, Error> {
+        let target = self.subscribe(target, dialect)?;
+        self.inner.resolved(&target).await?;
+        let snapshot = self.inner.hold();
+        let root = snapshot.root(target.listener(), target.hint());
+        let root = root.ok_or_else(|| self.inner.not_ready(&target))?;
+        let mut head = *head;
+        if dialect == Dialect::Grpc || head.authority.is_empty() {
+            head.authority = target.authority();
+        }
+        Ok(snapshot.explain(root, &head, dialect, self.inner.random.request().next()))
+    }
+
+    /// Ends this mesh's servers: they take no new connections, finish their calls and close, or
+    /// are cut at `deadline` from now. Connections to other services close as requests end.
+    pub async fn shutdown(&self, deadline: Duration) {
+        self.inner.drain.begin(tokio::time::Instant::now() + deadline);
+        self.inner.drain.finished().await;
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// Follows a target until what is returned is dropped.
+    pub(crate) fn subscribe(
+        &self,
+        target: &str,
+        dialect: Dialect,
+    ) -> Result<Arc<Subscribed>, Error> {
+        let subscribed = Arc::new(self.inner.source.subscribe(target, dialect)?);
+        let mut targets = self.inner.targets.lock().expect("no panic while held");
+        targets.retain(|target| target.strong_count() > 0);
+        targets.push(Arc::downgrade(&subscribed));
+        Ok(subscribed)
+    }
+}
+
+impl Inner {
+    /// The Snapshot in force.
+    pub(crate) fn hold(&self) -> Hold {
+        self.published.hold()
+    }
+
+    /// The random numbers of one request.
+    pub(crate) fn random(&self) -> Random {
+        self.random.request()
+    }
+
+    /// The error of a target nothing is known of.
+    pub(crate) fn not_ready(&self, target: &Subscribed) -> Error {
+        let text = format!("target {:?} is not resolved", target.name());
+        let error = Error::new(ErrorKind::NotReady, text);
+        match self.source.trouble() {
+            Some(trouble) => error.because(trouble),
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use http::HeaderValue;
+use mesh_core::resource::Name;
+use mesh_core::snapshot::RootHint;
+use mesh_core::{Dialect, Finding};
+use mesh_xds_client::{Client, Subscription, Target};
+
+use super::dns::{Resolver, Resolving};
+use crate::body::BoxError;
+use crate::error::{Error, ErrorKind};
+
+/// Where configuration comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A control plane.
+    Xds(Client),
+    /// Resources given by code, once.
+    Fixed,
+    /// DNS: the mesh is off.
+    Dns(Resolver),
+}
+
+/// A target in use. Dropping it ends the subscription.
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    name: Name,
+    authority: HeaderValue,
+    listener: Name,
+    hint: RootHint,
+    /// Held for its drop.
+    _following: Following,
+}
+
+#[derive(Debug)]
+enum Following {
+    Xds { _subscription: Subscription },
+    Fixed,
+    Dns { _resolving: Arc<Resolving> },
+}
+
+impl Source {
+    pub(super) fn subscribe(&self, target: &str, dialect: Dialect) -> Result<Subscribed, Error> {
+        let target: Target = target.parse().map_err(|error| {
+            let text = format!("target {target:?} is not valid");
+            Error::new(ErrorKind::Config, text).because(error)
+        })?;
+        let authority = HeaderValue::from_str(target.authority()).map_err(|error| {
+            let text = format!("target {:?} is no authority", target.name());
+            Error::new(ErrorKind::Config, text).because(error)
+        })?;
+        let (listener, following) = match self {
+            Self::Xds(client) => {
+                let subscription = client.subscribe(&target, dialect);
+                let listener = subscription.listener().clone();
+                (listener, Following::Xds { _subscription: subscription })
+            }
+            Self::Fixed => (target.name().clone(), Following::Fixed),
+            Self::Dns(resolver) => {
+                let resolving = resolver.resolve(target.name())?;
+                (target.name().clone(), Following::Dns { _resolving: resolving })
+            }
+        };
+        Ok(Subscribed {
+            name: target.name().clone(),
+            authority,
+            listener,
+            hint: RootHint::new(),
+            _following: following,
+        })
+    }
+
+    /// Whether something may still arrive for a target that is not known.
+    pub(super) fn is_live(&self) -> bool {
+        !matches!(self, Self::Fixed)
+    }
+
+    /// What is wrong with the source itself.
+    pub(super) fn trouble(&self) -> Option<BoxError> {
+        let Self::Xds(client) = self else { return None };
+        let status = client.status();
+        let servers = status.servers.iter();
+        let text: Vec<_> = servers
+            .map(|server| match (&server.error, server.connected) {
+                (Some((error, since)), _) => {
+                    let age = since.elapsed().as_secs_f64();
+                    format!("control plane {}: {error} ({age:.1} s ago)", server.uri)
+                }
+                (None, true) => format!("control plane {} has not answered", server.uri),
+                (None, false) => format!("control plane {}: connecting", server.uri),
+            })
+            .collect();
+        (!text.is_empty()).then(|| text.join("; ").into())
+    }
+
+    /// Findings of the source with those of the resources in force.
+    pub(super) fn findings(&self, compiled: &[Finding]) -> Vec<Finding> {
+        match self {
+            Self::Xds(client) => client.findings(),
+            Self::Fixed | Self::Dns(_) => compiled.to_vec(),
+        }
+    }
+}
+
+impl Subscribed {
+    /// The target as it was given, without a scheme.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The authority that selects a virtual host where the request's does not.
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
+
+    /// The same, as the value of a `host` header.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// The listener's name.
+    pub(crate) fn listener(&self) -> &Name {
+        &self.listener
+    }
+
+    /// Where the root was last found.
+    pub(crate) fn hint(&self) -> &RootHint {
+        &self.hint
+    }
+}

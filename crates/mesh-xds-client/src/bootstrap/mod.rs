@@ -1,0 +1,134 @@
+//! Bootstrap: which control plane, and who we are.
+//!
+//! The format is that of gRPC (gRFC A27 and later): a JSON file or text, or a
+//! [builder](Bootstrap::builder). A bad one reports everything that is wrong with it at once, each
+//! with its place; fields that are not known are skipped, as the format demands.
+
+mod builder;
+mod error;
+mod json;
+mod node;
+mod reader;
+mod server;
+mod target;
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use builder::BootstrapBuilder;
+pub use error::{BootstrapError, Problem};
+pub use node::Node;
+pub use server::{ServerConfig, ServerFeatures, ServerUri};
+pub use target::{Target, TargetError};
+
+use std::env;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use mesh_core::resource::Name;
+use serde_json::Value;
+
+/// Everything a client has to be told before it can ask a control plane.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    servers: Vec<ServerConfig>,
+    node: Node,
+    client_listener_template: String,
+    server_listener_template: Option<String>,
+    not_honoured: Vec<Problem>,
+    raw: Raw,
+}
+
+/// Parts that are kept as they came, for later work to read.
+#[derive(Clone, Debug, Default)]
+struct Raw {
+    authorities: Option<Value>,
+    certificate_providers: Option<Value>,
+}
+
+impl Bootstrap {
+    /// The longest text that is read, in bytes. Real ones have a few kilobytes; a file by mistake
+    /// (a log, a device) must not fill the memory.
+    pub const SIZE_LIMIT: usize = 1 << 20;
+
+    /// Reads the file that `GRPC_XDS_BOOTSTRAP` names, else the text in
+    /// `GRPC_XDS_BOOTSTRAP_CONFIG`. A bad file is an error even when there is a text.
+    ///
+    /// # Errors
+    /// When neither is set, the file cannot be read, or its content is not valid.
+    pub fn from_env() -> Result<Self, BootstrapError> {
+        Self::from_vars(|name| env::var_os(name))
+    }
+
+    fn from_vars(
+        var: impl Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Result<Self, BootstrapError> {
+        if let Some(path) = var("GRPC_XDS_BOOTSTRAP").filter(|path| !path.is_empty()) {
+            return Self::from_file(Path::new(&path));
+        }
+        match var("GRPC_XDS_BOOTSTRAP_CONFIG").filter(|text| !text.is_empty()) {
+            Some(text) => Self::from_json(&text.to_string_lossy())
+                .map_err(|error| error.at_source("GRPC_XDS_BOOTSTRAP_CONFIG")),
+            None => Err(BootstrapError::missing()),
+        }
+    }
+
+    fn from_file(path: &Path) -> Result<Self, BootstrapError> {
+        let source = path.display().to_string();
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(Self::SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|error| BootstrapError::unreadable(&source, error))?;
+        let text = String::from_utf8_lossy(&bytes);
+        Self::from_json(&text).map_err(|error| error.at_source(&source))
+    }
+
+    /// Reads a JSON text.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn from_json(text: &str) -> Result<Self, BootstrapError> {
+        json::parse(text)
+    }
+
+    /// A bootstrap made by code, with one server reached without encryption.
+    pub fn builder(server_uri: impl Into<String>) -> BootstrapBuilder {
+        BootstrapBuilder::new(server_uri.into())
+    }
+
+    /// The servers, in order of preference. Never empty.
+    pub fn servers(&self) -> &[ServerConfig] {
+        &self.servers
+    }
+
+    /// Who we are.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The name of the Listener for a target, by `client_default_listener_resource_name_template`.
+    pub fn listener_name(&self, target: &Target) -> Name {
+        template::fill(&self.client_listener_template, target.name()).into()
+    }
+
+    /// `server_listener_resource_name_template`, when there is one.
+    pub fn server_listener_template(&self) -> Option<&str> {
+        self.server_listener_template.as_deref()
+    }
+
+    /// What is configured and not honoured, with its place.
+    pub fn not_honoured(&self) -> &[Problem] {
+        &self.not_honoured
+    }
+
+    /// `authorities` as given.
+    pub fn authorities(&self) -> Option<&Value> {
+        self.raw.authorities.as_ref()
+    }
+
+    /// `certificate_providers` as given.
+    pub fn certificate_providers(&self) -> Option<&Value> {
+        self.raw.certificate_providers.as_ref()
+    }
+}

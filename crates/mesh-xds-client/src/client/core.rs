@@ -1,0 +1,144 @@
+//! The session and the graph together: what goes in at one has its consequences in the other.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use mesh_core::Finding;
+use mesh_core::resource::Name;
+use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+
+use super::mailbox::Sender;
+use super::status::{ServerStatus, Status};
+use crate::bootstrap::{Bootstrap, ServerConfig};
+use crate::graph::{Graph, Interest};
+use crate::session::Session;
+
+/// All state of a client. Locked by its task for as long as it takes to take in one message, and
+/// by whoever asks for the status; never on the path of a request.
+#[derive(Debug)]
+pub(super) struct Core {
+    node_id: String,
+    uri: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    session: Session,
+    graph: Graph,
+    mailbox: Sender,
+    connected: bool,
+    error: Option<(String, Instant)>,
+}
+
+impl Core {
+    pub(super) fn new(bootstrap: &Bootstrap, server: &ServerConfig, mailbox: Sender) -> Self {
+        let session = Session::new(bootstrap.node(), server.features);
+        let (graph, connected, error) = (Graph::new(), false, None);
+        Self {
+            node_id: bootstrap.node().id.clone(),
+            uri: server.uri.to_string(),
+            state: Mutex::new(State { session, graph, mailbox, connected, error }),
+        }
+    }
+
+    /// Interests changed.
+    pub(super) fn set_interests(&self, interests: Vec<(Name, Interest)>, now: Instant) {
+        let mut state = self.lock();
+        for (listener, interest) in interests {
+            state.graph.set_interest(&listener, interest);
+        }
+        state.settle(now);
+    }
+
+    /// A stream is being opened over a connected transport.
+    pub(super) fn stream_up(&self) {
+        let mut state = self.lock();
+        state.connected = true;
+        state.session.stream_up();
+    }
+
+    /// The stream ended or could not be opened; whether the server had answered on it.
+    pub(super) fn stream_down(&self, error: &str, now: Instant) -> bool {
+        let text = format!("control plane {} cannot be reached: {error}", self.uri);
+        let mut state = self.lock();
+        state.connected = false;
+        state.error = Some((error.to_owned(), now));
+        let answered = state.session.stream_down(&text, now);
+        state.settle(now);
+        answered
+    }
+
+    /// A response came.
+    pub(super) fn receive(&self, response: DiscoveryResponse, now: Instant) {
+        let mut state = self.lock();
+        state.session.receive(response, now);
+        state.settle(now);
+    }
+
+    /// A deadline of the session came.
+    pub(super) fn expire(&self, now: Instant) {
+        let mut state = self.lock();
+        state.session.expire(now);
+        state.settle(now);
+    }
+
+    /// When [`expire`](Self::expire) is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.lock().session.next_deadline()
+    }
+
+    /// Whether [`next_request`](Self::next_request) should be called once there is room.
+    pub(super) fn wants_to_send(&self) -> bool {
+        self.lock().session.wants_to_send()
+    }
+
+    /// There is room to send: earlier requests have left, and here is the next.
+    pub(super) fn next_request(&self, now: Instant) -> Option<DiscoveryRequest> {
+        let mut state = self.lock();
+        state.session.request_left(now);
+        state.session.poll_request()
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let state = self.lock();
+        let (connected, error) = (state.connected, state.error.clone());
+        Status {
+            node_id: self.node_id.clone(),
+            servers: vec![ServerStatus { uri: self.uri.clone(), connected, error }],
+            resources: state.session.resources().collect(),
+        }
+    }
+
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.lock().session.values().flat_map(|value| value.findings()).cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // After a panic under the lock the task is gone; the status may still be read.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Events change what is wanted, and what is wanted may fail at once: until nothing moves.
+    /// Each round goes one step down the chain from listeners to endpoints, so it ends.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            for event in self.session.take_events() {
+                self.graph.apply(event);
+            }
+            let step = self.graph.step();
+            if step.is_empty() {
+                return;
+            }
+            for id in &step.unsubscribe {
+                self.session.unsubscribe(id.kind, &id.name);
+            }
+            for id in &step.subscribe {
+                self.session.subscribe(id.kind, &id.name, now);
+            }
+            self.mailbox.put(step.update);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The client: one task with one ADS stream, and the handles to it.
+//!
+//! ```text
+//!  Client::subscribe ──▶ Interests ──┐               ┌──▶ Mailbox ──▶ Updates::next
+//!                                    ▼               │
+//!                        task: Core { session, graph }
+//!                                    ▲ │
+//!                       responses ───┘ └──▶ requests     one ADS stream, kept alive
+//! ```
+//!
+//! The task waits for whichever comes first: a response, room to send a request, a change of
+//! interest, a deadline. Each is taken in at once, and its consequences (new subscriptions,
+//! updates) follow before the next response is read. All buffers between the parts hold at most
+//! one entry per name or type, so that none can grow with time.
+
+mod core;
+mod interests;
+mod mailbox;
+mod options;
+mod status;
+mod subscription;
+mod task;
+mod transport;
+
+pub use mailbox::Updates;
+pub use options::Options;
+pub use status::{ServerStatus, Status};
+pub use subscription::Subscription;
+
+use std::sync::Arc;
+
+use mesh_core::{Dialect, Finding, ResourceId, ResourceType};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::bootstrap::{Bootstrap, Target};
+use core::Core;
+use interests::Interests;
+
+/// A connection to the control plane, and what is wanted from it.
+///
+/// Dropping it ends its task and stream; [`Subscription`]s that outlive it do nothing.
+#[derive(Debug)]
+pub struct Client {
+    bootstrap: Arc<Bootstrap>,
+    core: Arc<Core>,
+    interests: Arc<Interests>,
+    task: JoinHandle<()>,
+}
+
+impl Client {
+    /// Starts a client with default options. It connects at once, in the background.
+    pub fn spawn(bootstrap: Bootstrap, runtime: &Handle) -> (Self, Updates) {
+        Self::spawn_with(bootstrap, Options::default(), runtime)
+    }
+
+    /// Starts a client.
+    pub fn spawn_with(bootstrap: Bootstrap, options: Options, runtime: &Handle) -> (Self, Updates) {
+        let bootstrap = Arc::new(bootstrap);
+        let server = bootstrap.servers()[0].clone();
+        let interests = Arc::new(Interests::default());
+        let (mailbox, updates) = mailbox::new();
+        let core = Arc::new(Core::new(&bootstrap, &server, mailbox));
+        let task = task::Task::new(core.clone(), interests.clone(), server.uri, options);
+        let task = runtime.spawn(task.run());
+        (Self { bootstrap, core, interests, task }, updates)
+    }
+
+    /// Wants the configuration of a target, until the subscription is dropped.
+    ///
+    /// Never waits. Any number of subscriptions to one target cost one on the stream.
+    pub fn subscribe(&self, target: &Target, dialect: Dialect) -> Subscription {
+        let listener = self.bootstrap.listener_name(target);
+        Subscription::new(self.interests.clone(), listener, target.authority().clone(), dialect)
+    }
+
+    /// How the client stands with its control plane.
+    ///
+    /// Copies the state of every resource; meant for people and for tools.
+    pub fn status(&self) -> Status {
+        self.core.status()
+    }
+
+    /// What is configured and not honoured, in the bootstrap and in every resource in use.
+    pub fn findings(&self) -> Vec<Finding> {
+        // A bootstrap is no resource; its findings name the node's own listener scope.
+        let id = ResourceId::new(ResourceType::Listener, "bootstrap");
+        let notes = self.bootstrap.not_honoured().iter();
+        let notes = notes.map(|note| Finding::new(id.clone(), note.path.clone(), &*note.text));
+        notes.chain(self.core.findings()).collect()
+    }
+
+    /// What the client was started with.
+    pub fn bootstrap(&self) -> &Bootstrap {
+        &self.bootstrap
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

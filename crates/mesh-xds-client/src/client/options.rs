@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use crate::session::Backoff;
+
+/// Settings of a [`Client`](super::Client).
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(super) keep_alive_interval: Duration,
+    pub(super) keep_alive_timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) max_message_bytes: usize,
+    pub(super) backoff: Backoff,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            // A dead connection is noticed within 40 s, at the cost of two pings a minute.
+            keep_alive_interval: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(10),
+            // Below the 15 s a first request waits, so that it fails with this as its reason.
+            connect_timeout: Duration::from_secs(5),
+            // Some 100,000 endpoints, or 50,000 routes. More is a fault of the control plane.
+            max_message_bytes: 64 << 20,
+            backoff: Backoff::new(Backoff::BASE, Backoff::CAP),
+        }
+    }
+}
+
+impl Options {
+    /// Sets how long the connection is silent before it is probed, and how long the answer may
+    /// take: 30 s and 10 s when not set.
+    #[must_use]
+    pub fn with_keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.keep_alive_interval = interval;
+        self.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Sets how long connecting may take: 5 s when not set.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest response that is read: 64 MiB when not set. A larger one ends the stream.
+    #[must_use]
+    pub fn with_max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
+    /// Sets the first and the longest wait between attempts to connect: 1 s and 120 s when not
+    /// set.
+    #[must_use]
+    pub fn with_backoff(mut self, base: Duration, cap: Duration) -> Self {
+        self.backoff = Backoff::new(base, cap);
+        self
+    }
+}

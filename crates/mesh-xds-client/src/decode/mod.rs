@@ -1,0 +1,137 @@
+//! From bytes to validated resources.
+//!
+//! In two phases: first a resource's name is found, so that everything wrong later can be told of
+//! a resource by name, then the whole is decoded and checked. What is not valid is
+//! [refused](Refusal) with the path of the field; what is valid and not honoured is accepted with
+//! a [`Finding`](mesh_core::Finding). Between Envoy's rules and gRPC's, what either accepts is
+//! accepted; what guards security and is not supported is refused.
+//!
+//! One file per message or group of messages; [`at`] carries the path and collects findings.
+
+mod action;
+mod address;
+mod at;
+mod cluster;
+mod common;
+mod endpoints;
+mod filter;
+mod headers;
+mod lb_policy;
+mod listener;
+mod matcher;
+mod protocol;
+mod refusal;
+mod retry;
+mod route;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use refusal::Refusal;
+pub use value::Value;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use mesh_core::resource::Name;
+use mesh_core::{ResourceId, ResourceType};
+use mesh_pb::envoy::config::cluster::v3::Cluster;
+use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use mesh_pb::envoy::config::listener::v3::Listener;
+use mesh_pb::envoy::config::route::v3::RouteConfiguration;
+use mesh_pb::envoy::service::discovery::v3::Resource;
+use mesh_pb::google::protobuf::Any;
+use mesh_pb::type_url;
+use prost::Message;
+
+use at::{At, Invalid, Notes};
+
+/// A resource whose name is known and whose content is not looked at yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Raw {
+    /// The name.
+    pub name: Name,
+    /// The message, encoded.
+    pub bytes: Vec<u8>,
+}
+
+/// The first field of each of the four messages is its name.
+#[derive(Clone, PartialEq, Message)]
+struct Named {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+/// Finds a resource's name; takes it out of a `Resource` message if it comes in one.
+///
+/// # Errors
+/// When it is of another type, cannot be read, or has no name.
+pub fn unwrap(kind: ResourceType, any: Any) -> Result<Raw, Refusal> {
+    let mut any = any;
+    let mut given = String::new();
+    if any.type_url == type_url::RESOURCE {
+        let wrapper = Resource::decode(any.value.as_slice())
+            .map_err(|error| Refusal::unnamed(kind, format!("cannot read the wrapper: {error}")))?;
+        given = wrapper.name;
+        let inner = wrapper.resource.filter(|inner| !inner.type_url.is_empty());
+        any = inner.ok_or_else(|| Refusal::unnamed(kind, "wrapper holds no resource"))?;
+    }
+    if any.type_url != crate::session::type_url(kind) {
+        return Err(Refusal::unnamed(kind, format!("is of type {:?}", any.type_url)));
+    }
+    if given.is_empty() {
+        given = Named::decode(any.value.as_slice())
+            .map_err(|error| Refusal::unnamed(kind, format!("cannot be read: {error}")))?
+            .name;
+    }
+    if given.is_empty() {
+        return Err(Refusal::unnamed(kind, "has no name"));
+    }
+    Ok(Raw { name: given.into(), bytes: any.value })
+}
+
+/// Decodes and checks a resource.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn decode(id: &ResourceId, bytes: &[u8]) -> Result<Value, Refusal> {
+    // Bytes come from outside. If one resource trips over a fault of ours, its neighbours and the
+    // task must not pay for it; decoding shares no state that could be left half made.
+    match catch_unwind(AssertUnwindSafe(|| decode_checked(id, bytes))) {
+        Ok(decoded) => decoded.map_err(|invalid| Refusal::of(id, invalid.field, invalid.text)),
+        Err(_) => Err(Refusal::of(id, "", "decoding failed by a fault of the client")),
+    }
+}
+
+fn decode_checked(id: &ResourceId, bytes: &[u8]) -> Result<Value, Invalid> {
+    let notes = Notes::default();
+    let at = At::root(&notes);
+    let name = &id.name;
+    Ok(match id.kind {
+        ResourceType::Listener => {
+            let mut made = listener::listener(at, name, read::<Listener>(bytes)?)?;
+            made.findings = notes.into_findings(id);
+            Value::Listener(Arc::new(made))
+        }
+        ResourceType::RouteConfiguration => {
+            let mut made = route::configuration(at, name, read::<RouteConfiguration>(bytes)?)?;
+            made.findings = notes.into_findings(id);
+            Value::RouteConfiguration(Arc::new(made))
+        }
+        ResourceType::Cluster => {
+            let mut made = cluster::cluster(at, name, read::<Cluster>(bytes)?)?;
+            made.findings = notes.into_findings(id);
+            Value::Cluster(Arc::new(made))
+        }
+        ResourceType::ClusterLoadAssignment => {
+            let mut made = endpoints::assignment(at, name, read::<ClusterLoadAssignment>(bytes)?)?;
+            made.findings = notes.into_findings(id);
+            Value::ClusterLoadAssignment(Arc::new(made))
+        }
+    })
+}
+
+fn read<M: Message + Default>(bytes: &[u8]) -> Result<M, Invalid> {
+    M::decode(bytes).map_err(|error| Invalid::new("", format!("cannot be read: {error}")))
+}

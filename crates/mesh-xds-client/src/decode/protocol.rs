@@ -1,0 +1,148 @@
+//! The HTTP version spoken to a cluster, and whether in plain text.
+
+use mesh_core::resource::UpstreamProtocol;
+use mesh_pb::envoy::config::cluster::v3 as pb;
+use mesh_pb::envoy::config::core::v3 as core;
+use mesh_pb::envoy::config::core::v3::transport_socket::ConfigType;
+use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use mesh_pb::envoy::extensions::upstreams::http::v3 as http;
+use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options as options;
+use mesh_pb::type_url;
+use prost::Message;
+
+use super::at::{At, Invalid, is_set, not_honoured};
+
+/// The key of HttpProtocolOptions among `typed_extension_protocol_options`.
+const HTTP_OPTIONS_KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const RAW_BUFFER: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+const UPSTREAM_CODEC: &str =
+    "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
+
+/// The HTTP version of a cluster.
+#[allow(deprecated, reason = "older control planes ask for HTTP/2 this way")]
+pub(super) fn protocol(at: At<'_>, proto: &pb::Cluster) -> Result<UpstreamProtocol, Invalid> {
+    const FIELD: &str = "typed_extension_protocol_options";
+    let mut keys: Vec<&str> =
+        proto.typed_extension_protocol_options.keys().map(String::as_str).collect();
+    // A map has no order; findings must not change from one decoding to the next.
+    keys.sort_unstable();
+    for key in keys.into_iter().filter(|key| *key != HTTP_OPTIONS_KEY) {
+        at.key(FIELD, key).finding("is not honoured");
+    }
+    not_honoured!(at, proto, [upstream_http_protocol_options, common_http_protocol_options]);
+    if let Some(any) = proto.typed_extension_protocol_options.get(HTTP_OPTIONS_KEY) {
+        let at = at.key(FIELD, HTTP_OPTIONS_KEY);
+        if any.type_url != type_url::HTTP_PROTOCOL_OPTIONS {
+            return Err(at.invalid(format!("is of type {:?}", any.type_url)));
+        }
+        let options = http::HttpProtocolOptions::decode(any.value.as_slice())
+            .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
+        return http_options(at, &options);
+    }
+    if let Some(options) = &proto.http2_protocol_options {
+        http2(at.field("http2_protocol_options"), options);
+        return Ok(UpstreamProtocol::Http2);
+    }
+    not_honoured!(at, proto, [http_protocol_options, protocol_selection]);
+    Ok(UpstreamProtocol::Http1)
+}
+
+fn http_options(
+    at: At<'_>,
+    proto: &http::HttpProtocolOptions,
+) -> Result<UpstreamProtocol, Invalid> {
+    use options::UpstreamProtocolOptions as Proto;
+    check_filters(at, &proto.http_filters)?;
+    not_honoured!(
+        at,
+        proto,
+        [
+            common_http_protocol_options,
+            upstream_http_protocol_options,
+            header_validation_config,
+            outlier_detection,
+            request_mirror_policies,
+            hash_policy,
+            retry_policy,
+        ]
+    );
+    match &proto.upstream_protocol_options {
+        Some(Proto::ExplicitHttpConfig(config)) => explicit(at.field("explicit_http_config"), config),
+        Some(Proto::UseDownstreamProtocolConfig(_)) => {
+            let at = at.field("use_downstream_protocol_config");
+            at.finding("is not honoured; HTTP/1.1 is spoken, and HTTP/2 for gRPC");
+            Ok(UpstreamProtocol::Http1)
+        }
+        Some(Proto::AutoConfig(_)) => {
+            at.field("auto_config").finding("is not honoured; HTTP/1.1 is spoken");
+            Ok(UpstreamProtocol::Http1)
+        }
+        None => Ok(UpstreamProtocol::Http1),
+    }
+}
+
+fn explicit(
+    at: At<'_>,
+    proto: &options::ExplicitHttpConfig,
+) -> Result<UpstreamProtocol, Invalid> {
+    use options::explicit_http_config::ProtocolConfig as Proto;
+    match &proto.protocol_config {
+        Some(Proto::HttpProtocolOptions(options)) => {
+            if is_set(options) {
+                at.field("http_protocol_options").finding("its settings are not honoured");
+            }
+            Ok(UpstreamProtocol::Http1)
+        }
+        Some(Proto::Http2ProtocolOptions(options)) => {
+            http2(at.field("http2_protocol_options"), options);
+            Ok(UpstreamProtocol::Http2)
+        }
+        Some(Proto::Http3ProtocolOptions(_)) => {
+            Err(at.field("http3_protocol_options").invalid("is not supported"))
+        }
+        None => Err(at.invalid("has no protocol")),
+    }
+}
+
+fn http2(at: At<'_>, proto: &core::Http2ProtocolOptions) {
+    if is_set(proto) {
+        at.finding("its settings are not honoured");
+    }
+}
+
+/// A filter on the way to the endpoint may guard something, as on the listener.
+fn check_filters(at: At<'_>, filters: &[hcm::HttpFilter]) -> Result<(), Invalid> {
+    use hcm::http_filter::ConfigType;
+    for (index, filter) in filters.iter().enumerate() {
+        let at = at.index("http_filters", index);
+        match &filter.config_type {
+            Some(ConfigType::TypedConfig(any)) if any.type_url == UPSTREAM_CODEC => {}
+            _ if filter.is_optional => at.finding("is not honoured"),
+            _ => return Err(at.invalid("is not supported, and the filter is required")),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses encryption: to speak plain text where TLS was asked for would be a downgrade.
+pub(super) fn check_transport(at: At<'_>, proto: &pb::Cluster) -> Result<(), Invalid> {
+    const NO_TLS: &str = "TLS is not supported yet, and plain text would be a downgrade";
+    if proto.transport_socket_matcher.is_some() {
+        return Err(at.field("transport_socket_matcher").invalid(NO_TLS));
+    }
+    for (index, found) in proto.transport_socket_matches.iter().enumerate() {
+        if !found.transport_socket.as_ref().is_none_or(is_plain) {
+            return Err(at.index("transport_socket_matches", index).invalid(NO_TLS));
+        }
+    }
+    if !proto.transport_socket.as_ref().is_none_or(is_plain) {
+        return Err(at.field("transport_socket").invalid(NO_TLS));
+    }
+    Ok(())
+}
+
+fn is_plain(socket: &core::TransportSocket) -> bool {
+    let Some(ConfigType::TypedConfig(any)) = &socket.config_type else { return false };
+    any.type_url == RAW_BUFFER
+}

@@ -1,0 +1,30 @@
+use std::sync::Arc;
+
+use mesh_core::Finding;
+use mesh_core::resource::{Cluster, ClusterLoadAssignment, Listener, RouteConfiguration};
+
+/// A decoded resource of any type.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Value {
+    /// A Listener.
+    Listener(Arc<Listener>),
+    /// A RouteConfiguration.
+    RouteConfiguration(Arc<RouteConfiguration>),
+    /// A Cluster.
+    Cluster(Arc<Cluster>),
+    /// A ClusterLoadAssignment.
+    ClusterLoadAssignment(Arc<ClusterLoadAssignment>),
+}
+
+impl Value {
+    /// What it asks for and does not get.
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Listener(value) => &value.findings,
+            Self::RouteConfiguration(value) => &value.findings,
+            Self::Cluster(value) => &value.findings,
+            Self::ClusterLoadAssignment(value) => &value.findings,
+        }
+    }
+}

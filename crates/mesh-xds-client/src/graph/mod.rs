@@ -1,0 +1,197 @@
+//! The graph of what is needed: which names are wanted, and what may be published.
+//!
+//! A root is the Listener of a target. It needs its routes, the clusters that these may choose,
+//! and their endpoints. A new version of a root is published when all it needs is known, good or
+//! failed; until then the version before stays. No root waits for another.
+//!
+//! ```text
+//! Listener ──▶ RouteConfiguration ──▶ Cluster ──▶ ClusterLoadAssignment
+//!  a root       shared by roots        published when    published as
+//!                                      its endpoints     it comes
+//!                                      are known
+//! ```
+//!
+//! Make before break: clusters and endpoints go out before, or together with, the root that
+//! needs them, and are taken back with, or after, the root that stops needing them. What is only
+//! unknown because the control plane cannot be reached never replaces something that works.
+//!
+//! The graph has no I/O: [events](crate::session::Event) and [interests](Interest) go in, a
+//! [`Step`] comes out. Its cost is linear in what changed; new endpoints of a cluster cost one
+//! look-up, whatever the number of routes.
+
+mod cluster;
+mod interest;
+mod level;
+mod root;
+mod selection;
+#[cfg(test)]
+mod tests;
+
+pub use interest::Interest;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use mesh_core::resource::{Entry, Name, RouteConfiguration, Update};
+use mesh_core::{ResourceId, ResourceType};
+
+use crate::decode::Value;
+use crate::session::Event;
+use cluster::{ClusterNode, EndpointsNode};
+use root::RootNode;
+
+/// What is wanted, known and published.
+#[derive(Debug, Default)]
+pub struct Graph {
+    roots: HashMap<Name, RootNode>,
+    routes: HashMap<Name, RoutesNode>,
+    clusters: HashMap<Name, ClusterNode>,
+    endpoints: HashMap<Name, EndpointsNode>,
+    /// Roots and clusters that something changed for since the last step.
+    changed_roots: BTreeSet<Name>,
+    changed_clusters: BTreeSet<Name>,
+    /// What may have lost its last use; looked at when a step ends, so that what is only handed
+    /// from one user to another is not dropped in between.
+    idle: Vec<ResourceId>,
+    /// Subscriptions to make (true) and to end (false).
+    wanted: BTreeMap<ResourceId, bool>,
+    update: Update,
+}
+
+#[derive(Debug, Default)]
+struct RoutesNode {
+    entry: Entry<RouteConfiguration>,
+    roots: BTreeSet<Name>,
+}
+
+/// What follows from everything that went in since the last step.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Step {
+    /// Resources wanted from now on.
+    pub subscribe: Vec<ResourceId>,
+    /// Resources no longer wanted.
+    pub unsubscribe: Vec<ResourceId>,
+    /// What to publish.
+    pub update: Update,
+}
+
+impl Step {
+    /// Whether nothing follows.
+    pub fn is_empty(&self) -> bool {
+        self.subscribe.is_empty() && self.unsubscribe.is_empty() && self.update.is_empty()
+    }
+}
+
+impl Graph {
+    /// A graph of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says who is interested in a listener; an empty interest ends it.
+    pub fn set_interest(&mut self, listener: &Name, interest: Interest) {
+        if interest.is_empty() {
+            self.remove_root(listener);
+            return;
+        }
+        match self.roots.get_mut(listener) {
+            Some(root) => root.set_interest(interest),
+            None => {
+                self.roots.insert(listener.clone(), RootNode::new(interest));
+                self.want(ResourceType::Listener, listener);
+            }
+        }
+        self.changed_roots.insert(listener.clone());
+    }
+
+    /// Takes in how a resource stands.
+    pub fn apply(&mut self, event: Event) {
+        let Event { id, value, failure } = event;
+        let name = id.name;
+        // The value of another type than the name's cannot come from a session.
+        match (id.kind, value) {
+            (ResourceType::Listener, value) => {
+                let Some(root) = self.roots.get_mut(&name) else { return };
+                let value = match value {
+                    Some(Value::Listener(value)) => Some(value),
+                    _ => None,
+                };
+                root.set_listener(Entry { value, failure });
+                self.changed_roots.insert(name);
+            }
+            (ResourceType::RouteConfiguration, value) => {
+                let Some(node) = self.routes.get_mut(&name) else { return };
+                let value = match value {
+                    Some(Value::RouteConfiguration(value)) => Some(value),
+                    _ => None,
+                };
+                node.entry = Entry { value, failure };
+                self.changed_roots.extend(node.roots.iter().cloned());
+            }
+            (ResourceType::Cluster, value) => {
+                let Some(node) = self.clusters.get_mut(&name) else { return };
+                let value = match value {
+                    Some(Value::Cluster(value)) => Some(value),
+                    _ => None,
+                };
+                node.set_entry(Entry { value, failure });
+                self.changed_clusters.insert(name);
+            }
+            (ResourceType::ClusterLoadAssignment, value) => {
+                let value = match value {
+                    Some(Value::ClusterLoadAssignment(value)) => Some(value),
+                    _ => None,
+                };
+                self.apply_endpoints(name, Entry { value, failure });
+            }
+        }
+    }
+
+    /// Works out what follows.
+    pub fn step(&mut self) -> Step {
+        loop {
+            if let Some(cluster) = self.changed_clusters.pop_first() {
+                self.refresh_cluster(&cluster);
+            } else if let Some(root) = self.changed_roots.pop_first() {
+                self.refresh_root(&root);
+            } else if let Some(id) = self.idle.pop() {
+                self.drop_if_idle(&id);
+            } else {
+                break;
+            }
+        }
+        let mut step = Step { update: std::mem::take(&mut self.update), ..Step::default() };
+        for (id, is_wanted) in std::mem::take(&mut self.wanted) {
+            if is_wanted { &mut step.subscribe } else { &mut step.unsubscribe }.push(id);
+        }
+        step
+    }
+
+    fn want(&mut self, kind: ResourceType, name: &Name) {
+        self.set_wanted(ResourceId::new(kind, name.clone()), true);
+    }
+
+    /// A subscription and its end in one step cancel out.
+    fn set_wanted(&mut self, id: ResourceId, is_wanted: bool) {
+        if self.wanted.get(&id).is_some_and(|before| *before != is_wanted) {
+            self.wanted.remove(&id);
+        } else {
+            self.wanted.insert(id, is_wanted);
+        }
+    }
+
+    fn drop_if_idle(&mut self, id: &ResourceId) {
+        let is_dropped = match id.kind {
+            ResourceType::Listener => false,
+            ResourceType::RouteConfiguration => {
+                let is_idle = self.routes.get(&id.name).is_some_and(|node| node.roots.is_empty());
+                is_idle && self.routes.remove(&id.name).is_some()
+            }
+            ResourceType::Cluster => self.drop_cluster_if_idle(&id.name),
+            ResourceType::ClusterLoadAssignment => self.drop_endpoints_if_idle(&id.name),
+        };
+        if is_dropped {
+            self.set_wanted(id.clone(), false);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The xDS client: bootstrap, ADS session, decoding and validation to resources.
+//!
+//! > Bytes become [resources](mesh_core::resource), and resources reach the data plane as
+//! > [updates](mesh_core::resource::Update) that are complete for each target they touch.
+//!
+//! ```text
+//!  Bootstrap ─▶ Client ── subscribe(target) ──▶ graph: which names are wanted?
+//!                 │                               ▲ │
+//!                 │  one task, one ADS stream     │ ▼
+//!                 └─ bytes ─▶ session ─▶ decode ─▶ events        graph ─▶ Updates::next()
+//! ```
+//!
+//! The [session](session), [decoding](decode) and the [graph](graph) touch nothing outside: they
+//! take messages, times and random numbers and give requests, events and updates. Only
+//! [`Client`] has a task and sockets.
+//!
+//! What it does not do yet: delta xDS, fallback to a second server, federation, load reports,
+//! and TLS to the control plane; each is refused or reported, never ignored.
+//!
+//! ```no_run
+//! use mesh_core::Dialect;
+//! use mesh_xds_client::{Bootstrap, Client, Target};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, mut updates) = Client::spawn(
+//!     Bootstrap::builder("127.0.0.1:15010").with_node_id("demo").build()?,
+//!     &tokio::runtime::Handle::current(),
+//! );
+//! let target: Target = "xds:///reviews:9080".parse()?;
+//! let subscription = client.subscribe(&target, Dialect::Http);
+//! while let Some(update) = updates.next().await {
+//!     if let Some(root) = update.roots.get(subscription.listener()) {
+//!         println!("{root:?}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Stability: before 1.0; the types of `bootstrap` and `client` are meant to stay.
+
+pub mod bootstrap;
+pub mod client;
+pub mod decode;
+pub mod graph;
+pub mod session;
+#[cfg(test)]
+#[path = "../tests/ads/resources.rs"]
+mod sample;
+
+pub use bootstrap::{Bootstrap, BootstrapError, Target, TargetError};
+pub use client::{Client, Options, Status, Subscription, Updates};

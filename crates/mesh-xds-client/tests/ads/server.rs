@@ -1,0 +1,161 @@
+//! An ADS server that does what the test says, message by message.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::Stream;
+use mesh_core::ResourceType;
+use mesh_pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
+use mesh_pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use mesh_pb::google::protobuf::Any;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::resources::type_url;
+
+/// How long the other side may take on a busy machine before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
+    }
+}
+
+/// A listening server. Dropping it closes everything.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    streams: mpsc::Receiver<AdsStream>,
+    task: JoinHandle<()>,
+}
+
+/// The server's side of one ADS stream.
+pub(crate) struct AdsStream {
+    first: Option<DiscoveryRequest>,
+    requests: Streaming<DiscoveryRequest>,
+    responses: mpsc::Sender<Result<DiscoveryResponse, Status>>,
+    nonce: u32,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, streams) = mpsc::channel(16);
+        let service = AggregatedDiscoveryServiceServer::new(Service(sender))
+            .max_encoding_message_size(usize::MAX);
+        let serving = tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(async move { serving.await.unwrap() });
+        Self { address, streams, task }
+    }
+
+    /// Stops listening and gives the address back.
+    pub(crate) async fn stop(mut self) -> SocketAddr {
+        self.task.abort();
+        let _aborted = (&mut self.task).await;
+        self.address
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) async fn stream(&mut self) -> AdsStream {
+        within("a stream", self.streams.recv()).await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl AdsStream {
+    /// The next request.
+    pub(crate) async fn request(&mut self) -> DiscoveryRequest {
+        if let Some(first) = self.first.take() {
+            return first;
+        }
+        within("a request", self.requests.message()).await.unwrap().expect("the stream is open")
+    }
+
+    /// The next request, which must be of that type.
+    pub(crate) async fn request_of(&mut self, kind: ResourceType) -> DiscoveryRequest {
+        let request = self.request().await;
+        assert_eq!(request.type_url, type_url(kind), "{request:?}");
+        request
+    }
+
+    /// Sends a response, with a nonce of its own, which it returns.
+    pub(crate) async fn respond(&mut self, kind: ResourceType, version: &str, made: Vec<Any>) -> String {
+        self.nonce += 1;
+        let nonce = format!("nonce-{}", self.nonce);
+        let response = DiscoveryResponse {
+            version_info: version.to_owned(),
+            resources: made,
+            type_url: type_url(kind).to_owned(),
+            nonce: nonce.clone(),
+            ..DiscoveryResponse::default()
+        };
+        self.responses.send(Ok(response)).await.unwrap();
+        nonce
+    }
+
+    /// Ends the stream with a status.
+    pub(crate) async fn fail(self, status: Status) {
+        self.responses.send(Err(status)).await.unwrap();
+    }
+}
+
+struct Service(mpsc::Sender<AdsStream>);
+
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Service {
+    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        let mut requests = request.into_inner();
+        // As servers do that read a request before they send as much as headers.
+        let first = requests.message().await?;
+        let (responses, receiver) = mpsc::channel(16);
+        let stream = AdsStream { first, requests, responses, nonce: 0 };
+        self.0.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        _: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        Err(Status::unimplemented("state of the world only"))
+    }
+}
+
+impl AdsStream {
+    /// Waits for the client to go.
+    pub(crate) async fn closed(mut self) {
+        while let Ok(Some(_)) = self.requests.message().await {}
+    }
+}

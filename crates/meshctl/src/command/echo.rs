@@ -1,0 +1,140 @@
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mesh_tower::Mesh;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::mesh;
+use crate::echo::{Chance, Echo, Settings, serve};
+use crate::error::Error;
+use crate::output::{Output, Verdict};
+use crate::signal;
+
+/// Arguments of `meshctl echo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+
+    /// Name to answer with.
+    #[arg(long)]
+    name: String,
+
+    /// Version to answer with.
+    #[arg(long, value_name = "V")]
+    version: Option<String>,
+
+    /// A second address, for those who keep gRPC apart. Both speak both.
+    #[arg(long, value_name = "ADDR")]
+    grpc: Option<SocketAddr>,
+
+    /// Serve behind the mesh, with the bootstrap of the environment.
+    #[arg(long)]
+    mesh: bool,
+
+    /// Answer this share of the requests with this status.
+    #[arg(long, value_name = "CODE:PERCENT")]
+    fail: Option<Chance>,
+
+    /// Wait this many milliseconds before each answer.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    delay: u64,
+
+    /// Fixes the draws of --fail and x-echo-status.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ready {
+    ready: bool,
+    http: SocketAddr,
+    grpc: Option<SocketAddr>,
+}
+
+pub(crate) async fn run(output: Output, arguments: Arguments) -> Result<Verdict, Error> {
+    let echo = Echo::new(settings(&arguments)).map_err(|error| Error::usage(error.to_string()))?;
+    let stop = signal::stop()?;
+    let mesh = match arguments.mesh {
+        true => Some(mesh::join(None)?),
+        false => None,
+    };
+    let http = Port::listen(arguments.listen, mesh.as_ref()).await?;
+    let grpc = match arguments.grpc {
+        Some(address) => Some(Port::listen(address, mesh.as_ref()).await?),
+        None => None,
+    };
+    output.json(&Ready {
+        ready: true,
+        http: http.address,
+        grpc: grpc.as_ref().map(|port| port.address),
+    })?;
+    let second = async {
+        match grpc {
+            Some(port) => port.serve(echo.clone(), stop.clone()).await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(http.serve(echo.clone(), stop.clone()), second)
+        .map_err(|error| Error::failed("the server stopped").because(error))?;
+    Ok(Verdict::Right)
+}
+
+/// One address that is served.
+struct Port {
+    address: SocketAddr,
+    server: Listener,
+}
+
+enum Listener {
+    Plain(TcpListener),
+    Mesh(mesh_tower::Server),
+}
+
+impl Port {
+    async fn listen(address: SocketAddr, mesh: Option<&Mesh>) -> Result<Self, Error> {
+        let failed = |error| Error::failed(format!("cannot listen on {address}")).because(error);
+        Ok(match mesh {
+            Some(mesh) => {
+                let server: mesh_tower::Server = {
+                    let _ = mesh;
+                    return Err(Error::not_yet_implemented("--mesh"));
+                };
+                Self { address: server.local_addr(), server: Listener::Mesh(server) }
+            }
+            None => {
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                Self { address, server: Listener::Plain(listener) }
+            }
+        })
+    }
+
+    async fn serve(self, echo: Echo, stop: CancellationToken) -> io::Result<()> {
+        match self.server {
+            Listener::Plain(listener) => serve(listener, echo, stop).await,
+            Listener::Mesh(server) => {
+                server.with_graceful_shutdown(stop.cancelled_owned()).serve(echo).await
+            }
+        }
+    }
+}
+
+fn settings(arguments: &Arguments) -> Settings {
+    let mut settings =
+        Settings::new(&arguments.name).with_delay(Duration::from_millis(arguments.delay));
+    if let Some(version) = &arguments.version {
+        settings = settings.with_version(version);
+    }
+    if let Some(fail) = arguments.fail {
+        settings = settings.with_fail(fail);
+    }
+    if let Some(seed) = arguments.seed {
+        settings = settings.with_seed(seed);
+    }
+    settings
+}

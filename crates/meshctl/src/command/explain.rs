@@ -1,0 +1,120 @@
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Method};
+use mesh_core::snapshot::{ClusterExplanation, Explanation};
+use mesh_core::{Dialect, Head};
+use serde::Serialize;
+
+use super::mesh;
+use super::request::RequestArguments;
+use crate::error::Error;
+use crate::output::{Output, Verdict};
+
+/// Arguments of `meshctl explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    request: RequestArguments,
+
+    /// Ask the process with this admin address instead of joining the mesh.
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+}
+
+pub(crate) async fn run(output: Output, arguments: Arguments) -> Result<Verdict, Error> {
+    if arguments.admin.is_some() {
+        return Err(Error::not_yet_implemented("--admin"));
+    }
+    let request = &arguments.request;
+    let mesh = mesh::join(None)?;
+    let headers: HeaderMap = request.headers.iter().cloned().collect();
+    let method = request.method.clone().unwrap_or(Method::GET);
+    let mut head = Head::new(&method, &request.url, &headers);
+    if let Some(host) = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()) {
+        head.authority = host;
+    }
+    let explanation = mesh
+        .explain(&request.target(), &head, Dialect::Http)
+        .await
+        .map_err(|error| Error::failed("cannot explain this request").because(error))?;
+    match output.is_json() {
+        true => output.json(&Explained::new(&explanation))?,
+        false => output.line(explanation.to_string().trim_end())?,
+    }
+    Ok(Verdict::Right)
+}
+
+/// The object `explain --json` prints: null or empty is what the request did not reach.
+#[derive(Debug, Serialize)]
+struct Explained<'a> {
+    listener: &'a str,
+    failures: &'a [String],
+    route_configuration: Option<&'a str>,
+    virtual_host: Option<&'a str>,
+    other_hosts: Vec<Other<'a>>,
+    route: Option<RouteAt<'a>>,
+    other_routes: Vec<Other<'a>>,
+    cluster: Option<Cluster<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RouteAt<'a> {
+    position: usize,
+    name: &'a str,
+}
+
+/// What was not chosen, and why.
+#[derive(Debug, Serialize)]
+struct Other<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<usize>,
+    name: &'a str,
+    why: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Cluster<'a> {
+    name: &'a str,
+    exists: bool,
+    weight: Option<u32>,
+    total_weight: Option<u64>,
+    usable_endpoints: &'a [SocketAddr],
+    total_endpoints: usize,
+    failures: &'a [String],
+}
+
+impl<'a> Explained<'a> {
+    fn new(explanation: &'a Explanation) -> Self {
+        let host = |(name, why): &'a (String, String)| Other { position: None, name, why };
+        let route = |(position, name, why): &'a (usize, String, String)| Other {
+            position: Some(*position),
+            name,
+            why,
+        };
+        let won = |(position, name): &'a (usize, String)| RouteAt { position: *position, name };
+        Self {
+            listener: &explanation.listener,
+            failures: &explanation.failures,
+            route_configuration: explanation.route_configuration.as_deref(),
+            virtual_host: explanation.virtual_host.as_deref(),
+            other_hosts: explanation.other_hosts.iter().map(host).collect(),
+            route: explanation.route.as_ref().map(won),
+            other_routes: explanation.other_routes.iter().map(route).collect(),
+            cluster: explanation.cluster.as_ref().map(Cluster::new),
+        }
+    }
+}
+
+impl<'a> Cluster<'a> {
+    fn new(cluster: &'a ClusterExplanation) -> Self {
+        Self {
+            name: &cluster.name,
+            exists: cluster.exists,
+            weight: cluster.weight.map(|(weight, _)| weight),
+            total_weight: cluster.weight.map(|(_, total)| total),
+            usable_endpoints: &cluster.usable,
+            total_endpoints: cluster.total,
+            failures: &cluster.failures,
+        }
+    }
+}

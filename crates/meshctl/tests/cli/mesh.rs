@@ -1,0 +1,285 @@
+//! The commands together: a control plane, servers and clients, each a process of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Server, json_lines, meshctl, output, run};
+
+/// A service of two versions behind a control plane.
+struct Bookinfo {
+    _control: Server,
+    folder: TempDir,
+    /// What the clients have, apart from the folder that is served.
+    _home: TempDir,
+    reviews: [Server; 2],
+    bootstrap: PathBuf,
+}
+
+impl Bookinfo {
+    async fn start(routes: &str) -> Self {
+        let reviews = [
+            Server::start(&["echo", "--name", "reviews", "--version", "v1"]).await,
+            Server::start(&["echo", "--name", "reviews", "--version", "v2"]).await,
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let services = services(reviews.each_ref().map(|server| server.address("http")));
+        std::fs::write(folder.path().join("services.yaml"), services).unwrap();
+        std::fs::write(folder.path().join("routes.yaml"), virtual_service(routes)).unwrap();
+
+        let control = Server::start(&["serve", path(folder.path())]).await;
+        assert_eq!(control.ready["ca"], Value::Null);
+        let xds = control.address("xds").to_string();
+        let home = tempfile::tempdir().unwrap();
+        let bootstrap = home.path().join("bootstrap.json");
+        let arguments = ["--name", "productpage", "--xds", &xds, "--out", path(&bootstrap)];
+        assert!(run(&[&["bootstrap"], &arguments[..]].concat()).await.status.success());
+        Self { _control: control, folder, _home: home, reviews, bootstrap }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = meshctl(arguments);
+        command.env("GRPC_XDS_BOOTSTRAP", &self.bootstrap);
+        output(command).await
+    }
+
+    /// The only line of a command that must succeed.
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[&["--json"], arguments].concat()).await;
+        assert!(output.status.success(), "{output:?}");
+        let mut lines = json_lines(&output);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines.remove(0)
+    }
+
+    fn address(&self, version: usize) -> SocketAddr {
+        self.reviews[version - 1].address("http")
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn services(addresses: [SocketAddr; 2]) -> String {
+    let workloads: String = (1..)
+        .zip(addresses)
+        .map(|(version, address)| {
+            format!(
+                "\
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: reviews-v{version}}}
+spec:
+  address: {}
+  labels: {{app: reviews, version: v{version}}}
+  ports: {{http: {port}, grpc: {port}}}
+",
+                address.ip(),
+                port = address.port(),
+            )
+        })
+        .collect();
+    format!(
+        "\
+apiVersion: v1
+kind: Service
+metadata: {{name: reviews}}
+spec:
+  selector: {{app: reviews}}
+  ports:
+  - {{name: http, port: 9080}}
+  - {{name: grpc, port: 50051}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: reviews}}
+spec:
+  host: reviews
+  subsets:
+  - {{name: v1, labels: {{version: v1}}}}
+  - {{name: v2, labels: {{version: v2}}}}
+{workloads}"
+    )
+}
+
+fn virtual_service(routes: &str) -> String {
+    format!(
+        "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: reviews}}
+spec:
+  hosts: [reviews]
+  http:
+{routes}"
+    )
+}
+
+const BY_USER: &str = "  - name: jason
+    match: [{headers: {end-user: {exact: jason}}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - name: everybody
+    route: [{destination: {host: reviews, subset: v1}}]
+";
+
+const SPLIT: &str = "  - name: split
+    route:
+    - {destination: {host: reviews, subset: v1}, weight: 90}
+    - {destination: {host: reviews, subset: v2}, weight: 10}
+";
+
+const URL: &str = "http://reviews:9080/reviews/0";
+
+#[tokio::test]
+async fn fetch_goes_where_the_rules_say() {
+    let bookinfo = Bookinfo::start(BY_USER).await;
+    for (user, route, version) in [("jason", "jason", 2), ("nobody", "everybody", 1)] {
+        let header = format!("end-user: {user}");
+        let fetched = bookinfo.json(&["fetch", URL, "-H", &header, "-d", "hello"]).await;
+        assert_eq!(fetched["status"], 200);
+        assert_eq!(fetched["route"], route);
+        assert_eq!(fetched["endpoint"], bookinfo.address(version).to_string());
+        assert_eq!(fetched["attempts"], 1);
+        assert_eq!((&fetched["flags"], &fetched["details"]), (&"-".into(), &"-".into()));
+        assert_eq!(fetched["error"], Value::Null);
+        let seen: Value = serde_json::from_str(fetched["body"].as_str().unwrap()).unwrap();
+        assert_eq!(seen["version"], format!("v{version}"));
+        assert_eq!((&seen["method"], &seen["path"]), (&"POST".into(), &"/reviews/0".into()));
+        assert_eq!(seen["body_bytes"], 5);
+    }
+}
+
+#[tokio::test]
+async fn load_splits_by_weight() {
+    let bookinfo = Bookinfo::start(SPLIT).await;
+    let load = ["load", URL, "--requests", "2000", "--concurrency", "8", "--seed", "1"];
+    let report = bookinfo.json(&load).await;
+    assert_eq!(report["requests"], 2_000);
+    assert_eq!(report["status"]["200"], 2_000);
+    assert_eq!(report["errors"], serde_json::json!({}));
+    assert_eq!(report["attempts"]["1"], 2_000);
+    let first = report["by"]["reviews/v1"].as_u64().unwrap();
+    assert_eq!(report["by"]["reviews/v2"].as_u64().unwrap(), 2_000 - first);
+    // Four standard deviations of 2,000 draws at 90 % are 54.
+    assert!((1_746..=1_854).contains(&first), "{first}");
+    assert_eq!(report["endpoints"][bookinfo.address(1).to_string()], first);
+}
+
+#[tokio::test]
+async fn load_follows_the_clock_and_reports_intervals() {
+    let bookinfo = Bookinfo::start(SPLIT).await;
+    let output = bookinfo
+        .run(&["load", URL, "--json", "--rate", "100", "--duration", "1s", "--every", "250ms"])
+        .await;
+    assert!(output.status.success());
+    let lines = json_lines(&output);
+    let (total, intervals) = lines.split_last().unwrap();
+    assert_eq!(total["requests"], 100);
+    assert!(total.get("interval").is_none());
+    assert!((2..=5).contains(&intervals.len()), "{}", intervals.len());
+    assert_eq!(intervals[0]["interval"], 0);
+    assert!(total["latency_us"]["p50"].as_u64() <= total["latency_us"]["max"].as_u64());
+}
+
+#[tokio::test]
+async fn calls_grpc_methods_by_name() {
+    let bookinfo = Bookinfo::start(BY_USER).await;
+    let grpc = "http://reviews:50051";
+    let unary = ["--grpc", "mesh.echo.v1.Echo/Unary", "-d", r#"{"message":"hello"}"#];
+    let fetched =
+        bookinfo.json(&[&["fetch", grpc, "-H", "end-user: jason"], &unary[..]].concat()).await;
+    assert_eq!((&fetched["status"], &fetched["grpc_status"]), (&200.into(), &0.into()));
+    assert_eq!(fetched["protocol"], "HTTP/2");
+    assert_eq!(fetched["endpoint"], bookinfo.address(2).to_string());
+    let reply: Value = serde_json::from_str(fetched["body"].as_str().unwrap()).unwrap();
+    assert_eq!((&reply["message"], &reply["version"]), (&"hello".into(), &"v2".into()));
+
+    let failing = ["fetch", grpc, "-H", "x-echo-grpc-status: 5"];
+    let fetched = bookinfo.json(&[&failing[..], &unary[..]].concat()).await;
+    assert_eq!((&fetched["grpc_status"], &fetched["error"]), (&5.into(), &Value::Null));
+
+    let load = ["load", grpc, "--requests", "20"];
+    let report = bookinfo.json(&[&load[..], &unary[..]].concat()).await;
+    assert_eq!(report["grpc_status"]["0"], 20);
+    assert_eq!(report["by"]["reviews/v1"], 20);
+}
+
+#[tokio::test]
+async fn fetch_tells_why_there_is_no_answer() {
+    let bookinfo = Bookinfo::start(BY_USER).await;
+    let output =
+        bookinfo.run(&["fetch", "--json", "--timeout", "300ms", "http://nowhere:9080/"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let fetched = &json_lines(&output)[0];
+    assert!(fetched["error"]["kind"].is_string());
+    assert!(fetched["error"]["text"].as_str().unwrap().contains("nowhere"), "{fetched}");
+    assert_eq!((&fetched["endpoint"], &fetched["protocol"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn explains_without_sending() {
+    let bookinfo = Bookinfo::start(BY_USER).await;
+    let explained = bookinfo.json(&["explain", URL, "-H", "end-user: jason"]).await;
+    assert_eq!(explained["route"]["name"], "jason");
+    assert_eq!(explained["other_routes"][0]["name"], "everybody");
+    assert_eq!(explained["cluster"]["usable_endpoints"][0], bookinfo.address(2).to_string());
+    let output = bookinfo.run(&["explain", URL]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("#1 everybody") && text.contains("not #0 jason"), "{text}");
+}
+
+#[tokio::test]
+async fn serve_refuses_a_folder_with_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = BY_USER.replace("route: [", "rout: [");
+    std::fs::write(folder.path().join("a.yaml"), virtual_service(&wrong)).unwrap();
+    let output = run(&["serve", path(folder.path())]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("a.yaml:9:") && text.contains("rout"), "{text}");
+}
+
+#[tokio::test]
+async fn serves_what_is_edited() {
+    let bookinfo = Bookinfo::start(BY_USER).await;
+    let v2 = BY_USER.replace("subset: v1", "subset: v2");
+    std::fs::write(bookinfo.folder.path().join("routes.yaml"), virtual_service(&v2)).unwrap();
+    // A request says which version it met; the new one must come, or the test runs out of time.
+    let served = async {
+        loop {
+            let fetched = bookinfo.json(&["fetch", URL]).await;
+            if fetched["endpoint"] == bookinfo.address(2).to_string() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(crate::support::DEADLINE, served).await.expect("never served");
+}
+
+#[tokio::test]
+async fn goes_straight_when_the_mesh_is_off() {
+    let server = Server::start(&["echo", "--name", "alone"]).await;
+    let url = format!("http://{}/x", server.address("http"));
+    let mut command = meshctl(&["fetch", "--json", &url]);
+    command.env("MESH", "off");
+    let output = output(command).await;
+    assert!(output.status.success(), "{output:?}");
+    let fetched = &json_lines(&output)[0];
+    assert_eq!(fetched["status"], 200);
+    assert_eq!(fetched["endpoint"], server.address("http").to_string());
+}
+
+#[tokio::test]
+async fn a_mesh_is_needed_to_send() {
+    for arguments in [&["fetch", URL][..], &["load", URL, "--requests", "1"], &["explain", URL]] {
+        let output = run(arguments).await;
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains("bootstrap"));
+    }
+}

@@ -1,0 +1,12 @@
+//! What the examples share: the generated code of the ratings service.
+//!
+//! The examples themselves are programs beside this folder: `minimal.rs`, a client and a server in
+//! twenty lines, and `bookinfo/`, a whole application whose routes change while it is in use.
+//!
+//! Nothing here is meant to be built upon.
+
+#[allow(
+    clippy::allow_attributes_without_reason,
+    reason = "generated code allows what it needs without saying why"
+)]
+pub mod ratings;

@@ -1,0 +1,31 @@
+//! What tests that cross crates share.
+//!
+//! > A test starts backends, a control plane over a temporary folder (or a scripted one), and a
+//! > mesh between them; it acts, waits for an event, and looks.
+//!
+//! ```text
+//! Control (our control plane) ─┐
+//! Ads (one that does as told) ─┴─▶ mesh ─▶ Backend, or any service behind `serve`
+//!            Process: any of these in a process of its own
+//! ```
+//!
+//! Everything listens on the loopback interface, on a free port, and ends when it is dropped.
+
+pub mod ads;
+pub mod backend;
+pub mod client;
+pub mod control;
+pub mod load;
+pub mod process;
+pub mod serve;
+pub mod wait;
+pub mod xds;
+pub mod yaml;
+
+pub use ads::Ads;
+pub use backend::Backend;
+pub use client::{Answer, get, mesh, mesh_with_seed, send};
+pub use control::Control;
+pub use load::Load;
+pub use process::Process;
+pub use wait::{DEADLINE, eventually, within};

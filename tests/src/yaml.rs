@@ -1,0 +1,54 @@
+//! Istio YAML for backends.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::backend::Backend;
+
+/// A ServiceEntry `NAME.default.svc.cluster.local` on one port, with the given endpoints: address
+/// and `version` label. `protocol` is the port's, such as `HTTP`, `HTTP2` or `GRPC`.
+pub fn service(name: &str, port: u16, protocol: &str, endpoints: &[(SocketAddr, &str)]) -> String {
+    let mut text = format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}}}\n\
+         spec:\n  hosts: [{name}.default.svc.cluster.local]\n  location: MESH_INTERNAL\n\
+         \x20 resolution: STATIC\n  ports: [{{number: {port}, name: main, protocol: {protocol}}}]\n\
+         \x20 endpoints:\n"
+    );
+    if endpoints.is_empty() {
+        text = text.replace("  endpoints:\n", "  endpoints: []\n");
+    }
+    for (address, version) in endpoints {
+        let (ip, port) = (address.ip(), address.port());
+        let labels = format!("{{app: {name}, version: {version}}}");
+        writeln!(text, "  - {{address: {ip}, ports: {{main: {port}}}, labels: {labels}}}")
+            .expect("text grows");
+    }
+    text
+}
+
+/// The same of backends.
+pub fn service_of(name: &str, port: u16, protocol: &str, backends: &[Backend]) -> String {
+    let endpoints: Vec<_> = backends.iter().map(|b| (b.address, b.version.as_str())).collect();
+    service(name, port, protocol, &endpoints)
+}
+
+/// A DestinationRule with one subset for each version, named as the version.
+pub fn subsets(name: &str, versions: &[&str]) -> String {
+    let mut text = format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+         metadata: {{name: {name}}}\nspec:\n  host: {name}\n  subsets:\n"
+    );
+    for version in versions {
+        writeln!(text, "  - {{name: {version}, labels: {{version: {version}}}}}")
+            .expect("text grows");
+    }
+    text
+}
+
+/// A VirtualService; `http` is its list of routes, whose lines begin with two spaces.
+pub fn routes(name: &str, http: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+         metadata: {{name: {name}}}\nspec:\n  hosts: [{name}]\n  http:\n{http}"
+    )
+}

@@ -1,0 +1,142 @@
+//! Control planes killed and restarted under load: no request notices.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mesh_tests::process::command;
+use mesh_tests::{Backend, Control, Load, Process, eventually, get, mesh, yaml};
+use mesh_tower::Channel;
+
+const RATE_PER_SECOND: u32 = 200;
+const RESTARTS: usize = 5;
+
+/// Requests served meanwhile by a control plane that is down, in the short version.
+const REQUESTS_WITHOUT: usize = 40;
+
+fn routes(subset: &str) -> String {
+    let http = format!("  - route: [{{destination: {{host: echo, subset: {subset}}}}}]\n");
+    yaml::routes("echo", &http)
+}
+
+/// Requests under way: how many have ended, and by which versions lately.
+struct Traffic {
+    load: Load<Result<String, String>>,
+    ended: Arc<AtomicUsize>,
+    second: Arc<AtomicUsize>,
+}
+
+impl Traffic {
+    fn start(channel: Channel) -> Self {
+        let (ended, second) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counters = (ended.clone(), second.clone());
+        let load = Load::start(RATE_PER_SECOND, move |_| {
+            let (channel, (ended, second)) = (channel.clone(), counters.clone());
+            async move {
+                let result = get(&channel, "/").await;
+                ended.fetch_add(1, Ordering::Relaxed);
+                match result {
+                    Ok(answer) if answer.status == 200 => {
+                        let version = answer.version().to_owned();
+                        second.fetch_add((version == "v2").into(), Ordering::Relaxed);
+                        Ok(version)
+                    }
+                    Ok(answer) => Err(answer.status.to_string()),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        });
+        Self { load, ended, second }
+    }
+
+    /// Waits until so many more have ended.
+    async fn go_on(&self, requests: usize) {
+        let until = self.ended.load(Ordering::Relaxed) + requests;
+        eventually("traffic", || (self.ended.load(Ordering::Relaxed) >= until).then_some(())).await;
+    }
+
+    /// Waits until the second version answers.
+    async fn moved(&self) {
+        eventually("answer of v2", || (self.second.load(Ordering::Relaxed) > 0).then_some(()))
+            .await;
+    }
+
+    async fn nothing_failed(self) -> usize {
+        let results = self.load.finish().await;
+        let failed: Vec<_> = results.iter().filter(|result| result.is_err()).collect();
+        assert!(failed.is_empty(), "{} of {} failed: {failed:?}", failed.len(), results.len());
+        results.len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_do_not_notice_a_control_plane_that_restarts() {
+    let _turn = super::turn().await;
+    let backends = Backend::versions("echo", 2).await;
+    let files = [
+        ("service.yaml", yaml::service_of("echo", 9080, "HTTP", &backends)),
+        ("subsets.yaml", yaml::subsets("echo", &["v1", "v2"])),
+        ("routes.yaml", routes("v1")),
+    ];
+    let mut control =
+        Control::start(&files.each_ref().map(|(name, text)| (*name, text.as_str()))).await;
+    let mesh = mesh(control.xds());
+    let channel = Channel::new(&mesh, "echo:9080").unwrap();
+    channel.ready().await.unwrap();
+    let traffic = Traffic::start(channel);
+    for _ in 0..RESTARTS {
+        traffic.go_on(REQUESTS_WITHOUT).await;
+        control.kill();
+        traffic.go_on(REQUESTS_WITHOUT).await;
+        control.restart().await;
+    }
+    // The last one is listened to again.
+    control.write("routes.yaml", &routes("v2"));
+    traffic.moved().await;
+    let requests = traffic.nothing_failed().await;
+    println!("{RESTARTS} restarts of the control plane under {requests} requests: 0 failed");
+}
+
+async fn serve(folder: &str, xds: &str) -> Process {
+    Process::start(command(super::MESHCTL, &["serve", folder, "--xds", xds])).await
+}
+
+/// As above with a process that is killed, down for 30 s the first time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_do_not_notice_a_control_plane_that_is_killed_for_half_a_minute() {
+    if std::env::var_os("MESH_SCENARIOS").is_none() {
+        println!("skipped: takes a minute; set MESH_SCENARIOS=1 to run it");
+        return;
+    }
+    let _turn = super::turn().await;
+    let backends = Backend::versions("echo", 2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("service.yaml", &yaml::service_of("echo", 9080, "HTTP", &backends));
+    write("subsets.yaml", &yaml::subsets("echo", &["v1", "v2"]));
+    write("routes.yaml", &routes("v1"));
+    let path = folder.path().to_str().unwrap();
+
+    let mut control = serve(path, "127.0.0.1:0").await;
+    let address = control.address("xds");
+    let mesh = mesh(address);
+    let channel = Channel::new(&mesh, "echo:9080").unwrap();
+    channel.ready().await.unwrap();
+    let traffic = Traffic::start(channel);
+    let per_second = RATE_PER_SECOND as usize;
+    for seconds in [29, 1, 1, 1, 1, 1] {
+        traffic.go_on(per_second).await;
+        control.kill().await;
+        // `go_on` waits half a minute at most: the long outage is two of them.
+        traffic.go_on(per_second * seconds / 2).await;
+        traffic.go_on(per_second * seconds.div_ceil(2)).await;
+        control = serve(path, &address.to_string()).await;
+    }
+    write("routes.yaml", &routes("v2"));
+    traffic.moved().await;
+    let requests = traffic.nothing_failed().await;
+    println!("{RESTARTS} kills and one for 30 s under {requests} requests: 0 failed");
+    let elapsed = Duration::from_secs(requests as u64 / u64::from(RATE_PER_SECOND));
+    assert!(elapsed >= Duration::from_secs(30), "the load ended early");
+}
