@@ -5,11 +5,11 @@
 
 use axum::{Router, body::Body, http::Request, routing::get};
 use http_body_util::BodyExt as _;
-use mesh_tower::{Channel, Mesh, Server};
+use mesh_tower::{BoxError, Channel, Mesh, Server};
 use tower::ServiceExt as _;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), BoxError> {
     let mesh = Mesh::from_env()?;
 
     let app = Router::new().route("/hello", get(|| async { "hello from the mesh" }));

@@ -49,9 +49,9 @@ pub fn request() -> Request<Body> {
         Uri::from_static("http://reviews.default.svc.cluster.local:9080/reviews/0");
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, HeaderValue::from_static("bench/1.0"));
-    headers.insert("end-user", HeaderValue::from_static("jason"));
+    headers.insert(HeaderName::from_static("end-user"), HeaderValue::from_static("jason"));
     let id = HeaderValue::from_static("6a1f8e3c-54a2-4f0d-9f5e-1f8f0d3a7b11");
-    headers.insert("x-request-id", id);
+    headers.insert(HeaderName::from_static("x-request-id"), id);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     request
 }

@@ -61,7 +61,7 @@ impl Role {
 
 /// Arguments the program gives itself.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct Child {
     #[arg(long, hide = true, requires = "listen")]
     pub(crate) role: Option<Role>,
 
@@ -73,11 +73,11 @@ pub(crate) struct Arguments {
     folder: Option<PathBuf>,
 }
 
-pub(crate) async fn run(role: Role, arguments: Arguments, seed: u64) -> Result<(), BoxError> {
+pub(crate) async fn run(role: Role, child: Child, seed: u64) -> Result<(), BoxError> {
     end_with_parent();
-    let listen = arguments.listen.ok_or("--role needs --listen")?;
+    let listen = child.listen.ok_or("--role needs --listen")?;
     if role == Role::ControlPlane {
-        let folder = arguments.folder.ok_or("the control plane needs --folder")?;
+        let folder = child.folder.ok_or("the control plane needs --folder")?;
         return control_plane(listen, folder).await;
     }
     let mesh = Mesh::builder().bootstrap_from_env().seed(seed).build()?;

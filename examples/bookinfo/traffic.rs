@@ -109,8 +109,9 @@ const JASON_EVERY: u64 = 4;
 /// Timers have a grain of 1 ms; some ticks' worth of requests at once does no harm.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Keeps a slow machine from drowning: beyond it, fewer requests are made.
-const MAX_IN_FLIGHT: usize = 128;
+/// Keeps a slow machine from drowning: with so many under way, fewer requests are made. Queues are
+/// then as long as this in every process, and news of an edit wait in them like everything else.
+const MAX_IN_FLIGHT: usize = 32;
 
 /// Far above what a page takes. Istio's default route has no timeout.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);

@@ -41,10 +41,8 @@ fn ads() -> Option<ConfigSource> {
 /// A Listener whose routes are in the RouteConfiguration `routes`.
 pub fn listener(name: &str, routes: &str) -> Any {
     let rds = hcm::Rds { config_source: ads(), route_config_name: routes.to_owned() };
-    let router = hcm::http_filter::ConfigType::TypedConfig(any(
-        type_url::ROUTER,
-        &Router::default(),
-    ));
+    let router =
+        hcm::http_filter::ConfigType::TypedConfig(any(type_url::ROUTER, &Router::default()));
     let manager = hcm::HttpConnectionManager {
         route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(rds)),
         http_filters: vec![hcm::HttpFilter {

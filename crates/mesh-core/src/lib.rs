@@ -1,6 +1,6 @@
 //! Decisions: validated resources, snapshots, routing, balancing and resilience, without I/O.
 //!
-//! > [`Resources`](resource::Resources) compile to one immutable [`Snapshot`](snapshot::Snapshot);
+//! > [`Resources`](resource::Resources) compile to one immutable [`Snapshot`];
 //! > a request and a Snapshot give a decision.
 //!
 //! ```text
@@ -10,7 +10,49 @@
 //! ```
 //!
 //! This crate touches nothing outside: no sockets, tasks, clocks or random sources. Time and
-//! randomness are arguments, so every decision can be repeated in a test.
+//! randomness are arguments, so every decision can be repeated in a test. It does not decode xDS
+//! either: what it takes has been validated.
+//!
+//! ```
+//! use mesh_core::cluster::Avoid;
+//! use mesh_core::resource::*;
+//! use mesh_core::snapshot::RootHint;
+//! use mesh_core::{Decision, Dialect, Head, Snapshot};
+//!
+//! let split = ClusterSpecifier::Weighted(vec![
+//!     WeightedCluster::new("reviews-v1", 90),
+//!     WeightedCluster::new("reviews-v2", 10),
+//! ]);
+//! let split = Action::Forward(Box::new(Forward::new(split)));
+//! let routes = vec![Route::new(RouteMatch::prefix("/"), split)];
+//! let host = VirtualHost::new("reviews", ["reviews:9080"], routes);
+//! let manager = HttpConnectionManager::new(RouteSpecifier::Rds("reviews".into()));
+//! let resources: Resources = [
+//!     Resource::from(Listener::new("reviews:9080", manager)),
+//!     RouteConfiguration::new("reviews", vec![host]).into(),
+//!     Cluster::new("reviews-v1").into(),
+//!     Cluster::new("reviews-v2").into(),
+//!     ClusterLoadAssignment::of_addresses("reviews-v1", ["10.0.0.1:9080".parse()?]).into(),
+//! ]
+//! .into_iter()
+//! .collect();
+//!
+//! let (snapshot, findings) = Snapshot::compile(&resources, None, &());
+//! assert!(findings.is_empty());
+//!
+//! let root = snapshot.root(&"reviews:9080".into(), &RootHint::new()).expect("it was given");
+//! let request = http::Request::get("http://reviews:9080/reviews/0").body(())?;
+//! let decision = snapshot.route(root, &Head::of(&request), Dialect::Http, 42);
+//! let Decision::Forward { cluster, .. } = decision else { panic!("{decision:?}") };
+//! let cluster = snapshot.cluster(cluster).expect("it was given");
+//! let permit = cluster.admit()?;
+//! let endpoint = cluster.pick(Avoid::default(), 42)?;
+//! assert_eq!(endpoint.address(), "10.0.0.1:9080".parse()?);
+//! # drop(permit);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Stability: none is promised before 1.0. Applications use `mesh-tower` or `mesh-grpc`.
 
 pub mod cluster;
 mod dialect;

@@ -65,27 +65,33 @@ fn resources(lb_policy: LbPolicy) -> Resources {
     fixed.into_iter().chain(clusters).collect()
 }
 
-/// A request from its head to the end of its only attempt.
-fn decide(snapshot: &Snapshot<()>, listener: &Name, hint: &RootHint, request: &Request<()>) {
+/// A request from its head to the end of its retry; `None` when something fails.
+fn decide(
+    snapshot: &Snapshot<()>,
+    listener: &Name,
+    hint: &RootHint,
+    request: &Request<()>,
+) -> Option<()> {
     let random = 0x0123_4567_89ab_cdef;
     let head = Head::of(request);
-    let root = snapshot.root(listener, hint).unwrap();
+    let root = snapshot.root(listener, hint)?;
     let decision = snapshot.route(root, &head, Dialect::Http, random);
     let Decision::Forward { route, cluster } = decision else { panic!("{decision:?}") };
     let view = snapshot.view(route);
     assert!(view.timeout(Dialect::Http).is_some() && view.retry_policy().is_none());
-    let cluster = snapshot.cluster(cluster).unwrap();
-    let permit = cluster.admit().unwrap();
-    let picked = cluster.pick(Avoid::default(), random).unwrap();
+    let cluster = snapshot.cluster(cluster)?;
+    let permit = cluster.admit().ok()?;
+    let picked = cluster.pick(Avoid::default(), random).ok()?;
     picked.observe(false);
     let policy = RetryPolicy::new(RetryConditions::FIVE_XX);
     let outcome = resilience::Outcome::ConnectFailure;
     let decision = resilience::decide(&policy, outcome, 0, Dialect::Http, random);
     assert_ne!(decision, resilience::RetryDecision::Done);
-    let retry = cluster.admit_retry().unwrap();
+    let retry = cluster.admit_retry().ok()?;
     let tried = [picked.address()];
-    let again = cluster.pick(Avoid { tried: &tried, max_attempts: 9 }, random).unwrap();
+    let again = cluster.pick(Avoid { tried: &tried, max_attempts: 9 }, random).ok()?;
     drop((permit, picked, retry, again));
+    Some(())
 }
 
 #[test]
@@ -103,10 +109,10 @@ fn request_path_does_not_allocate() {
         let listener: Name = "reviews.local".into();
         let hint = RootHint::new();
         // The first use of `arc-swap` by a thread registers it, which allocates once.
-        decide(&snapshot, &listener, &hint, &request);
+        decide(&snapshot, &listener, &hint, &request).unwrap();
         let counted = measure(|| {
             for _ in 0..100 {
-                decide(&snapshot, &listener, &hint, &request);
+                decide(&snapshot, &listener, &hint, &request).unwrap();
             }
         });
         assert_eq!(counted.count_total, 0, "{counted:?}");

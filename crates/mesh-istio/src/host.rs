@@ -7,8 +7,9 @@ use std::net::IpAddr;
 /// `*`, addresses and anything with a dot are final; a name without a dot is a service of the
 /// namespace. So `reviews.prod` stays as it is, here as in Istio.
 pub(crate) fn resolve(host: &str, namespace: &str, domain: &str) -> String {
+    let host = host.to_ascii_lowercase();
     if host.contains(['.', '*']) || host.parse::<IpAddr>().is_ok() {
-        return host.to_owned();
+        return host;
     }
     format!("{host}.{namespace}.svc.{domain}")
 }

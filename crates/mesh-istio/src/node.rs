@@ -18,7 +18,8 @@ pub struct Node {
     pub labels: Labels,
     /// Metadata `INSTANCE_IPS` (the first), else from the id; empty when neither says.
     pub ip: String,
-    /// Metadata `GENERATOR`.
+    /// [`Mode::Grpc`] for metadata `GENERATOR` of `grpc`, and without that metadata for clients
+    /// that call themselves gRPC.
     pub mode: Mode,
 }
 
@@ -29,7 +30,8 @@ pub enum Mode {
     /// Everything that is configured.
     #[default]
     Native,
-    /// `GENERATOR=grpc`: what istiod sends to gRPC's own xDS clients, with their defaults.
+    /// What istiod sends to gRPC's own xDS clients, with their defaults: they refuse a cluster
+    /// that is balanced as Istio does it for others.
     Grpc,
 }
 
@@ -72,14 +74,17 @@ impl Node {
             namespace,
             labels: metadata.map(labels).unwrap_or_default(),
             ip: first.unwrap_or(ip).to_owned(),
-            mode: if text("GENERATOR").as_deref() == Some("grpc") {
-                Mode::Grpc
-            } else {
-                Mode::Native
+            mode: match text("GENERATOR").as_deref() {
+                Some("grpc") => Mode::Grpc,
+                None if node.user_agent_name.starts_with(GRPC_USER_AGENT) => Mode::Grpc,
+                _ => Mode::Native,
             },
         }
     }
 }
+
+/// `gRPC C-core linux`, `gRPC Go`, `gRPC Java`.
+const GRPC_USER_AGENT: &str = "gRPC ";
 
 fn string(metadata: &Struct, key: &str) -> Option<String> {
     match metadata.fields.get(key)?.kind.as_ref()? {
@@ -114,6 +119,16 @@ mod tests {
         let node = Node::from_xds(&core::Node { id, ..Default::default() });
         assert_eq!((node.namespace.as_str(), node.ip.as_str()), ("prod", "10.0.0.7"));
         assert_eq!(node.mode, Mode::Native);
+    }
+
+    #[test]
+    fn grpcs_own_clients_are_known_without_metadata() {
+        let user_agent_name = "gRPC C-core linux".to_owned();
+        let node = core::Node { user_agent_name, ..Default::default() };
+        assert_eq!(Node::from_xds(&node).mode, Mode::Grpc);
+        let metadata = Struct { fields: [("GENERATOR".to_owned(), text("native"))].into() };
+        let node = core::Node { metadata: Some(metadata), ..node };
+        assert_eq!(Node::from_xds(&node).mode, Mode::Native);
     }
 
     #[test]

@@ -10,6 +10,10 @@ pub struct Source {
 }
 
 impl Source {
+    /// What is longer is refused unread. A folder of ten thousand services written as one file
+    /// takes about 10 MiB.
+    pub const MAX_BYTES: usize = 64 << 20;
+
     /// A source called `path`.
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         Self { path: path.into(), text: text.into() }

@@ -5,7 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use mesh_istio::{Model, Options, Parsed, Source};
+use mesh_istio::{Model, Node, Options, Parsed, Source};
+use mesh_pb::envoy::config::route::v3::RouteConfiguration;
+use mesh_pb::envoy::config::route::v3::route::Action;
+use mesh_pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 
 fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("MESH_TEST_DATA").map(PathBuf::from);
@@ -92,4 +95,56 @@ fn reads_a_whole_folder_as_one_set() {
     });
     let checked = Model::read(&sources.collect::<Vec<_>>(), &Options::default());
     assert!(checked.is_valid(), "{:#?}", checked.diagnostics);
+}
+
+/// Rows that turn on what a sidecar of Envoy has and a target's routes have not: a virtual host
+/// for a wildcard, or a `Sidecar` object.
+fn is_of_sidecars(row: &serde_json::Value) -> bool {
+    row["config"].as_str().is_some_and(|config| config.contains("kind: Sidecar"))
+}
+
+#[test]
+fn routes_as_istio_does() {
+    let Some(data) = data() else { return };
+    let read = |path: &str| std::fs::read_to_string(data.join("istio").join(path)).expect(path);
+    let rows = read("routing/sidecar-outbound-routes.jsonl");
+    let mut compared = 0;
+    for row in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(row).expect("a JSON object");
+        let text = |field: &str| row[field].as_str().unwrap_or_default();
+        let Some(expected) = row["expect_vhost_clusters"].as_object() else { continue };
+        if is_of_sidecars(&row) {
+            continue;
+        }
+        let sources = [
+            Source::new("services.yaml", read(text("services_yaml"))),
+            Source::new("rules.yaml", text("config")),
+        ];
+        let checked = Model::read(&sources, &Options::default());
+        let id = text("id");
+        assert!(checked.is_valid(), "{id}: {:#?}", checked.diagnostics);
+        let node = Node::new("test", text("proxy_namespace"));
+        for (host, clusters) in expected.iter().filter(|(host, _)| !host.starts_with('*')) {
+            let name = format!("outbound|{}||{host}", text("route_port"));
+            let found = checked.model.route_configuration(&node, &name).map(clusters_of);
+            let wanted: Option<Vec<String>> = clusters.as_array().map(|clusters| {
+                clusters.iter().filter_map(|c| c.as_str().map(str::to_owned)).collect()
+            });
+            assert_eq!(found, wanted, "{id}: {host}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 15, "{compared}");
+}
+
+fn clusters_of(config: RouteConfiguration) -> Vec<String> {
+    let routes = config.virtual_hosts.into_iter().flat_map(|host| host.routes);
+    let clusters = routes.filter_map(|route| match route.action {
+        Some(Action::Route(action)) => match action.cluster_specifier {
+            Some(ClusterSpecifier::Cluster(cluster)) => Some(cluster),
+            _ => None,
+        },
+        _ => None,
+    });
+    clusters.collect()
 }

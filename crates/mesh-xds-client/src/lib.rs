@@ -43,10 +43,10 @@ pub mod bootstrap;
 pub mod client;
 pub mod decode;
 pub mod graph;
-pub mod session;
 #[cfg(test)]
 #[path = "../tests/ads/resources.rs"]
 mod sample;
+pub mod session;
 
 pub use bootstrap::{Bootstrap, BootstrapError, Target, TargetError};
 pub use client::{Client, Options, Status, Subscription, Updates};

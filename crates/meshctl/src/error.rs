@@ -69,3 +69,22 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_every_cause_once() {
+        let deepest = Error::failed("connection refused");
+        let middle = Error::failed("cannot connect: connection refused").because(deepest);
+        let top = Error::usage("cannot join the mesh").because(middle);
+        assert_eq!(chain(&top), "cannot join the mesh: cannot connect: connection refused");
+    }
+
+    #[test]
+    fn usage_is_told_from_failure_by_the_exit_status() {
+        assert_eq!(Error::not_yet_implemented("--ca").exit_status(), 2);
+        assert_eq!(Error::failed("cannot listen").exit_status(), 1);
+    }
+}

@@ -92,7 +92,10 @@ async fn route_changes_under_load_fail_nothing_and_mix_nothing() {
     channel.ready().await.unwrap();
 
     let seen = Arc::new(AtomicUsize::new(0));
-    let requests = { let seen = seen.clone(); move |_| decide(channel.clone(), seen.clone()) };
+    let requests = {
+        let seen = seen.clone();
+        move |_| decide(channel.clone(), seen.clone())
+    };
     let load = Load::start(RATE_PER_SECOND, requests);
     let mut saved = vec![Instant::now()];
     for number in 1..=CHANGES {

@@ -5,6 +5,7 @@
 mod changes;
 mod outages;
 mod peers;
+mod silence;
 mod split;
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -13,6 +14,15 @@ use tokio::sync::{Mutex, MutexGuard};
 async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
+}
+
+/// Whether the tests that take long are to run; says so when they are not.
+fn scenarios() -> bool {
+    let wanted = std::env::var_os("MESH_SCENARIOS").is_some();
+    if !wanted {
+        println!("skipped: takes long; set MESH_SCENARIOS=1 to run it");
+    }
+    wanted
 }
 
 /// `meshctl`.

@@ -105,8 +105,7 @@ async fn serve(folder: &str, xds: &str) -> Process {
 /// As above with a process that is killed, down for 30 s the first time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_do_not_notice_a_control_plane_that_is_killed_for_half_a_minute() {
-    if std::env::var_os("MESH_SCENARIOS").is_none() {
-        println!("skipped: takes a minute; set MESH_SCENARIOS=1 to run it");
+    if !super::scenarios() {
         return;
     }
     let _turn = super::turn().await;

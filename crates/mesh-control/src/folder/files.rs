@@ -19,6 +19,10 @@ impl Stamp {
         Self { length: metadata.len(), modified: metadata.modified().ok() }
     }
 
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Whether the file may have changed since without its stamp telling: file systems count time
     /// in steps, and two writes of one length can fall into the same.
     pub(super) fn is_fresh(&self, now: SystemTime) -> bool {

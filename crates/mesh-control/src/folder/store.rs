@@ -66,6 +66,10 @@ impl Store {
     /// None for a file that vanished after it was listed.
     fn read(&self, path: &PathBuf, stamp: Stamp) -> Option<File> {
         let name = path.display().to_string();
+        if stamp.length() > Source::MAX_BYTES as u64 {
+            let parsed = Parsed::unreadable(&name, "is too large");
+            return Some(File { stamp, hash: None, parsed: Arc::new(parsed) });
+        }
         let (hash, parsed) = match std::fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => (None, Parsed::unreadable(&name, &format!("cannot be read: {error}"))),

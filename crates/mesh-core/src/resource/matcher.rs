@@ -1,11 +1,10 @@
 //! Matchers of routes: the conditions as configured. Matching itself is in [`crate::route`].
 
-use std::fmt;
 use std::ops::Range;
 
 use http::HeaderName;
 
-use super::Name;
+use super::{Name, Regex};
 
 /// `envoy.config.route.v3.RouteMatch`. All parts must hold.
 #[derive(Clone, Debug)]
@@ -196,7 +195,7 @@ impl StringMatcher {
                         .windows(value.len())
                         .any(|window| window.eq_ignore_ascii_case(value.as_bytes()))
             }
-            Self::Regex(regex) => regex.compiled.is_match(text),
+            Self::Regex(regex) => regex.is_full_match_bytes(text),
         }
     }
 }
@@ -211,98 +210,9 @@ fn same(a: &[u8], b: &[u8], ignore_case: bool) -> bool {
     if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b }
 }
 
-/// A compiled regular expression that must match the whole text.
-///
-/// The syntax is RE2's: no look-around and no back-references, so that matching is linear.
-#[derive(Clone)]
-pub struct Regex {
-    source: Name,
-    compiled: regex::bytes::Regex,
-}
-
-impl Regex {
-    /// The longest source that is accepted, in bytes. Envoy bounds the compiled program instead
-    /// and routes of real use stay far below; longer ones are attacks or mistakes.
-    pub const SOURCE_LIMIT: usize = 4096;
-    /// The bound of the compiled program, in bytes: about Envoy's 100 units for one long
-    /// expression. It also bounds what `(a{1000}){1000}` may cost to refuse.
-    const SIZE_LIMIT: usize = 1 << 20;
-
-    /// Compiles `source`.
-    ///
-    /// # Errors
-    /// When it is too long, not valid, or compiles to too large a program.
-    pub fn new(source: &str) -> Result<Self, MatcherError> {
-        if source.len() > Self::SOURCE_LIMIT {
-            let limit = Self::SOURCE_LIMIT;
-            return Err(MatcherError(format!("regex is longer than {limit} bytes")));
-        }
-        // Compiled alone first: a stray parenthesis must not escape the group added below.
-        regex_syntax_check(source)?;
-        let compiled = Self::build(&format!("^(?s:{source})$"))?;
-        Ok(Self { source: source.into(), compiled })
-    }
-
-    /// Whether the whole of `text` matches.
-    pub fn is_full_match(&self, text: &str) -> bool {
-        self.compiled.is_match(text.as_bytes())
-    }
-
-    /// The expression as configured.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
-    fn build(source: &str) -> Result<regex::bytes::Regex, MatcherError> {
-        regex::bytes::RegexBuilder::new(source)
-            .size_limit(Self::SIZE_LIMIT)
-            .dfa_size_limit(Self::SIZE_LIMIT)
-            .nest_limit(100)
-            .build()
-            .map_err(|error| MatcherError(format!("invalid regex: {error}")))
-    }
-}
-
-fn regex_syntax_check(source: &str) -> Result<(), MatcherError> {
-    Regex::build(source).map(drop)
-}
-
-impl fmt::Debug for Regex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Regex").field(&self.source).finish()
-    }
-}
-
-/// Why a matcher cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MatcherError(String);
-
-impl fmt::Display for MatcherError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for MatcherError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn regex_matches_whole_text_only() {
-        let regex = Regex::new("a|ab").unwrap();
-        assert!(regex.is_full_match("ab"));
-        assert!(!regex.is_full_match("abc"));
-        assert!(!regex.is_full_match("xa"));
-    }
-
-    #[test]
-    fn refuses_regex_that_closes_its_group_or_is_too_large() {
-        for bad in ["a)(b", "(a{1000}){1000}", "(?=a)", "(a)\\1", &"a".repeat(5000)] {
-            assert!(Regex::new(bad).is_err(), "{bad:.20} was accepted");
-        }
-    }
 
     #[test]
     fn string_matchers_keep_to_byte_bounds() {

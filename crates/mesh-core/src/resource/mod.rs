@@ -15,6 +15,7 @@ mod endpoints;
 mod headers;
 mod listener;
 mod matcher;
+mod regex;
 mod resources;
 mod retry;
 mod route;
@@ -25,9 +26,10 @@ pub use headers::{AppendAction, HeaderMutation, HeaderOperation};
 pub use listener::{HttpConnectionManager, HttpFilter, HttpFilterKind, Listener, RouteSpecifier};
 pub(crate) use matcher::starts_with;
 pub use matcher::{
-    HeaderMatch, HeaderMatcher, MatcherError, PathMatcher, QueryParameterMatcher, Regex,
-    RouteMatch, StringMatcher, ValueMatch,
+    HeaderMatch, HeaderMatcher, PathMatcher, QueryParameterMatcher, RouteMatch, StringMatcher,
+    ValueMatch,
 };
+pub use regex::{MatcherError, Regex};
 pub use resources::{Entry, Resource, Resources, Root, Update};
 pub use retry::{RetryConditions, RetryPolicy};
 pub use route::{

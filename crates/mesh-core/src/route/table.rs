@@ -8,7 +8,8 @@ use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resilience;
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HttpConnectionManager, Name, RouteConfiguration, RouteMatch,
+    Action, ClusterSpecifier, Forward, HeaderMutation, HttpConnectionManager, Name, Route,
+    RouteConfiguration, RouteMatch, VirtualHost,
 };
 use crate::snapshot::ClusterIndex;
 
@@ -31,8 +32,14 @@ struct HostProgram {
 /// What a route leads to.
 #[derive(Debug)]
 pub(crate) enum RuleTarget {
-    /// A cluster, with the longest time a request may take by dialect.
-    Forward { clusters: ClusterChoice, timeouts: [Option<Duration>; 2] },
+    /// A cluster.
+    Forward {
+        clusters: ClusterChoice,
+        /// The longest time a request may take, by dialect.
+        timeouts: [Option<Duration>; 2],
+        /// Whether headers are changed at any level.
+        changes_headers: bool,
+    },
     /// An answer, or a failure, made here.
     Local,
 }
@@ -69,7 +76,7 @@ impl RouteTable {
         };
         let hosts = configuration.virtual_hosts.iter().map(|host| HostProgram {
             paths: PathIndex::new(&host.routes),
-            rules: host.routes.iter().map(|r| target(&r.action, manager, &mut note)).collect(),
+            rules: rules(&configuration, host, manager, &mut note),
         });
         let programs = hosts.collect();
         let hosts = HostIndex::new(&configuration.virtual_hosts);
@@ -117,9 +124,29 @@ impl ClusterChoice {
     }
 }
 
+fn rules(
+    configuration: &RouteConfiguration,
+    host: &VirtualHost,
+    manager: &HttpConnectionManager,
+    index_of: &mut impl FnMut(&Name) -> ClusterIndex,
+) -> Box<[RuleTarget]> {
+    let above = changes(&configuration.request_headers, &configuration.response_headers)
+        || changes(&host.request_headers, &host.response_headers);
+    let rule = |route: &Route| {
+        let changes = above || changes(&route.request_headers, &route.response_headers);
+        target(&route.action, manager, changes, index_of)
+    };
+    host.routes.iter().map(rule).collect()
+}
+
+fn changes(request: &HeaderMutation, response: &HeaderMutation) -> bool {
+    !request.is_empty() || !response.is_empty()
+}
+
 fn target(
     action: &Action,
     manager: &HttpConnectionManager,
+    mut changes_headers: bool,
     index_of: &mut impl FnMut(&Name) -> ClusterIndex,
 ) -> RuleTarget {
     let Action::Forward(forward) = action else { return RuleTarget::Local };
@@ -129,6 +156,7 @@ fn target(
             let mut end = 0;
             let ends = list.iter().map(|cluster| {
                 end += u64::from(cluster.weight);
+                changes_headers |= changes(&cluster.request_headers, &cluster.response_headers);
                 (end, index_of(&cluster.name))
             });
             let ends: Box<[_]> = ends.collect();
@@ -139,7 +167,7 @@ fn target(
             ClusterChoice::Weighted(ends)
         }
     };
-    RuleTarget::Forward { clusters, timeouts: timeouts(forward, manager) }
+    RuleTarget::Forward { clusters, timeouts: timeouts(forward, manager), changes_headers }
 }
 
 fn timeouts(forward: &Forward, manager: &HttpConnectionManager) -> [Option<Duration>; 2] {

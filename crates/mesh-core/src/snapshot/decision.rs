@@ -260,12 +260,9 @@ impl<'s> RouteView<'s> {
         apply(levels, headers);
     }
 
-    /// Whether response headers are changed at all.
-    pub fn changes_response_headers(&self) -> bool {
-        self.weighted().is_some_and(|cluster| !cluster.response_headers.is_empty())
-            || !self.route.response_headers.is_empty()
-            || !self.host.response_headers.is_empty()
-            || !self.configuration.response_headers.is_empty()
+    /// Whether headers of requests or responses are changed at any level.
+    pub fn changes_headers(&self) -> bool {
+        matches!(self.target, RuleTarget::Forward { changes_headers: true, .. })
     }
 }
 

@@ -28,7 +28,8 @@ pub(crate) fn kubernetes_service(spec: &KubernetesService, report: &mut Report<'
         } else if !names::is_label(&entry.name) {
             report.error(&path.key("name"), format!("{:?} is not a port name", entry.name));
         } else if earlier.iter().any(|other| other.name == entry.name) {
-            report.error(&path.key("name"), format!("port name {:?} is taken", entry.name));
+            // Kubernetes refuses it; here ports are told apart by number.
+            report.warning(&path.key("name"), format!("port name {:?} is taken", entry.name));
         }
         if earlier.iter().any(|o| o.port == entry.port && o.protocol() == entry.protocol()) {
             report.error(&path.key("port"), format!("port {} is taken", entry.port));

@@ -96,11 +96,21 @@ fn resolution(spec: &ServiceEntry, path: &FieldPath, report: &mut Report<'_>) {
         }
         _ => {}
     }
-    let selected = spec.workload_selector.is_some();
-    if spec.resolution != Resolution::Static && !(spec.resolution == Resolution::None && selected) {
-        let text = "only resolution STATIC is honoured yet: the service has no endpoints";
-        report.warning(&field, text);
-    }
+    let is_address = |entry: &WorkloadEntry| entry.address.parse::<IpAddr>().is_ok();
+    let text = match spec.resolution {
+        Resolution::Static => return,
+        Resolution::None if spec.workload_selector.is_some() => return,
+        Resolution::None | Resolution::DynamicDns => "not yet honoured: there are no endpoints",
+        Resolution::Dns | Resolution::DnsRoundRobin
+            if !spec.endpoints.is_empty() && spec.endpoints.iter().all(is_address) =>
+        {
+            return;
+        }
+        Resolution::Dns | Resolution::DnsRoundRobin => {
+            "names are not yet looked up: only endpoints with IP addresses are used"
+        }
+    };
+    report.warning(&field, text);
 }
 
 fn endpoint(

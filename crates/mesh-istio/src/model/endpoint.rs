@@ -83,7 +83,8 @@ impl<'a> Workloads<'a> {
                 .into_iter()
                 .filter_map(|(entry, origin)| endpoint(entry, origin, port_of(entry)))
                 .collect(),
-            None if spec.resolution == Resolution::Static => spec
+            // With DNS an address needs no lookup, and a name is not yet looked up.
+            None if spec.resolution != Resolution::None => spec
                 .endpoints
                 .iter()
                 .filter_map(|entry| endpoint(entry, origin, port_of(entry)))

@@ -30,9 +30,12 @@ pub(super) fn route_configuration(
     parsed: &ClusterName<'_>,
 ) -> Option<xds::RouteConfiguration> {
     let target = Target::named(model, node, parsed)?;
-    let routes = match virtual_service(model, node, &target.host) {
-        Some(rule) => Router { model, node, target: &target, rule }.routes(),
-        None => vec![default_route(&target, node)],
+    let ruled = virtual_service(model, node, &target.host)
+        .map(|rule| Router { model, node, target: &target, rule }.routes());
+    // A rule without a route for this client and port is as good as none.
+    let routes = match ruled.filter(|routes| !routes.is_empty()) {
+        Some(routes) => routes,
+        None => target.service.map(|_| vec![default_route(&target, node)])?,
     };
     let virtual_host = xds::VirtualHost {
         name: format!("{}:{}", target.host, target.port),

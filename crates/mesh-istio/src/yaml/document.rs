@@ -3,6 +3,7 @@
 use serde_saphyr::Spanned;
 
 use super::node::{Node, Parsed, Position, position};
+use crate::source::Source;
 
 /// A document that could not be parsed.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub(crate) struct SyntaxError {
 /// after it.
 pub(crate) fn documents(text: &str) -> Vec<Result<Node, SyntaxError>> {
     let first_line = Position { line: 1, column: 1 };
-    if text.len() > MAX_SOURCE_BYTES {
-        let text = format!("the file is larger than {} MiB", MAX_SOURCE_BYTES >> 20);
+    if text.len() > Source::MAX_BYTES {
+        let text = format!("the file is larger than {} MiB", Source::MAX_BYTES >> 20);
         return vec![Err(SyntaxError { at: first_line, text })];
     }
     let mut parsed = Vec::new();
@@ -96,8 +97,6 @@ fn message(text: &str) -> String {
         .into()
 }
 
-/// A folder of ten thousand services written as one file takes about 10 MiB.
-const MAX_SOURCE_BYTES: usize = 64 << 20;
 /// Ten thousand services with a rule and entries each.
 const MAX_DOCUMENTS: usize = 65_536;
 /// Values in one document. The parser's default of 250,000 refuses a `kind: List` of ten thousand

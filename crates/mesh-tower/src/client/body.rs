@@ -2,13 +2,14 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use mesh_core::cluster::{Permit, Picked};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::body::BoxError;
 use crate::error::{Error, ErrorKind};
@@ -39,7 +40,7 @@ pin_project! {
 
 /// What a request holds until its response has ended.
 pub(super) struct UnderWay {
-    pub(super) _permit: Permit,
+    pub(super) _permit: Option<Permit>,
     pub(super) _endpoint: Option<Picked<Io>>,
 }
 
@@ -86,7 +87,7 @@ where
                 let Some(deadline) = *this.deadline else { return Poll::Pending };
                 let timer = this
                     .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
                 if timer.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use http::header::HOST;
 use http::{Request, Response};
 use mesh_core::resilience::grpc_timeout;
-use mesh_core::snapshot::{Decision, NoRoute, RouteRef};
+use mesh_core::snapshot::{Decision, NoRoute, RootIndex, RouteRef};
 use mesh_core::{Dialect, Head};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use super::body::ResponseBody;
-use super::flight::{Copy, Flight, Next, Routed};
+use super::flight::{Copy, Flight, Routed};
 use super::record::{Deadline, Record};
 use super::transport::Transport;
 use crate::body::Body;
@@ -46,7 +46,6 @@ pin_project! {
     enum State<T: Transport> {
         // The target's first resolution.
         Resolving { future: Resolving, start: Option<Start> },
-        Routed { routed: Option<Routed>, request: Option<Request<Body>> },
         Attempt { #[pin] future: T::Future },
         // The wait before a retry.
         Backoff { until: Instant, request: Option<Request<Body>> },
@@ -72,15 +71,27 @@ impl<T: Transport> Call<T> {
         request: Request<Body>,
     ) -> Self {
         let hold = mesh.inner().hold();
-        let state = if hold.root(target.listener(), target.hint()).is_some() {
-            begin(mesh.inner(), target, dialect, hold, request)
+        let state = State::Ended { result: None };
+        let mut call = Self { state, transport, flight: None, copy: None, timer: None };
+        if let Some(root) = hold.root(target.listener(), target.hint()) {
+            let place = Place { mesh: mesh.inner(), target, dialect };
+            let Self { transport, flight, copy, state, .. } = &mut call;
+            begin(place, hold, root, request, transport, (flight, copy), state);
         } else {
             let (mesh, target) = (mesh.inner().clone(), target.clone());
             let start = Start { mesh, target, dialect, request };
-            State::Resolving { future: resolve(&start), start: Some(start) }
-        };
-        Self { state, transport, flight: None, copy: None, timer: None }
+            call.state = State::Resolving { future: resolve(&start), start: Some(start) };
+        }
+        call
     }
+}
+
+/// Where a request is on its way from.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    mesh: &'a Inner,
+    target: &'a Subscribed,
+    dialect: Dialect,
 }
 
 /// Waits for a target no longer than its request may take.
@@ -94,22 +105,53 @@ fn resolve(start: &Start) -> Resolving {
     })
 }
 
-/// Routes a request.
+/// Routes a request and sends it for the first time. What becomes of it is written to `state`.
+#[inline]
 fn begin<T: Transport>(
-    mesh: &Inner,
-    target: &Subscribed,
-    dialect: Dialect,
+    place: Place<'_>,
     hold: Hold,
+    root: RootIndex,
     mut request: Request<Body>,
-) -> State<T> {
-    let named = request.uri().authority().is_some() || request.headers().contains_key(HOST);
-    if !named {
-        request.headers_mut().insert(HOST, target.host().clone());
+    transport: &T,
+    kept: (&mut Option<Flight>, &mut Option<Copy>),
+    state: &mut State<T>,
+) {
+    let (flight, copy) = kept;
+    if request.uri().authority().is_none() && !request.headers().contains_key(HOST) {
+        request.headers_mut().insert(HOST, place.target.host().clone());
     }
-    match route(mesh, target, dialect, hold, &request) {
-        Ok(Ok(routed)) => State::Routed { routed: Some(routed), request: Some(request) },
-        Ok(Err(response)) => State::Ended { result: Some(Ok(response)) },
-        Err(error) => State::Ended { result: Some(Err(error)) },
+    let routed = match route(place, hold, root, &request) {
+        Ok(Ok(routed)) => routed,
+        Ok(Err(response)) => return state.end(Ok(response)),
+        Err(error) => return state.end(Err(error)),
+    };
+    match Flight::begin(routed, &mut request, T::GIVES_BACK, copy) {
+        Ok(begun) => attempt(flight.insert(begun), transport, request, state),
+        Err(error) => state.end(Err(error)),
+    }
+}
+
+/// Sends a request to an endpoint.
+#[inline]
+fn attempt<T: Transport>(
+    flight: &mut Flight,
+    transport: &T,
+    mut request: Request<Body>,
+    state: &mut State<T>,
+) {
+    let dialect = flight.dialect();
+    match flight.pick(&mut request) {
+        Ok(endpoint) => {
+            *state = State::Attempt { future: transport.send(endpoint, dialect, request) };
+        }
+        Err(error) => state.end(Err(error)),
+    }
+}
+
+impl<T: Transport> State<T> {
+    #[cold]
+    fn end(&mut self, result: Result<Answer<T::Body>, Error>) {
+        *self = Self::Ended { result: Some(result) };
     }
 }
 
@@ -117,14 +159,12 @@ type Answer<B> = Response<ResponseBody<B>>;
 
 /// Where a request goes, or the answer that configuration gives it.
 fn route<B: http_body::Body>(
-    mesh: &Inner,
-    target: &Subscribed,
-    dialect: Dialect,
+    place: Place<'_>,
     hold: Hold,
+    root: RootIndex,
     request: &Request<Body>,
 ) -> Result<Result<Routed, Answer<B>>, Error> {
-    let not_ready = || mesh.not_ready(target);
-    let root = hold.root(target.listener(), target.hint()).ok_or_else(not_ready)?;
+    let Place { mesh, target, dialect } = place;
     let mut head = Head::of(request);
     if dialect == Dialect::Grpc {
         head.authority = target.authority();
@@ -146,7 +186,7 @@ fn route<B: http_body::Body>(
             Ok(Err(direct_response(&hold, route)))
         }
         Decision::Fail(NoRoute::Configuration) => {
-            let error = not_ready();
+            let error = mesh.not_ready(target);
             Err(match hold.failure(root) {
                 Some(failure) => error.because(failure.clone()),
                 None => error,
@@ -173,7 +213,8 @@ fn unrouted(why: NoRoute, target: &Subscribed, head: &Head<'_>) -> Error {
     };
     let listener = target.listener();
     let Head { method, authority, path_and_query, .. } = head;
-    let text = format!("{why}: {method} {path_and_query} for {authority:?} (listener {listener:?})");
+    let text =
+        format!("{why}: {method} {path_and_query} for {authority:?} (listener {listener:?})");
     Error::new(kind, text)
 }
 
@@ -189,80 +230,86 @@ fn caller_deadline(request: &Request<Body>, dialect: Dialect) -> Option<Instant>
     Instant::now().checked_add(timeout)
 }
 
-impl<T: Transport> State<T> {
-    fn sent(sent: Result<T::Future, Error>) -> Self {
-        match sent {
-            Ok(future) => Self::Attempt { future },
-            Err(error) => Self::Ended { result: Some(Err(error)) },
-        }
-    }
-}
-
 impl<T: Transport> Future for Call<T> {
     type Output = Result<Response<ResponseBody<T::Body>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProject::Ended { result } => {
-                    return Poll::Ready(result.take().expect("polled after it ended"));
-                }
-                StateProject::Resolving { future, start } => {
-                    let resolved = ready!(future.as_mut().poll(cx));
-                    let start = start.take().expect("taken when resolved, once");
-                    let state = match resolved {
-                        Ok(()) => {
-                            let Start { mesh, target, dialect, request } = start;
-                            begin(&mesh, &target, dialect, mesh.hold(), request)
+            let again = match this.state.as_mut().project() {
+                StateProject::Attempt { future } => {
+                    let result = future.poll(cx);
+                    let flight = this.flight.as_mut().expect("an attempt has a flight");
+                    match result {
+                        Poll::Ready(Ok(response)) => match flight.answered(&response, this.copy) {
+                            None => return Poll::Ready(Ok(flight.respond(response))),
+                            Some(again) => Ok(again),
+                        },
+                        Poll::Ready(Err(failed)) => flight.broke(failed, this.copy),
+                        Poll::Pending => {
+                            let Some(deadline) = flight.attempt_deadline() else {
+                                return Poll::Pending;
+                            };
+                            ready!(poll_until(this.timer.as_mut(), deadline, cx));
+                            flight.timed_out(this.copy)
                         }
-                        Err(error) => State::Ended { result: Some(Err(error)) },
-                    };
-                    this.state.set(state);
-                    continue;
-                }
-                StateProject::Routed { routed, request } => {
-                    let routed = routed.take().expect("taken at the first poll, once");
-                    let mut request = request.take().expect("taken with it");
-                    let begun = Flight::begin(routed, &mut request, T::GIVES_BACK, this.copy);
-                    let sent = begun.and_then(|flight| {
-                        this.flight.insert(flight).send(this.transport, request)
-                    });
-                    this.state.set(State::sent(sent));
-                    continue;
-                }
-                StateProject::Attempt { future } => match future.poll(cx) {
-                    Poll::Ready(result) => Flight::finish(this.flight, this.copy, result),
-                    Poll::Pending => {
-                        let flight = this.flight.as_mut().expect("an attempt has a flight");
-                        let Some(deadline) = flight.attempt_deadline() else {
-                            return Poll::Pending;
-                        };
-                        ready!(poll_until(this.timer.as_mut(), deadline, cx));
-                        flight.time_out(this.copy)
                     }
-                },
+                }
                 StateProject::Backoff { until, request } => {
                     ready!(poll_until(this.timer.as_mut(), *until, cx));
                     let request = request.take().expect("taken when the wait is over, once");
                     let flight = this.flight.as_mut().expect("a retry has a flight");
-                    let sent = flight.send(this.transport, request);
-                    this.state.set(State::sent(sent));
+                    let mut state = State::Ended { result: None };
+                    attempt(flight, this.transport, request, &mut state);
+                    this.state.set(state);
                     continue;
                 }
-            };
-            match next {
-                Next::Return(result) => {
-                    // Gives back permits now, not when the caller drops this.
+                StateProject::Resolving { future, start } => {
+                    let resolved = ready!(future.as_mut().poll(cx));
+                    let start = start.take().expect("taken when resolved, once");
+                    let mut state = State::Ended { result: None };
+                    match resolved {
+                        Ok(()) => {
+                            let kept = (&mut *this.flight, &mut *this.copy);
+                            start.begin(this.transport, kept, &mut state);
+                        }
+                        Err(error) => state.end(Err(error)),
+                    }
+                    this.state.set(state);
+                    continue;
+                }
+                StateProject::Ended { result } => {
+                    // Gives back what the request held now, not when the caller drops this.
                     *this.flight = None;
-                    this.state.set(State::Ended { result: None });
-                    return Poll::Ready(result);
+                    return Poll::Ready(result.take().expect("polled after it ended"));
                 }
-                Next::Again(after, request) => {
+            };
+            let state = match again {
+                Ok((after, request)) => {
                     let until = wait_until(after, this.flight.as_ref());
-                    this.state.set(State::Backoff { until, request: Some(request) });
+                    State::Backoff { until, request: Some(request) }
                 }
-            }
+                Err(error) => State::Ended { result: Some(Err(error)) },
+            };
+            this.state.set(state);
+        }
+    }
+}
+
+impl Start {
+    /// Goes on once the target is resolved.
+    fn begin<T: Transport>(
+        self,
+        transport: &T,
+        kept: (&mut Option<Flight>, &mut Option<Copy>),
+        state: &mut State<T>,
+    ) {
+        let Self { mesh, target, dialect, request } = self;
+        let place = Place { mesh: &mesh, target: &target, dialect };
+        let hold = mesh.hold();
+        match hold.root(target.listener(), target.hint()) {
+            Some(root) => begin(place, hold, root, request, transport, kept, state),
+            None => state.end(Err(mesh.not_ready(&target))),
         }
     }
 }

@@ -94,9 +94,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let request = request.map(Body::new);
-        ResponseFuture {
-            call: Call::new(&self.mesh, &self.target, self.dialect, Direct, request),
-        }
+        ResponseFuture { call: Call::new(&self.mesh, &self.target, self.dialect, Direct, request) }
     }
 }
 

@@ -3,17 +3,19 @@ use std::time::{Duration, Instant};
 
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, Uri, header};
-use mesh_core::cluster::{Avoid, ClusterState, Permit, Picked, RetryPermit};
+use mesh_core::Dialect;
+use mesh_core::cluster::{
+    Avoid, ClusterState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit,
+};
 use mesh_core::resilience::{
     Outcome, RetryDecision, attempt_deadline, decide, grpc_timeout, total_deadline,
 };
 use mesh_core::resource::{RetryConditions, RetryPolicy, UpstreamProtocol};
 use mesh_core::snapshot::{ClusterIndex, RouteRef, RouteView};
-use mesh_core::Dialect;
 
 use super::body::{ResponseBody, UnderWay};
 use super::record::Record;
-use super::transport::{Failed, Transport};
+use super::transport::Failed;
 use crate::body::{Body, Replay};
 use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Io, Random};
@@ -28,8 +30,11 @@ pub(super) struct Flight {
     route: RouteRef,
     cluster: ClusterIndex,
     dialect: Dialect,
+    /// Whether the route changes response headers.
+    changes_response: bool,
     random: Random,
-    permit: Permit,
+    /// Taken by the response body.
+    permit: Option<Permit>,
     endpoint: Option<Picked<Io>>,
     retries: u32,
     retry_permit: Option<RetryPermit>,
@@ -47,15 +52,10 @@ pub(super) struct Copy {
     body: Replay,
 }
 
-/// What to do after an attempt.
-pub(super) enum Next<B> {
-    /// This is the result.
-    Return(Result<Response<ResponseBody<B>>, Error>),
-    /// Another attempt with this request, after waiting.
-    Again(Duration, Request<Body>),
-}
+/// Another attempt: how long to wait, and with what.
+pub(super) type Again = (Duration, Request<Body>);
 
-/// What a flight starts from.
+/// Where a request goes, with what came along.
 pub(super) struct Routed {
     pub(super) hold: Hold,
     pub(super) route: RouteRef,
@@ -67,7 +67,8 @@ pub(super) struct Routed {
 }
 
 impl Flight {
-    /// Admits a routed request and makes it ready for its first attempt.
+    /// Admits a routed request, changes its head, and keeps a copy where a retry may need one.
+    #[inline]
     pub(super) fn begin(
         routed: Routed,
         request: &mut Request<Body>,
@@ -79,33 +80,33 @@ impl Flight {
         let Some(state) = hold.cluster(cluster) else {
             return Err(no_cluster(&hold, &view, cluster));
         };
-        let permit = state.admit().map_err(|overloaded| {
-            Error::new(ErrorKind::Overloaded, format!("not admitted ({})", way(&view, state)))
-                .because(overloaded)
-        })?;
+        let permit = state.admit().map_err(|overloaded| not_admitted(&view, state, overloaded))?;
         let timeout = view.timeout(dialect);
         let total = match timeout {
             None => caller,
             Some(_) => total_deadline(Instant::now(), timeout, caller),
         };
-        view.change_request_headers(request.headers_mut());
+        if view.changes_headers() {
+            view.change_request_headers(request.headers_mut());
+        }
         if let Some(host) = view.host_rewrite() {
             rewrite_host(request, host);
         }
-        // HTTP/1.1 has no way to refuse a request that was sent.
-        let http2 = dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
-        let copies = view.retry_policy().is_some_and(|policy| {
-            needs_copy(policy, dialect, gives_back, http2, request.headers())
-        });
-        if copies {
-            *copy = Some(Copy::of(request));
+        if let Some(policy) = view.retry_policy() {
+            // HTTP/1.1 has no way to refuse a request that was sent.
+            let http2 =
+                dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
+            if needs_copy(policy, dialect, gives_back, http2, request.headers()) {
+                *copy = Some(Copy::of(request));
+            }
         }
         Ok(Self {
             route,
             cluster,
             dialect,
+            changes_response: view.changes_headers(),
             random,
-            permit,
+            permit: Some(permit),
             endpoint: None,
             retries: 0,
             retry_permit: None,
@@ -118,52 +119,46 @@ impl Flight {
         })
     }
 
-    /// Picks an endpoint and sends the request there.
-    pub(super) fn send<T: Transport>(
-        &mut self,
-        transport: &T,
-        mut request: Request<Body>,
-    ) -> Result<T::Future, Error> {
-        let hold = self.hold.clone();
-        let view = hold.view(self.route);
-        let state = hold.cluster(self.cluster).expect("it was there when the flight began");
+    /// Picks an endpoint and makes the request ready for it.
+    #[inline]
+    pub(super) fn pick(&mut self, request: &mut Request<Body>) -> Result<&Picked<Io>, Error> {
+        let view = self.hold.view(self.route);
+        let state = self.hold.cluster(self.cluster).expect("it was there when the flight began");
         let policy = view.retry_policy();
-        let avoid = match policy {
-            Some(policy) if policy.avoid_previous_hosts || !self.tried.is_empty() => Avoid {
-                tried: &self.tried,
-                max_attempts: policy.host_selection_retry_max_attempts,
-            },
-            _ => Avoid { tried: &self.tried, max_attempts: self.tried.len() as u32 },
-        };
-        let endpoint = state.pick(avoid, self.random.next()).map_err(|none| {
-            Error::new(ErrorKind::NoEndpoints, format!("not sent ({})", way(&view, state)))
-                .because(none)
-        })?;
+        // Endpoints whose connection was refused are avoided as far as there are others.
+        let draws = self.tried.len() as u32;
+        let max_attempts = policy.map_or(draws, |policy| policy.host_selection_retry_max_attempts);
+        let avoid = Avoid { tried: &self.tried, max_attempts };
+        let endpoint = state
+            .pick(avoid, self.random.next())
+            .map_err(|none| no_endpoints(&view, state, none))?;
         if let Some(record) = &self.record {
             record.attempt(endpoint.address());
         }
         let per_try = policy.and_then(|policy| policy.per_try_timeout);
-        self.attempt = match (per_try, self.total) {
-            (None, total) => total.map(|total| (total, false)),
-            (Some(_), total) => attempt_deadline(Instant::now(), per_try, total),
+        self.attempt = match per_try {
+            None => self.total.map(|total| (total, false)),
+            Some(_) => attempt_deadline(Instant::now(), per_try, self.total),
         };
         if self.dialect == Dialect::Grpc {
-            self.write_grpc_timeout(&mut request);
+            self.write_grpc_timeout(request);
         }
-        let future = transport.send(&endpoint, self.dialect, request);
-        self.endpoint = Some(endpoint);
-        Ok(future)
+        Ok(self.endpoint.insert(endpoint))
     }
 
     /// Tells the server how long is left, unless the caller's own header still says so.
     fn write_grpc_timeout(&self, request: &mut Request<Body>) {
         let Some(total) = self.total else { return };
-        if self.retries == 0 && self.caller == Some(total) && request.headers().contains_key(GRPC_TIMEOUT)
-        {
+        let told = request.headers().contains_key(GRPC_TIMEOUT);
+        if told && self.retries == 0 && self.caller == Some(total) {
             return;
         }
         let left = total.saturating_duration_since(Instant::now());
         request.headers_mut().insert(GRPC_TIMEOUT, grpc_timeout::format(left));
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// When the attempt under way must be over.
@@ -176,46 +171,47 @@ impl Flight {
         self.total
     }
 
-    /// The attempt ended.
-    pub(super) fn finish<B: http_body::Body>(
-        this: &mut Option<Self>,
+    /// Whether a response is not to be taken but tried again.
+    pub(super) fn answered<B>(
+        &mut self,
+        response: &Response<B>,
         copy: &mut Option<Copy>,
-        result: Result<Response<B>, Failed>,
-    ) -> Next<B> {
-        let flight = this.as_mut().expect("an attempt was under way");
-        match result {
-            Ok(response) => {
-                let success = !response.status().is_server_error();
-                flight.observe(success);
-                if copy.is_some() {
-                    let outcome = of_response(&response);
-                    if let Some((after, request)) = flight.retry(outcome, None, copy) {
-                        return Next::Again(after, request);
-                    }
-                }
-                let flight = this.take().expect("it was there");
-                Next::Return(Ok(flight.respond(response)))
-            }
-            Err(failed) => {
-                flight.observe(false);
-                match flight.retry(failed.outcome, failed.request, copy) {
-                    Some((after, request)) => Next::Again(after, request),
-                    None => Next::Return(Err(flight.failed(failed.outcome).because(failed.error))),
-                }
-            }
-        }
+    ) -> Option<Again> {
+        self.observe(!response.status().is_server_error());
+        copy.as_ref()?;
+        self.retry(of_response(response), None, copy)
     }
 
-    /// The attempt's time is over.
-    pub(super) fn time_out<B>(&mut self, copy: &mut Option<Copy>) -> Next<B> {
-        let own = self.attempt.is_some_and(|(_, own)| own);
-        self.observe(false);
-        if own {
-            if let Some((after, request)) = self.retry(Outcome::PerTryTimeout, None, copy) {
-                return Next::Again(after, request);
-            }
+    /// The response, which from now on holds what the request held.
+    pub(super) fn respond<B: http_body::Body>(
+        &mut self,
+        mut response: Response<B>,
+    ) -> Response<ResponseBody<B>> {
+        if self.changes_response {
+            self.hold.view(self.route).change_response_headers(response.headers_mut());
         }
-        Next::Return(Err(self.failed(Outcome::PerTryTimeout)))
+        let under_way = UnderWay { _permit: self.permit.take(), _endpoint: self.endpoint.take() };
+        let deadline = self.total;
+        response.map(|body| ResponseBody::upstream(body, under_way, deadline))
+    }
+
+    /// What to do about an attempt without an answer.
+    pub(super) fn broke(
+        &mut self,
+        failed: Failed,
+        copy: &mut Option<Copy>,
+    ) -> Result<Again, Error> {
+        self.observe(false);
+        let again = self.retry(failed.outcome, failed.request, copy);
+        again.ok_or_else(|| self.failed(failed.outcome).because(failed.error))
+    }
+
+    /// What to do when the attempt's time is over.
+    pub(super) fn timed_out(&mut self, copy: &mut Option<Copy>) -> Result<Again, Error> {
+        self.observe(false);
+        let own = self.attempt.is_some_and(|(_, own)| own);
+        let again = if own { self.retry(Outcome::PerTryTimeout, None, copy) } else { None };
+        again.ok_or_else(|| self.failed(Outcome::PerTryTimeout))
     }
 
     fn observe(&self, success: bool) {
@@ -230,20 +226,22 @@ impl Flight {
         outcome: Outcome,
         unsent: Option<Request<Body>>,
         copy: &mut Option<Copy>,
-    ) -> Option<(Duration, Request<Body>)> {
-        let hold = self.hold.clone();
-        let state = hold.cluster(self.cluster)?;
+    ) -> Option<Again> {
+        let state = self.hold.cluster(self.cluster)?;
         let tried = self.endpoint.as_ref().map(|endpoint| endpoint.address());
-        let untried = state.tables().usable().len() > self.tried.len() + 1;
         let free = self.dialect == Dialect::Grpc
             && outcome == Outcome::ConnectFailure
-            && untried
-            && self.tried.len() < MAX_FREE_CONNECTS;
-        if free && unsent.is_some() {
-            self.tried.extend(tried);
-            return unsent.map(|request| (Duration::ZERO, request));
-        }
-        let policy = hold.view(self.route).retry_policy()?;
+            && self.tried.len() < MAX_FREE_CONNECTS
+            && state.tables().usable().len() > self.tried.len() + 1;
+        let unsent = match unsent {
+            Some(request) if free => {
+                self.tried.extend(tried);
+                self.endpoint = None;
+                return Some((Duration::ZERO, request));
+            }
+            unsent => unsent,
+        };
+        let policy = self.hold.view(self.route).retry_policy()?;
         let random = self.random.next();
         let RetryDecision::After(after) =
             decide(policy, outcome, self.retries, self.dialect, random)
@@ -263,17 +261,6 @@ impl Flight {
         }
         self.endpoint = None;
         Some((after, request))
-    }
-
-    fn respond<B: http_body::Body>(self, response: Response<B>) -> Response<ResponseBody<B>> {
-        let (mut head, body) = response.into_parts();
-        let view = self.hold.view(self.route);
-        if view.changes_response_headers() {
-            view.change_response_headers(&mut head.headers);
-        }
-        let under_way = UnderWay { _permit: self.permit, _endpoint: self.endpoint };
-        let body = ResponseBody::upstream(body, under_way, self.total.map(Into::into));
-        Response::from_parts(head, body)
     }
 
     fn failed(&self, outcome: Outcome) -> Error {
@@ -379,6 +366,15 @@ fn no_cluster(hold: &Hold, view: &RouteView<'_>, cluster: ClusterIndex) -> Error
         Some(failure) => error.because(failure.clone()),
         None => error,
     }
+}
+
+fn not_admitted(view: &RouteView<'_>, state: &ClusterState<Io>, why: Overloaded) -> Error {
+    let text = format!("not admitted ({})", way(view, state));
+    Error::new(ErrorKind::Overloaded, text).because(why)
+}
+
+fn no_endpoints(view: &RouteView<'_>, state: &ClusterState<Io>, why: NoEndpoints) -> Error {
+    Error::new(ErrorKind::NoEndpoints, format!("not sent ({})", way(view, state))).because(why)
 }
 
 /// The way to a cluster, in resource names.

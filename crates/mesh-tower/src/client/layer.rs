@@ -110,9 +110,7 @@ impl<F, S> Clone for ClientService<F, S> {
 
 impl<F, S> fmt::Debug for ClientService<F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientService")
-            .field("target", &self.target.name())
-            .finish_non_exhaustive()
+        f.debug_struct("ClientService").field("target", &self.target.name()).finish_non_exhaustive()
     }
 }
 

@@ -21,5 +21,5 @@ pub use body::ResponseBody;
 pub use channel::{Channel, ResponseFuture};
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::Slots;
-pub use layer::{ClientLayer, ClientService, ClientFuture};
+pub use layer::{ClientFuture, ClientLayer, ClientService};
 pub use record::{Deadline, Record};

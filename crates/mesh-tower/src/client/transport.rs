@@ -9,8 +9,8 @@ use mesh_core::cluster::EndpointState;
 use mesh_core::resilience::Outcome;
 
 use crate::Body;
-use crate::connection::{Received, SendError, SendErrorKind};
 use crate::body::BoxError;
+use crate::connection::{Received, SendError, SendErrorKind};
 use crate::mesh::Io;
 
 /// How one attempt gets to its endpoint.
@@ -67,9 +67,7 @@ impl Transport for Direct {
         request: Request<Body>,
     ) -> Attempt {
         let connections = endpoint.attached().connections(dialect).clone();
-        Box::pin(async move {
-            connections.send(request).await.map_err(Failed::from)
-        })
+        Box::pin(async move { connections.send(request).await.map_err(Failed::from) })
     }
 }
 

@@ -37,7 +37,8 @@ fn for_http2<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
     let uri = request.uri();
-    let whole = uri.scheme().is_some() && uri.authority().is_some() && uri.path_and_query().is_some();
+    let whole =
+        uri.scheme().is_some() && uri.authority().is_some() && uri.path_and_query().is_some();
     if whole && host.is_none() {
         return Ok(());
     }

@@ -26,7 +26,11 @@ enum Lease {
 }
 
 impl Received {
-    pub(super) fn over_http1(body: Incoming, sender: http1::Sender, pool: &Arc<http1::Pool>) -> Self {
+    pub(super) fn over_http1(
+        body: Incoming,
+        sender: http1::Sender,
+        pool: &Arc<http1::Pool>,
+    ) -> Self {
         let lease = Lease::Http1 { sender, pool: Arc::clone(pool) };
         Self { body, lease: Some(lease) }.released_if_ended()
     }

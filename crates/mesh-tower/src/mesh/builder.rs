@@ -94,9 +94,8 @@ impl Builder {
         let mut resources = Resources::new();
         let (source, feed) = match self.from {
             From::Environment => {
-                let bootstrap = Bootstrap::from_env().map_err(|error| {
-                    Error::new(ErrorKind::Config, "bootstrap").because(error)
-                })?;
+                let bootstrap = Bootstrap::from_env()
+                    .map_err(|error| Error::new(ErrorKind::Config, "bootstrap").because(error))?;
                 xds(bootstrap, &runtime)
             }
             From::Bootstrap(bootstrap) => xds(*bootstrap, &runtime),

@@ -4,6 +4,7 @@ use http::HeaderValue;
 use mesh_core::resource::Name;
 use mesh_core::snapshot::RootHint;
 use mesh_core::{Dialect, Finding};
+use mesh_xds_client::session::{ResourceState, ResourceStatus};
 use mesh_xds_client::{Client, Subscription, Target};
 
 use super::dns::{Resolver, Resolving};
@@ -86,7 +87,7 @@ impl Source {
                     let age = since.elapsed().as_secs_f64();
                     format!("control plane {}: {error} ({age:.1} s ago)", server.uri)
                 }
-                (None, true) => format!("control plane {} has not answered", server.uri),
+                (None, true) => awaited(&server.uri, &status.resources),
                 (None, false) => format!("control plane {}: connecting", server.uri),
             })
             .collect();
@@ -101,6 +102,22 @@ impl Source {
         }
     }
 }
+
+/// What a control plane that can be reached has been asked for and has not sent.
+fn awaited(uri: &str, resources: &[ResourceStatus]) -> String {
+    let asked = resources.iter().filter(|resource| resource.state == ResourceState::Requested);
+    let named: Vec<_> = asked.clone().take(NAMED).map(|resource| resource.id.to_string()).collect();
+    match asked.count().checked_sub(NAMED) {
+        _ if named.is_empty() => format!("control plane {uri} is still answering"),
+        None | Some(0) => format!("control plane {uri} has not sent {}", named.join(", ")),
+        Some(more) => {
+            format!("control plane {uri} has not sent {} and {more} more", named.join(", "))
+        }
+    }
+}
+
+/// How many resources an error names. More would hide the one that matters.
+const NAMED: usize = 3;
 
 impl Subscribed {
     /// The target as it was given, without a scheme.

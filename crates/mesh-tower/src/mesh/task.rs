@@ -45,12 +45,7 @@ struct Replaced {
 }
 
 impl Task {
-    pub(super) fn new(
-        feed: Feed,
-        mesh: Weak<Inner>,
-        io: Io,
-        snapshot: Arc<Snapshot<Io>>,
-    ) -> Self {
+    pub(super) fn new(feed: Feed, mesh: Weak<Inner>, io: Io, snapshot: Arc<Snapshot<Io>>) -> Self {
         let resources = Resources::new();
         Self { feed, mesh, io, resources, snapshot, replaced: Replaced::default() }
     }

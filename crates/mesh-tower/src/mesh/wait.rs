@@ -73,8 +73,7 @@ impl Inner {
             let changed = self.changed.notified();
             self.resolved_by(target, deadline).await?;
             let Some(error) = self.trouble_of(target) else { return Ok(()) };
-            if !self.source.is_live() || tokio::time::timeout_at(deadline, changed).await.is_err()
-            {
+            if !self.source.is_live() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Err(error);
             }
         }

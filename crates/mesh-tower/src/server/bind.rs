@@ -54,10 +54,7 @@ impl Server {
     /// Drains when `signal` completes: no more connections, `GOAWAY` on HTTP/2 and no more keep-alive on
     /// HTTP/1.1, calls under way finish.
     #[must_use]
-    pub fn with_graceful_shutdown(
-        self,
-        signal: impl Future<Output = ()> + Send + 'static,
-    ) -> Self {
+    pub fn with_graceful_shutdown(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { signal: Box::pin(signal), ..self }
     }
 

@@ -63,7 +63,16 @@ impl Server {
         };
         // Closed before connections drain: whoever comes now is refused at once, and goes elsewhere.
         drop(self.listener);
-        connections.drain(deadline).await;
+        let Self { mut draining, .. } = self;
+        let cut = async move {
+            // The mesh may shut down while the signal's own drain is under way, and with less time.
+            let sooner = async { tokio::time::sleep_until(draining.begun().await).await };
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => {}
+                () = sooner => {}
+            }
+        };
+        connections.drain(cut).await;
         Ok(())
     }
 }
@@ -78,12 +87,15 @@ impl<S> Connections<S> {
         }
     }
 
-    /// Lets calls finish until `deadline`, then cuts what is left.
-    async fn drain(self, deadline: Instant) {
+    /// Lets calls finish until `cut`, then ends what is left.
+    async fn drain(self, cut: impl Future<Output = ()>) {
         let Self { graceful, mut tasks, .. } = self;
-        let left = tokio::time::timeout_at(deadline, graceful.shutdown()).await;
-        if left.is_err() {
-            tracing::warn!(connections = tasks.len(), "calls cut at the deadline of the drain");
+        tokio::select! {
+            biased;
+            () = graceful.shutdown() => {}
+            () = cut => {
+                tracing::warn!(connections = tasks.len(), "calls cut at the deadline of the drain");
+            }
         }
         tasks.shutdown().await;
     }

@@ -1,7 +1,9 @@
 use mesh_core::resource::Locality;
 use serde_json::Value;
 
-use super::{Bootstrap, BootstrapError, Node, Problem, Raw, ServerConfig, ServerFeatures, template};
+use super::{
+    Bootstrap, BootstrapError, Node, Problem, Raw, ServerConfig, ServerFeatures, template,
+};
 
 /// Makes a [`Bootstrap`] by code; see [`Bootstrap::builder`].
 #[derive(Clone, Debug)]

@@ -4,7 +4,9 @@ use mesh_core::resource::Locality;
 use serde_json::Value;
 
 use super::reader::{At, Problems};
-use super::{Bootstrap, BootstrapError, Node, Problem, Raw, ServerConfig, ServerFeatures, template};
+use super::{
+    Bootstrap, BootstrapError, Node, Problem, Raw, ServerConfig, ServerFeatures, template,
+};
 
 pub(super) fn parse(text: &str) -> Result<Bootstrap, BootstrapError> {
     if text.len() > Bootstrap::SIZE_LIMIT {
@@ -81,10 +83,10 @@ fn server(at: &At<'_>, notes: &Problems) -> Option<ServerConfig> {
         text.parse().map_err(|problem: String| at.problem(problem)).ok()
     });
     let creds = channel_creds(at);
-    if let Some(call_creds) = at.field("call_creds") {
-        if call_creds.expect_array().is_some_and(|list| !list.is_empty()) {
-            notes.add(&call_creds.path, "call credentials are not supported");
-        }
+    if let Some(call_creds) = at.field("call_creds")
+        && call_creds.expect_array().is_some_and(|list| !list.is_empty())
+    {
+        notes.add(&call_creds.path, "call credentials are not supported");
     }
     let features = at.field("server_features").map(|at| features(&at)).unwrap_or_default();
     creds?;

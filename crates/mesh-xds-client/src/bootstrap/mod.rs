@@ -61,9 +61,7 @@ impl Bootstrap {
         Self::from_vars(|name| env::var_os(name))
     }
 
-    fn from_vars(
-        var: impl Fn(&str) -> Option<std::ffi::OsString>,
-    ) -> Result<Self, BootstrapError> {
+    fn from_vars(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, BootstrapError> {
         if let Some(path) = var("GRPC_XDS_BOOTSTRAP").filter(|path| !path.is_empty()) {
             return Self::from_file(Path::new(&path));
         }

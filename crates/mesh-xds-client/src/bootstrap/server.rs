@@ -67,7 +67,8 @@ impl FromStr for ServerUri {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(path);
         }
-        let address = ["dns:", "ipv4:", "ipv6:"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let address =
+            ["dns:", "ipv4:", "ipv6:"].iter().find_map(|scheme| text.strip_prefix(scheme));
         match address {
             Some(rest) => tcp(after_authority(rest)),
             None if text.contains("://") => {

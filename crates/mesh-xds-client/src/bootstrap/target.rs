@@ -31,8 +31,7 @@ impl FromStr for Target {
         let name = match text.strip_prefix("xds:") {
             Some(rest) => match rest.strip_prefix("//") {
                 Some(rest) => {
-                    let (authority, name) =
-                        rest.split_once('/').ok_or(TargetError::NoName)?;
+                    let (authority, name) = rest.split_once('/').ok_or(TargetError::NoName)?;
                     if !authority.is_empty() {
                         return Err(TargetError::Authority(authority.to_owned()));
                     }

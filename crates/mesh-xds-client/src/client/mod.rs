@@ -29,7 +29,7 @@ pub use subscription::Subscription;
 
 use std::sync::Arc;
 
-use mesh_core::{Dialect, Finding, ResourceId, ResourceType};
+use mesh_core::{Dialect, Finding};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -56,6 +56,9 @@ impl Client {
 
     /// Starts a client.
     pub fn spawn_with(bootstrap: Bootstrap, options: Options, runtime: &Handle) -> (Self, Updates) {
+        for note in bootstrap.not_honoured() {
+            tracing::warn!("xds bootstrap: {note}");
+        }
         let bootstrap = Arc::new(bootstrap);
         let server = bootstrap.servers()[0].clone();
         let interests = Arc::new(Interests::default());
@@ -81,13 +84,10 @@ impl Client {
         self.core.status()
     }
 
-    /// What is configured and not honoured, in the bootstrap and in every resource in use.
+    /// What is configured and not honoured, in every resource in use. For the bootstrap's own, see
+    /// [`Bootstrap::not_honoured`].
     pub fn findings(&self) -> Vec<Finding> {
-        // A bootstrap is no resource; its findings name the node's own listener scope.
-        let id = ResourceId::new(ResourceType::Listener, "bootstrap");
-        let notes = self.bootstrap.not_honoured().iter();
-        let notes = notes.map(|note| Finding::new(id.clone(), note.path.clone(), &*note.text));
-        notes.chain(self.core.findings()).collect()
+        self.core.findings()
     }
 
     /// What the client was started with.

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::future::Future;
 
+use discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use mesh_pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use mesh_pb::envoy::service::discovery::v3 as discovery;
 use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -46,8 +47,8 @@ fn call(
     requests: mpsc::Receiver<DiscoveryRequest>,
     max_message_bytes: usize,
 ) -> impl Future<Output = Result<tonic::Streaming<DiscoveryResponse>, Status>> {
-    let mut client = AggregatedDiscoveryServiceClient::new(channel)
-        .max_decoding_message_size(max_message_bytes);
+    let mut client =
+        AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(max_message_bytes);
     async move {
         let answer = client.stream_aggregated_resources(ReceiverStream::new(requests)).await?;
         Ok(answer.into_inner())

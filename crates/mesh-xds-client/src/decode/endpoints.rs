@@ -58,9 +58,9 @@ fn locality(
         if !addresses.insert(made.address) {
             return Err(at.invalid(format!("repeats address {}", made.address)));
         }
-        sum = sum
-            .checked_add(made.weight)
-            .ok_or_else(|| at.invalid("endpoint weights of the locality add up to over 2^32 - 1"))?;
+        sum = sum.checked_add(made.weight).ok_or_else(|| {
+            at.invalid("endpoint weights of the locality add up to over 2^32 - 1")
+        })?;
         endpoints.push(made);
     }
     let mut made = LocalityLbEndpoints::new(place, endpoints);

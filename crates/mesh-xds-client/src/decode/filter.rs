@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use mesh_core::resource::{HttpFilter, HttpFilterKind};
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
-use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
 use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
+use pb::http_filter::ConfigType;
 
 use super::at::{At, Invalid};
 

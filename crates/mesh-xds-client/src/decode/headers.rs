@@ -68,8 +68,8 @@ fn operation(
     if value.is_empty() && !proto.keep_empty_value {
         return Ok(None);
     }
-    let value = HeaderValue::from_bytes(&value)
-        .map_err(|_| at_value.invalid("is not a header value"))?;
+    let value =
+        HeaderValue::from_bytes(&value).map_err(|_| at_value.invalid("is not a header value"))?;
     Ok(Some(HeaderOperation { name, value, action: action(at, proto)? }))
 }
 

@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
+use hcm::http_connection_manager as manager;
 use mesh_core::resource::{HttpConnectionManager, Listener, Name, RouteSpecifier};
 use mesh_pb::envoy::config::listener::v3 as pb;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager as manager;
 use mesh_pb::type_url;
 use prost::Message;
 
 use super::at::{At, Invalid, is_set, not_honoured};
 use super::{common, filter, route};
 
-pub(super) fn listener(
-    at: At<'_>,
-    name: &Name,
-    proto: pb::Listener,
-) -> Result<Listener, Invalid> {
+pub(super) fn listener(at: At<'_>, name: &Name, proto: pb::Listener) -> Result<Listener, Invalid> {
     let at_api = at.field("api_listener");
     let Some(api) = proto.api_listener else {
         return Err(at_api.invalid(match proto.address {
@@ -67,10 +63,7 @@ fn connection_manager(
     Ok(made)
 }
 
-fn routes(
-    at: At<'_>,
-    proto: Option<manager::RouteSpecifier>,
-) -> Result<RouteSpecifier, Invalid> {
+fn routes(at: At<'_>, proto: Option<manager::RouteSpecifier>) -> Result<RouteSpecifier, Invalid> {
     match proto {
         Some(manager::RouteSpecifier::Rds(rds)) => {
             let at = at.field("rds");

@@ -165,7 +165,9 @@ fn string(at: At<'_>, proto: &matcher::StringMatcher) -> Result<StringMatcher, I
     let ignore_case = proto.ignore_case;
     let name = |value: &String| Name::from(value.as_str());
     Ok(match &proto.match_pattern {
-        Some(MatchPattern::Exact(value)) => StringMatcher::Exact { value: name(value), ignore_case },
+        Some(MatchPattern::Exact(value)) => {
+            StringMatcher::Exact { value: name(value), ignore_case }
+        }
         Some(MatchPattern::Prefix(value)) => {
             non_empty(at.field("prefix"), value)?;
             StringMatcher::Prefix { value: name(value), ignore_case }
@@ -181,7 +183,9 @@ fn string(at: At<'_>, proto: &matcher::StringMatcher) -> Result<StringMatcher, I
         Some(MatchPattern::SafeRegex(proto)) => {
             StringMatcher::Regex(common::regex(at.field("safe_regex"), proto)?)
         }
-        Some(MatchPattern::Custom(_)) => return Err(at.field("custom").invalid("is not supported")),
+        Some(MatchPattern::Custom(_)) => {
+            return Err(at.field("custom").invalid("is not supported"));
+        }
         None => return Err(at.invalid("has no known match pattern")),
     })
 }

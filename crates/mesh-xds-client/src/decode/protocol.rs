@@ -68,7 +68,9 @@ fn http_options(
         ]
     );
     match &proto.upstream_protocol_options {
-        Some(Proto::ExplicitHttpConfig(config)) => explicit(at.field("explicit_http_config"), config),
+        Some(Proto::ExplicitHttpConfig(config)) => {
+            explicit(at.field("explicit_http_config"), config)
+        }
         Some(Proto::UseDownstreamProtocolConfig(_)) => {
             let at = at.field("use_downstream_protocol_config");
             at.finding("is not honoured; HTTP/1.1 is spoken, and HTTP/2 for gRPC");
@@ -82,10 +84,7 @@ fn http_options(
     }
 }
 
-fn explicit(
-    at: At<'_>,
-    proto: &options::ExplicitHttpConfig,
-) -> Result<UpstreamProtocol, Invalid> {
+fn explicit(at: At<'_>, proto: &options::ExplicitHttpConfig) -> Result<UpstreamProtocol, Invalid> {
     use options::explicit_http_config::ProtocolConfig as Proto;
     match &proto.protocol_config {
         Some(Proto::HttpProtocolOptions(options)) => {

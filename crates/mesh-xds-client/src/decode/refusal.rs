@@ -14,11 +14,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn of(
-        id: &ResourceId,
-        field: impl Into<String>,
-        text: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn of(id: &ResourceId, field: impl Into<String>, text: impl Into<String>) -> Self {
         let (kind, name) = (id.kind, Some(id.name.clone()));
         Self { kind, name, field: field.into(), text: text.into() }
     }

@@ -109,7 +109,8 @@ impl Graph {
         let Some(node) = self.clusters.get(name) else { return };
         let next = service_name(&node.entry);
         let published = node.published.as_ref().and_then(service_name);
-        let is_unused = |name: &&Name| next.as_ref() != Some(*name) && published.as_ref() != Some(*name);
+        let is_unused =
+            |name: &&Name| next.as_ref() != Some(*name) && published.as_ref() != Some(*name);
         let unused: Vec<Name> = node.attached.iter().filter(is_unused).cloned().collect();
         unused.iter().for_each(|endpoints| self.detach_endpoints(endpoints, name));
     }
@@ -140,10 +141,10 @@ impl Graph {
             self.want(ResourceType::ClusterLoadAssignment, name);
         }
         let node = self.endpoints.entry(name.clone()).or_default();
-        if node.clusters.insert(cluster.clone()) {
-            if let Some(node) = self.clusters.get_mut(cluster) {
-                node.attached.insert(name.clone());
-            }
+        if node.clusters.insert(cluster.clone())
+            && let Some(node) = self.clusters.get_mut(cluster)
+        {
+            node.attached.insert(name.clone());
         }
     }
 

@@ -99,11 +99,11 @@ impl Graph {
             }
             self.routes.entry(rds.clone()).or_default().roots.insert(root.clone());
         }
-        if let Some(before) = before {
-            if let Some(node) = self.routes.get_mut(&before) {
-                node.roots.remove(root);
-                self.idle.push(ResourceId::new(ResourceType::RouteConfiguration, before));
-            }
+        if let Some(before) = before
+            && let Some(node) = self.routes.get_mut(&before)
+        {
+            node.roots.remove(root);
+            self.idle.push(ResourceId::new(ResourceType::RouteConfiguration, before));
         }
     }
 

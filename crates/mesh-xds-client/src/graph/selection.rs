@@ -45,10 +45,7 @@ fn hosts<'a>(interest: &Interest, routes: &'a RouteConfiguration) -> Vec<&'a Vir
 }
 
 /// The virtual host of an authority: exact domain, longest suffix, longest prefix, `*`.
-pub(super) fn host<'a>(
-    routes: &'a RouteConfiguration,
-    authority: &str,
-) -> Option<&'a VirtualHost> {
+pub(super) fn host<'a>(routes: &'a RouteConfiguration, authority: &str) -> Option<&'a VirtualHost> {
     let authority = authority.to_ascii_lowercase();
     let ranked = routes.virtual_hosts.iter().filter_map(|host| {
         let best = host.domains.iter().filter_map(|domain| rank(domain, &authority)).max()?;

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
+use mesh_core::ResourceId;
 use mesh_core::ResourceType::{self, Cluster, ClusterLoadAssignment, Listener, RouteConfiguration};
 use mesh_core::finding::{Failure, FailureKind};
 use mesh_core::resource::{self as core, Action, ClusterSpecifier, Forward, RouteMatch, Update};
-use mesh_core::ResourceId;
 
 use super::{Graph, Interest, Step, selection};
 use crate::decode::Value;
@@ -51,7 +51,9 @@ impl Driver {
     }
 
     fn has_root(&self, listener: &str) -> bool {
-        self.resources.roots().any(|(name, root)| &**name == listener && root.routes.value.is_some())
+        self.resources
+            .roots()
+            .any(|(name, root)| &**name == listener && root.routes.value.is_some())
     }
 
     fn clusters(&self) -> Vec<String> {

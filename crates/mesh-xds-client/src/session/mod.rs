@@ -6,7 +6,7 @@
 //!
 //! | part | knows | rule |
 //! |---|---|---|
-//! | [`Session`] with `wire` | versions, nonces, what has been asked on this stream | the xDS protocol, state of the world |
+//! | `wire` | versions, nonces, what has been asked on this stream | xDS, state of the world |
 //! | `store` | each resource's last good value, failure, timer and state | gRFC A57 and A88 |
 //!
 //! Requests are made when there is room to send one, from the names wanted at that moment: any
@@ -28,8 +28,8 @@ pub use state::{ResourceState, ResourceStatus};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use mesh_core::resource::Name;
 use mesh_core::finding::FailureKind;
+use mesh_core::resource::Name;
 use mesh_core::{ResourceId, ResourceType};
 use mesh_pb::envoy::service::discovery::v3::DiscoveryRequest;
 

@@ -257,12 +257,12 @@ impl Store {
         text: &str,
         now: Instant,
     ) {
-        if self.fail_on_data_errors {
-            if let Some(watched) = self.of(id.kind).get_mut(&id.name) {
-                watched.value = None;
-                watched.bytes = Vec::new();
-                watched.version = "".into();
-            }
+        if self.fail_on_data_errors
+            && let Some(watched) = self.of(id.kind).get_mut(&id.name)
+        {
+            watched.value = None;
+            watched.bytes = Vec::new();
+            watched.version = "".into();
         }
         self.set_failure(id, failure, state, text, now);
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use mesh_core::ResourceType::{Cluster, ClusterLoadAssignment, Listener, RouteConfiguration};
 use mesh_core::finding::FailureKind;
 use tonic::Status;
@@ -125,4 +127,45 @@ async fn dropped_client_closes_its_stream_and_ends_its_updates() {
     assert!(within("the end", updates.next()).await.is_none());
     within("the end of the stream", stream.closed()).await;
     drop(subscription);
+}
+
+#[tokio::test]
+async fn connection_that_went_silent_is_noticed_by_keep_alive() {
+    use mesh_xds_client::{Bootstrap, Client, Options};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bootstrap = Bootstrap::builder(listener.local_addr().unwrap().to_string());
+    let short = Duration::from_millis(50);
+    let options = Options::default().with_keep_alive(short, short);
+    let runtime = tokio::runtime::Handle::current();
+    let (client, mut updates) = Client::spawn_with(bootstrap.build().unwrap(), options, &runtime);
+    let target = "reviews".parse().unwrap();
+    let _subscription = client.subscribe(&target, mesh_core::Dialect::Http);
+    // Accepted and never answered, as behind a firewall that drops what it does not know.
+    let _silent = within("a connection", listener.accept()).await.unwrap();
+    let update = within("an update", updates.next()).await.unwrap();
+    let root = update.roots["reviews"].as_ref().unwrap();
+    let text = root.listener.failure.as_ref().unwrap().to_string();
+    assert!(text.contains("keep-alive timed out"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_to_connect_are_spread_out_up_to_the_cap() {
+    use mesh_xds_client::{Bootstrap, Client};
+    let bootstrap = Bootstrap::builder("unix:/does/not/exist.sock").build().unwrap();
+    let (client, _updates) = Client::spawn(bootstrap, &tokio::runtime::Handle::current());
+    let mut attempts = Vec::new();
+    for _ in 0..8000 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let at = client.status().servers[0].error.clone().unwrap().1;
+        if attempts.last() != Some(&at) {
+            attempts.push(at);
+        }
+    }
+    let mut expected = 1.0_f64;
+    for pair in attempts.windows(2) {
+        let waited = (pair[1] - pair[0]).as_secs_f64();
+        assert!((expected * 0.79..expected * 1.21).contains(&waited), "{waited} for {expected}");
+        expected = (expected * 1.6).min(120.0);
+    }
+    assert!((12..=18).contains(&attempts.len()), "{}", attempts.len());
 }

@@ -1,6 +1,5 @@
 //! Messages as a control plane would send them.
 
-use mesh_core::ResourceType;
 use mesh_pb::envoy::config::cluster::v3 as cluster;
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::config::endpoint::v3 as endpoint;
@@ -10,15 +9,6 @@ use mesh_pb::envoy::extensions::filters::http::router::v3::Router;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use mesh_pb::google::protobuf::{Any, UInt32Value};
 use prost::{Message, Name};
-
-pub(crate) fn type_url(kind: ResourceType) -> &'static str {
-    match kind {
-        ResourceType::Listener => mesh_pb::type_url::LISTENER,
-        ResourceType::RouteConfiguration => mesh_pb::type_url::ROUTE_CONFIGURATION,
-        ResourceType::Cluster => mesh_pb::type_url::CLUSTER,
-        ResourceType::ClusterLoadAssignment => mesh_pb::type_url::CLUSTER_LOAD_ASSIGNMENT,
-    }
-}
 
 pub(crate) fn any<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }

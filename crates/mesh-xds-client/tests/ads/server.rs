@@ -1,6 +1,7 @@
 //! An ADS server that does what the test says, message by message.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use mesh_pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use mesh_pb::google::protobuf::Any;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
-
-use crate::resources::type_url;
 
 /// How long the other side may take on a busy machine before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,12 +55,26 @@ impl Server {
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
+        Self::serve(address, TcpListenerStream::new(listener))
+    }
+
+    /// Listens on a Unix socket; the address is not used.
+    pub(crate) fn start_unix(path: &Path) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        Self::serve(([127, 0, 0, 1], 0).into(), UnixListenerStream::new(listener))
+    }
+
+    fn serve<S, C>(address: SocketAddr, connections: S) -> Self
+    where
+        S: Stream<Item = std::io::Result<C>> + Send + 'static,
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let (sender, streams) = mpsc::channel(16);
         let service = AggregatedDiscoveryServiceServer::new(Service(sender))
             .max_encoding_message_size(usize::MAX);
         let serving = tonic::transport::Server::builder()
             .add_service(service)
-            .serve_with_incoming(TcpListenerStream::new(listener));
+            .serve_with_incoming(connections);
         let task = tokio::spawn(async move { serving.await.unwrap() });
         Self { address, streams, task }
     }
@@ -103,7 +118,12 @@ impl AdsStream {
     }
 
     /// Sends a response, with a nonce of its own, which it returns.
-    pub(crate) async fn respond(&mut self, kind: ResourceType, version: &str, made: Vec<Any>) -> String {
+    pub(crate) async fn respond(
+        &mut self,
+        kind: ResourceType,
+        version: &str,
+        made: Vec<Any>,
+    ) -> String {
         self.nonce += 1;
         let nonce = format!("nonce-{}", self.nonce);
         let response = DiscoveryResponse {
@@ -157,5 +177,14 @@ impl AdsStream {
     /// Waits for the client to go.
     pub(crate) async fn closed(mut self) {
         while let Ok(Some(_)) = self.requests.message().await {}
+    }
+}
+
+fn type_url(kind: ResourceType) -> &'static str {
+    match kind {
+        ResourceType::Listener => mesh_pb::type_url::LISTENER,
+        ResourceType::RouteConfiguration => mesh_pb::type_url::ROUTE_CONFIGURATION,
+        ResourceType::Cluster => mesh_pb::type_url::CLUSTER,
+        ResourceType::ClusterLoadAssignment => mesh_pb::type_url::CLUSTER_LOAD_ASSIGNMENT,
     }
 }

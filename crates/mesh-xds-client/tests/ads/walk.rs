@@ -172,3 +172,59 @@ async fn endpoints_change_alone() {
     stream.respond(ClusterLoadAssignment, "2", vec![endpoints("v1", &[8080, 8081])]).await;
     assert!(fixture.update().await.is_endpoints_only());
 }
+
+#[tokio::test]
+async fn large_response_is_taken_in() {
+    let mut server = Server::start().await;
+    let mut fixture = Fixture::new(&server.uri());
+    let _subscription = fixture.subscribe("reviews");
+    let mut stream = server.stream().await;
+    serve_walk(&mut stream, "reviews", &["v1"]).await;
+    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let ports: Vec<u32> = (1..=10_000).collect();
+    stream.respond(ClusterLoadAssignment, "2", vec![endpoints("v1", &ports)]).await;
+    let update = fixture.update().await;
+    let entry = update.endpoints["v1"].as_ref().unwrap();
+    assert_eq!(entry.value.as_ref().unwrap().localities[0].endpoints.len(), 10_000);
+    assert_eq!(stream.request_of(ClusterLoadAssignment).await.version_info, "2");
+}
+
+#[tokio::test]
+async fn grpc_subscriber_gets_the_clusters_of_its_virtual_host() {
+    let mut server = Server::start().await;
+    let mut fixture = Fixture::new(&server.uri());
+    let target = "xds:///greeter:50051".parse().unwrap();
+    let _subscription = fixture.client.subscribe(&target, Dialect::Grpc);
+    let mut stream = server.stream().await;
+    serve_walk(&mut stream, "greeter:50051", &["greeter"]).await;
+    fixture.until("the root", |resources| is_ready(resources, "greeter:50051")).await;
+    let (_, root) = fixture.resources.roots().next().unwrap();
+    assert_eq!(&*root.authority, "greeter:50051");
+}
+
+#[tokio::test]
+async fn subscribing_in_a_loop_costs_one_subscription() {
+    let mut server = Server::start().await;
+    let mut fixture = Fixture::new(&server.uri());
+    let kept = fixture.subscribe("reviews");
+    for _ in 0..10_000 {
+        drop(fixture.subscribe("reviews"));
+    }
+    let mut stream = server.stream().await;
+    serve_walk(&mut stream, "reviews", &["v1"]).await;
+    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    drop(kept);
+    assert!(stream.request().await.resource_names.is_empty());
+}
+
+#[tokio::test]
+async fn control_plane_on_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("xds.sock");
+    let mut server = Server::start_unix(&path);
+    let mut fixture = Fixture::new(&format!("unix:{}", path.display()));
+    let _subscription = fixture.subscribe("reviews");
+    let mut stream = server.stream().await;
+    serve_walk(&mut stream, "reviews", &["v1"]).await;
+    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+}

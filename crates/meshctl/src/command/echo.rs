@@ -100,10 +100,7 @@ impl Port {
         let failed = |error| Error::failed(format!("cannot listen on {address}")).because(error);
         Ok(match mesh {
             Some(mesh) => {
-                let server: mesh_tower::Server = {
-                    let _ = mesh;
-                    return Err(Error::not_yet_implemented("--mesh"));
-                };
+                let server = mesh_tower::Server::bind(mesh, address).await.map_err(failed)?;
                 Self { address: server.local_addr(), server: Listener::Mesh(server) }
             }
             None => {

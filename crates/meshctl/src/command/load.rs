@@ -154,7 +154,7 @@ impl Arguments {
             (Some(requests), _) => requests.get(),
             (None, duration) => duration.unwrap_or_default().as_millis() as u64,
         };
-        let template = "{wide_bar} {percent} % of {eta} left";
+        let template = "{wide_bar} {percent:>3} %, {eta} left";
         let style = ProgressStyle::with_template(template);
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(length).with_style(style)

@@ -7,11 +7,11 @@ use std::process::Output;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Server, json_lines, meshctl, output, run};
+use crate::support::{Client, Server, json_lines, meshctl, output, run};
 
 /// A service of two versions behind a control plane.
 struct Bookinfo {
-    _control: Server,
+    control: Server,
     folder: TempDir,
     /// What the clients have, apart from the folder that is served.
     _home: TempDir,
@@ -37,7 +37,7 @@ impl Bookinfo {
         let bootstrap = home.path().join("bootstrap.json");
         let arguments = ["--name", "productpage", "--xds", &xds, "--out", path(&bootstrap)];
         assert!(run(&[&["bootstrap"], &arguments[..]].concat()).await.status.success());
-        Self { _control: control, folder, _home: home, reviews, bootstrap }
+        Self { control, folder, _home: home, reviews, bootstrap }
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
@@ -203,6 +203,15 @@ async fn calls_grpc_methods_by_name() {
     let fetched = bookinfo.json(&[&failing[..], &unary[..]].concat()).await;
     assert_eq!((&fetched["grpc_status"], &fetched["error"]), (&5.into(), &Value::Null));
 
+    let slow = ["fetch", grpc, "-H", "x-echo-delay-ms: 60000", "--timeout", "300ms", "--json"];
+    let output = bookinfo.run(&[&slow[..], &unary[..]].concat()).await;
+    assert_eq!(output.status.code(), Some(1));
+    let fetched = &json_lines(&output)[0];
+    assert_eq!(
+        (&fetched["grpc_status"], &fetched["error"]["kind"]),
+        (&4.into(), &"deadline".into())
+    );
+
     let load = ["load", grpc, "--requests", "20"];
     let report = bookinfo.json(&[&load[..], &unary[..]].concat()).await;
     assert_eq!(report["grpc_status"]["0"], 20);
@@ -229,6 +238,7 @@ async fn explains_without_sending() {
     assert_eq!(explained["other_routes"][0]["name"], "everybody");
     assert_eq!(explained["cluster"]["usable_endpoints"][0], bookinfo.address(2).to_string());
     let output = bookinfo.run(&["explain", URL]).await;
+    assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("#1 everybody") && text.contains("not #0 jason"), "{text}");
 }
@@ -260,6 +270,66 @@ async fn serves_what_is_edited() {
         }
     };
     tokio::time::timeout(crate::support::DEADLINE, served).await.expect("never served");
+}
+
+#[tokio::test]
+async fn load_reports_what_it_has_when_interrupted() {
+    let bookinfo = Bookinfo::start(BY_USER).await;
+    let mut load = meshctl(&["load", URL, "--json", "--duration", "1h", "--every", "50ms"]);
+    load.env("GRPC_XDS_BOOTSTRAP", &bookinfo.bootstrap);
+    let mut load = Server::spawn_any(load).await;
+    load.signal("-INT").await;
+    assert!(load.wait().await.success());
+    let lines = load.rest().await;
+    let total: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert!(total.get("interval").is_none());
+    assert!(total["requests"].as_u64() > Some(0));
+    assert_eq!(total["requests"], total["status"]["200"]);
+}
+
+#[tokio::test]
+async fn survives_the_control_plane() {
+    let mut bookinfo = Bookinfo::start(BY_USER).await;
+    let mut load = meshctl(&["load", URL, "--json", "--rate", "200", "--duration", "2s"]);
+    load.env("GRPC_XDS_BOOTSTRAP", &bookinfo.bootstrap).arg("--every").arg("100ms");
+    let mut load = Server::spawn_any(load).await;
+    // An interval was reported, so the load is under way.
+    bookinfo.control.signal("-KILL").await;
+    bookinfo.control.wait().await;
+    assert!(load.wait().await.success());
+    let lines = load.rest().await;
+    let total: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!((&total["requests"], &total["status"]["200"]), (&400.into(), &400.into()));
+    assert_eq!(total["errors"], serde_json::json!({}));
+}
+
+#[tokio::test]
+async fn echo_serves_behind_the_mesh() {
+    let bookinfo = Bookinfo::start(BY_USER).await;
+    let mut command = meshctl(&["echo", "--name", "ratings", "--mesh", "--grpc", "127.0.0.1:0"]);
+    command.env("GRPC_XDS_BOOTSTRAP", &bookinfo.bootstrap);
+    let mut server = Server::spawn(command).await;
+    for (field, http2) in [("http", false), ("grpc", true)] {
+        let address = server.address(field);
+        let mut client = match http2 {
+            false => Client::http1(address).await,
+            true => Client::http2(address).await,
+        };
+        let request = http::Request::get(format!("http://{address}/x"))
+            .header("host", "ratings")
+            .body(http_body_util::Full::default())
+            .unwrap();
+        let seen: Value =
+            serde_json::from_slice(client.send(request).await.unwrap().body()).unwrap();
+        assert_eq!(seen["name"], "ratings");
+        assert!(seen["peer"]["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+    }
+    server.signal("-TERM").await;
+    assert!(server.wait().await.success());
+
+    // Without a bootstrap there is no mesh to be behind.
+    let output = run(&["echo", "--name", "ratings", "--mesh"]).await;
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[tokio::test]

@@ -48,8 +48,8 @@ fn least_request_spreads_idle_endpoints_evenly() {
 #[test]
 fn least_request_prefers_idle_endpoints() {
     let state = state(least_request(2), 0..10);
-    let picks = randoms(1000).map(|random| pick(&state, random));
-    let _busy = picks.filter(|picked| picked.address() == address(3)).next().unwrap();
+    let mut picks = randoms(1000).map(|random| pick(&state, random));
+    let _busy = picks.find(|picked| picked.address() == address(3)).unwrap();
     let counts = counts(randoms(100_000).map(|random| pick(&state, random).address()));
     let count = counts.get(&address(3)).copied().unwrap_or_default();
     assert!((count - 1000).abs() < 200, "{count}");

@@ -125,7 +125,7 @@ impl Rule {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn index_finds_what_a_scan_in_order_finds(

@@ -166,7 +166,8 @@ proptest! {
         random in any::<u64>(),
     ) {
         let table = table(rules.iter().map(Rule::route).collect());
-        let present = NAMES.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?)));
+        let headers = NAMES.into_iter().zip(values);
+        let present = headers.filter_map(|(name, value)| Some((name, value?)));
         let request = get(&format!("/{path}?a=b"), &present.collect::<Vec<_>>());
         for dialect in [Http, Grpc] {
             let found = table.route(0, &Head::of(&request), dialect, random);

@@ -134,23 +134,27 @@ impl Rule {
     }
 }
 
+fn host() -> impl Strategy<Value = (String, Vec<Rule>)> {
+    (text_of(&['a', 'b'], 1..2), prop::collection::vec(rule(), 0..9))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn explanation_agrees_with_the_decision(
-        hosts in prop::collection::vec((text_of(&['a', 'b'], 1..2), prop::collection::vec(rule(), 0..9)), 0..4),
+        hosts in prop::collection::vec(host(), 0..4),
         path in text_of(&['/', 'a', 'A', 'b'], 0..4),
         authority in text_of(&['a', 'b'], 1..2),
         header in any::<bool>(),
         random in any::<u64>(),
         dialect in prop::sample::select(vec![Http, Grpc]),
     ) {
-        let host = |(number, (domain, rules)): (usize, &(String, Vec<Rule>))| {
+        let made = |(number, (domain, rules)): (usize, &(String, Vec<Rule>))| {
             let rules = rules.iter().map(Rule::route).collect();
             VirtualHost::new(number.to_string(), [domain], rules)
         };
-        let hosts = hosts.iter().enumerate().map(host).collect();
+        let hosts = hosts.iter().enumerate().map(made).collect();
         let mut resources = Resources::new();
         let configuration = RouteConfiguration::new("routes", hosts);
         resources.roots.insert("l".into(), root("a", configuration));

@@ -78,7 +78,7 @@ fn header_changes_run_from_cluster_to_configuration() {
         let got: Vec<&str> = values(name);
         assert_eq!(got, want, "{name}");
     }
-    assert!(!view.changes_response_headers());
+    assert!(view.changes_headers());
     assert_eq!(view.listener, "l");
 }
 

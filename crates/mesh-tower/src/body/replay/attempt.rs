@@ -115,8 +115,8 @@ impl Shared {
             (_, Some(trailers)) => trailers.iter().map(|(k, v)| k.as_str().len() + v.len()).sum(),
             (None, None) => 0,
         } as u64;
-        let full = self.copy.bytes + added > self.cap_bytes as u64
-            || self.copy.data.len() == MAX_FRAMES;
+        let full =
+            self.copy.bytes + added > self.cap_bytes as u64 || self.copy.data.len() == MAX_FRAMES;
         if full {
             self.copy.give_up();
         } else if let Some(data) = frame.data_ref() {
@@ -163,7 +163,9 @@ impl Attempt {
             self.bytes += data.len() as u64;
             return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
         }
-        if !self.trailers_sent && let Some(trailers) = &shared.copy.trailers {
+        if !self.trailers_sent
+            && let Some(trailers) = &shared.copy.trailers
+        {
             self.trailers_sent = true;
             return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
         }

@@ -30,7 +30,8 @@ async fn bytes(body: Body) -> Bytes {
 
 #[tokio::test]
 async fn replays_the_whole_body() {
-    let (first, mut replay) = Replay::split(body([Step::Data(b"ab"), Step::Wait, Step::Data(b"c")]));
+    let (first, mut replay) =
+        Replay::split(body([Step::Data(b"ab"), Step::Wait, Step::Data(b"c")]));
     assert_eq!(bytes(first).await, "abc");
     for _ in 0..3 {
         assert_eq!(bytes(replay.again().unwrap()).await, "abc");
@@ -95,11 +96,13 @@ fn superseded_attempt_is_woken() {
 
 #[tokio::test]
 async fn keeps_exactly_the_cap() {
-    let (first, mut replay) = Replay::split_with_cap(body([Step::Data(b"ab"), Step::Data(b"cd")]), 4);
+    let (first, mut replay) =
+        Replay::split_with_cap(body([Step::Data(b"ab"), Step::Data(b"cd")]), 4);
     assert_eq!(bytes(first).await, "abcd");
     assert_eq!(bytes(replay.again().unwrap()).await, "abcd");
 
-    let (first, mut replay) = Replay::split_with_cap(body([Step::Data(b"ab"), Step::Data(b"cd")]), 3);
+    let (first, mut replay) =
+        Replay::split_with_cap(body([Step::Data(b"ab"), Step::Data(b"cd")]), 3);
     assert_eq!(bytes(first).await, "abcd", "over the cap the body still goes out whole");
     assert!(!replay.is_replayable());
     assert!(replay.again().is_none());

@@ -179,20 +179,19 @@ async fn reset_after_the_head_is_an_error_of_the_body() {
 #[tokio::test]
 async fn dropped_request_resets_its_stream_alone() {
     let (tell, mut told) = tokio::sync::mpsc::channel(2);
-    let (address, accepted) =
-        raw(h2::server::Builder::new(), move |request, mut respond| {
-            let tell = tell.clone();
-            async move {
-                if request.uri().path() == "/held" {
-                    tell.send(None).await.unwrap();
-                    let reason = std::future::poll_fn(|cx| respond.poll_reset(cx)).await.unwrap();
-                    tell.send(Some(reason)).await.unwrap();
-                } else {
-                    respond_empty(respond);
-                }
+    let (address, accepted) = raw(h2::server::Builder::new(), move |request, mut respond| {
+        let tell = tell.clone();
+        async move {
+            if request.uri().path() == "/held" {
+                tell.send(None).await.unwrap();
+                let reason = std::future::poll_fn(|cx| respond.poll_reset(cx)).await.unwrap();
+                tell.send(Some(reason)).await.unwrap();
+            } else {
+                respond_empty(respond);
             }
-        })
-        .await;
+        }
+    })
+    .await;
     let connections = http2(address);
     let held = {
         let connections = Arc::clone(&connections);
@@ -337,10 +336,7 @@ async fn request_a_goaway_leaves_to_the_server_may_have_been_processed() {
         while stream.read_u8().await.is_ok() {}
     });
     let error = http2(address).send(get("/")).await.unwrap_err();
-    assert!(
-        matches!(error.kind(), SendErrorKind::Reset | SendErrorKind::Connect(_)),
-        "{error:?}"
-    );
+    assert!(matches!(error.kind(), SendErrorKind::Reset | SendErrorKind::Connect(_)), "{error:?}");
 }
 
 #[tokio::test]

@@ -158,7 +158,8 @@ fn stream_end_before_any_answer_fails_what_has_no_value_and_marks_listeners() {
     driver.subscribe(RouteConfiguration, &["routes"]);
     driver.restart();
     assert!(!driver.session.stream_down("connection refused", driver.now));
-    let told = [ambient(Listener, "a", Unreachable), failed(RouteConfiguration, "routes", Unreachable)];
+    let told =
+        [ambient(Listener, "a", Unreachable), failed(RouteConfiguration, "routes", Unreachable)];
     assert_eq!(driver.told(), told);
     let text = driver.failure_text("routes");
     assert!(text.contains("connection refused") && text.contains("test-node"), "{text}");

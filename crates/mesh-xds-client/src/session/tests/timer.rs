@@ -19,7 +19,10 @@ fn silence_for_15_s_means_does_not_exist_for_each_type() {
         driver.pass(14);
         assert!(driver.told().is_empty());
         driver.pass(1);
-        assert_eq!(driver.told(), [failed(kind, "a", DoesNotExist), failed(kind, "b", DoesNotExist)]);
+        assert_eq!(
+            driver.told(),
+            [failed(kind, "a", DoesNotExist), failed(kind, "b", DoesNotExist)]
+        );
         assert_eq!(driver.session.next_deadline(), None);
         assert!(driver.failure_text("a").contains("within 15 s"));
     }
@@ -102,10 +105,8 @@ fn unsubscribed_resource_has_no_timer() {
 
 #[test]
 fn transient_timer_is_twice_as_long_and_blames_the_server() {
-    let features = ServerFeatures {
-        resource_timer_is_transient_error: true,
-        ..ServerFeatures::default()
-    };
+    let features =
+        ServerFeatures { resource_timer_is_transient_error: true, ..ServerFeatures::default() };
     let mut driver = Driver::with_features(features);
     driver.subscribe(Listener, &["a"]);
     driver.send();

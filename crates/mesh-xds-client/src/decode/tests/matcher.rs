@@ -1,0 +1,217 @@
+use mesh_core::ResourceType::RouteConfiguration;
+use mesh_core::resource::{HeaderMatch, PathMatcher, RouteMatch, StringMatcher, ValueMatch};
+use mesh_pb::envoy::config::core::v3::RuntimeFractionalPercent;
+use mesh_pb::envoy::config::route::v3 as pb;
+use mesh_pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier as Header;
+use mesh_pb::envoy::config::route::v3::route_match::PathSpecifier as Path;
+use mesh_pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern as Pattern;
+use mesh_pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher as ProtoString};
+use mesh_pb::envoy::r#type::v3::{FractionalPercent, Int64Range};
+use mesh_pb::google::protobuf::BoolValue;
+use pb::query_parameter_matcher::QueryParameterMatchSpecifier as Query;
+
+use super::route::{made, of_route, prefix, route};
+use super::{findings, refused};
+
+const AT: &str = "virtual_hosts[0].routes[0].match";
+
+fn with(condition: pb::RouteMatch) -> pb::RouteConfiguration {
+    let action = pb::RouteAction {
+        cluster_specifier: Some(pb::route_action::ClusterSpecifier::Cluster("c".to_owned())),
+        ..pb::RouteAction::default()
+    };
+    of_route(route(condition, action))
+}
+
+fn condition(proto: pb::RouteMatch) -> RouteMatch {
+    made(&with(proto)).virtual_hosts[0].routes[0].matcher.clone()
+}
+
+#[track_caller]
+fn refuses(proto: pb::RouteMatch, field: &str, text: &str) {
+    refused(RouteConfiguration, &with(proto), &format!("{AT}{field}"), text);
+}
+
+fn path(path: Option<Path>) -> pb::RouteMatch {
+    pb::RouteMatch { path_specifier: path, ..pb::RouteMatch::default() }
+}
+
+fn regex(regex: &str) -> RegexMatcher {
+    RegexMatcher { regex: regex.to_owned(), ..RegexMatcher::default() }
+}
+
+fn header(name: &str, specifier: Option<Header>) -> pb::RouteMatch {
+    let header = pb::HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: specifier,
+        ..pb::HeaderMatcher::default()
+    };
+    pb::RouteMatch { headers: vec![header], ..prefix("/") }
+}
+
+fn string(pattern: Option<Pattern>) -> ProtoString {
+    ProtoString { match_pattern: pattern, ignore_case: true }
+}
+
+fn value(specifier: Header) -> ValueMatch {
+    condition(header("x-name", Some(specifier))).headers.remove(0).value
+}
+
+#[test]
+fn paths_of_every_kind() {
+    let found = |specifier| condition(path(Some(specifier))).path;
+    assert!(matches!(found(Path::Prefix("/a".into())), PathMatcher::Prefix(p) if &*p == "/a"));
+    assert!(matches!(found(Path::Path("/a".into())), PathMatcher::Exact(p) if &*p == "/a"));
+    assert!(matches!(found(Path::SafeRegex(regex("/a.*"))), PathMatcher::Regex(_)));
+    let separated = found(Path::PathSeparatedPrefix("/a".into()));
+    assert!(matches!(separated, PathMatcher::PathSeparatedPrefix(p) if &*p == "/a"));
+    let any_case =
+        pb::RouteMatch { case_sensitive: Some(BoolValue { value: false }), ..prefix("/") };
+    assert!(!condition(any_case).case_sensitive);
+    assert!(condition(prefix("/")).case_sensitive);
+}
+
+#[test]
+fn paths_that_are_refused() {
+    refuses(path(None), "", "no path specifier");
+    refuses(path(Some(Path::SafeRegex(regex("(")))), ".safe_regex.regex", "invalid regex");
+    refuses(path(Some(Path::SafeRegex(regex("")))), ".safe_regex.regex", "is empty");
+    for bad in ["", "/", "a", "/a/", "/a?b", "/a#b"] {
+        let proto = path(Some(Path::PathSeparatedPrefix(bad.to_owned())));
+        refuses(proto, ".path_separated_prefix", "must be /");
+    }
+    refuses(path(Some(Path::PathMatchPolicy(Default::default()))), ".path_match_policy", "support");
+}
+
+#[test]
+fn route_for_connect_is_left_out_and_reported() {
+    let proto = with(path(Some(Path::ConnectMatcher(Default::default()))));
+    findings(RouteConfiguration, &proto, &[&format!("{AT}.connect_matcher")]);
+    assert!(made(&proto).virtual_hosts[0].routes.is_empty());
+}
+
+#[test]
+#[allow(deprecated, reason = "the older header matchers are read")]
+fn header_values_of_every_kind() {
+    let exact = value(Header::ExactMatch("v".into()));
+    assert!(matches!(
+        exact,
+        ValueMatch::String(StringMatcher::Exact { value, ignore_case: false }) if &*value == "v"
+    ));
+    let prefix = value(Header::PrefixMatch("v".into()));
+    assert!(matches!(prefix, ValueMatch::String(StringMatcher::Prefix { .. })));
+    let suffix = value(Header::SuffixMatch("v".into()));
+    assert!(matches!(suffix, ValueMatch::String(StringMatcher::Suffix { .. })));
+    let contains = value(Header::ContainsMatch("v".into()));
+    assert!(matches!(contains, ValueMatch::String(StringMatcher::Contains { .. })));
+    let matched = value(Header::SafeRegexMatch(regex("a|b")));
+    assert!(matches!(matched, ValueMatch::String(StringMatcher::Regex(_))));
+    let range = value(Header::RangeMatch(Int64Range { start: -1, end: 5 }));
+    assert!(matches!(range, ValueMatch::Range(range) if range == (-1..5)));
+    assert!(matches!(value(Header::PresentMatch(false)), ValueMatch::Present(false)));
+    let string = value(Header::StringMatch(string(Some(Pattern::Suffix("v".into())))));
+    assert!(matches!(string, ValueMatch::String(StringMatcher::Suffix { ignore_case: true, .. })));
+}
+
+#[test]
+fn header_names_and_flags() {
+    let of = |name| condition(header(name, Some(Header::PresentMatch(true)))).headers.remove(0);
+    assert_eq!(of(":method").name, HeaderMatch::Method);
+    assert_eq!(of(":authority").name, HeaderMatch::Authority);
+    assert_eq!(of("Host").name, HeaderMatch::Authority);
+    assert_eq!(of(":path").name, HeaderMatch::Path);
+    assert_eq!(of(":scheme").name, HeaderMatch::Scheme);
+    assert!(matches!(of("X-Name").name, HeaderMatch::Header(name) if name == "x-name"));
+    let mut proto = header("a", Some(Header::PresentMatch(true)));
+    proto.headers[0].invert_match = true;
+    proto.headers[0].treat_missing_header_as_empty = true;
+    let found = condition(proto).headers.remove(0);
+    assert!(found.invert && found.treat_missing_as_empty);
+}
+
+#[test]
+#[allow(deprecated, reason = "the older header matchers are read")]
+fn header_conditions_that_are_refused() {
+    let range = Header::RangeMatch(Int64Range { start: 5, end: 4 });
+    let mut proto = header("a", Some(Header::PresentMatch(true)));
+    proto.headers.push(header("b", Some(range)).headers.remove(0));
+    refuses(proto, ".headers[1].range_match", "ends before it starts");
+    let refuses = |name, specifier, field: &str, text| {
+        refuses(header(name, specifier), &format!(".headers[0]{field}"), text);
+    };
+    refuses("a", None, "", "no known header match specifier");
+    refuses("", Some(Header::PresentMatch(true)), ".name", "not a header name");
+    refuses(":later", Some(Header::PresentMatch(true)), ".name", "not a header name");
+    refuses("a", Some(Header::PrefixMatch(String::new())), ".prefix_match", "is empty");
+    refuses("a", Some(Header::SuffixMatch(String::new())), ".suffix_match", "is empty");
+    refuses("a", Some(Header::ContainsMatch(String::new())), ".contains_match", "is empty");
+    refuses("a", Some(Header::SafeRegexMatch(regex("["))), ".safe_regex_match.regex", "invalid");
+    let none = Header::StringMatch(string(None));
+    refuses("a", Some(none), ".string_match", "no known match pattern");
+    let bad = Header::StringMatch(string(Some(Pattern::SafeRegex(regex("(?=a)")))));
+    refuses("a", Some(bad), ".string_match.safe_regex.regex", "invalid regex");
+    let custom = Header::StringMatch(string(Some(Pattern::Custom(Default::default()))));
+    refuses("a", Some(custom), ".string_match.custom", "not supported");
+}
+
+#[test]
+fn query_parameters() {
+    let with = |name: &str, specifier| {
+        let parameter = pb::QueryParameterMatcher {
+            name: name.to_owned(),
+            query_parameter_match_specifier: specifier,
+        };
+        pb::RouteMatch { query_parameters: vec![parameter], ..prefix("/") }
+    };
+    let exact = Query::StringMatch(string(Some(Pattern::Exact("v".into()))));
+    let found = condition(with("q", Some(exact))).query_parameters.remove(0);
+    assert!(matches!(found.value, Some(StringMatcher::Exact { .. })));
+    assert!(condition(with("q", None)).query_parameters[0].value.is_none());
+    refuses(with("", None), ".query_parameters[0].name", "is empty");
+    let absent = with("q", Some(Query::PresentMatch(false)));
+    refuses(absent, ".query_parameters[0].present_match", "not supported");
+}
+
+#[test]
+fn fractions_become_shares_per_million() {
+    let with = |numerator, denominator| pb::RouteMatch {
+        runtime_fraction: Some(RuntimeFractionalPercent {
+            default_value: Some(FractionalPercent { numerator, denominator }),
+            runtime_key: String::new(),
+        }),
+        ..prefix("/")
+    };
+    for (numerator, denominator, expected) in [
+        (25, 0, 250_000),
+        (25, 1, 2_500),
+        (25, 2, 25),
+        (101, 0, 1_000_000),
+        (u32::MAX, 0, 1_000_000),
+    ] {
+        let found = condition(with(numerator, denominator)).runtime_fraction;
+        assert_eq!(found, Some(expected), "{numerator}/{denominator}");
+    }
+    refuses(with(1, 7), ".runtime_fraction.default_value.denominator", "unknown value 7");
+}
+
+#[test]
+fn conditions_that_cannot_be_tested_are_refused() {
+    let mut proto = prefix("/");
+    proto.cookies.push(Default::default());
+    refuses(proto, ".cookies", "not supported");
+    let mut proto = prefix("/");
+    proto.dynamic_metadata.push(Default::default());
+    refuses(proto, ".dynamic_metadata", "not supported");
+    let mut proto = prefix("/");
+    proto.filter_state.push(Default::default());
+    refuses(proto, ".filter_state", "not supported");
+}
+
+#[test]
+fn grpc_condition_is_one_on_the_content_type() {
+    let proto = pb::RouteMatch { grpc: Some(Default::default()), ..prefix("/") };
+    let found = condition(proto).headers.remove(0).value;
+    let ValueMatch::String(found) = found else { panic!("no string") };
+    assert!(found.matches("application/grpc") && found.matches("application/grpc+proto"));
+    assert!(!found.matches("application/grpc-web") && !found.matches("text/plain"));
+}

@@ -1,0 +1,60 @@
+//! What a control plane never sends: after the time xDS gives it, it does not exist.
+
+use std::time::{Duration, Instant};
+
+use mesh_tests::client::mesh_error;
+use mesh_tests::{Ads, Backend, get, mesh, xds};
+use mesh_tower::{Channel, ErrorKind};
+
+/// gRFC A57.
+const RESOURCE_TIMER: Duration = Duration::from_secs(15);
+
+async fn failure(channel: &Channel, path: &str) -> (ErrorKind, String) {
+    let error = get(channel, path).await.unwrap_err();
+    (mesh_error(&error).kind(), error.to_string())
+}
+
+fn assert_tells(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn resources_that_never_come_do_not_exist_after_fifteen_seconds() {
+    if !super::scenarios() {
+        return;
+    }
+    let _turn = super::turn().await;
+    let backend = Backend::start("echo", "v1").await;
+    let ads = Ads::start().await;
+    ads.put_target("echo:9080", &[("/there", "there", backend.address)]);
+    ads.put("routes", xds::routes("routes", &[("/there", "there"), ("/", "nowhere")]));
+    ads.put("lost:9080", xds::listener("lost:9080", "lost-routes"));
+    let mesh = mesh(ads.address());
+    let channel = |target| Channel::new(&mesh, target).unwrap();
+    let (echo, lost, nowhere) =
+        (channel("echo:9080"), channel("lost:9080"), channel("nowhere:9080"));
+
+    let start = Instant::now();
+    let ((cluster, cluster_text), (routes, routes_text), (listener, listener_text)) =
+        tokio::join!(failure(&echo, "/"), failure(&lost, "/"), failure(&nowhere, "/"),);
+    let elapsed = start.elapsed();
+    let most = RESOURCE_TIMER + Duration::from_secs(2);
+    assert!((RESOURCE_TIMER - Duration::from_secs(1)..most).contains(&elapsed), "{elapsed:?}");
+
+    assert_eq!(cluster, ErrorKind::NoCluster, "{cluster_text}");
+    let parts = ["listener \"echo:9080\"", "route configuration \"routes\"", "cluster \"nowhere\""];
+    assert_tells(&cluster_text, &parts);
+    assert_eq!(routes, ErrorKind::NotReady, "{routes_text}");
+    assert_tells(&routes_text, &["\"lost:9080\"", "RouteConfiguration \"lost-routes\""]);
+    assert_eq!(listener, ErrorKind::NotReady, "{listener_text}");
+    assert_tells(&listener_text, &["Listener \"nowhere:9080\""]);
+
+    // What is there is not held back by what is not.
+    assert_eq!(get(&echo, "/there").await.unwrap().version(), "v1");
+    // And from now on the answer is at hand.
+    let start = Instant::now();
+    failure(&nowhere, "/").await;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
