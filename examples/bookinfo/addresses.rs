@@ -49,7 +49,9 @@ impl Addresses {
 impl std::fmt::Display for Addresses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Own { prefix: [a, b, c], .. } => write!(f, "each on its address in {a}.{b}.{c}.0/24"),
+            Self::Own { prefix: [a, b, c], .. } => {
+                write!(f, "each on its address in {a}.{b}.{c}.0/24")
+            }
             Self::Shared => f.write_str("each on its port of 127.0.0.1"),
         }
     }

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tower::BoxError;
+use tracing_subscriber::EnvFilter;
 
 use addresses::Addresses;
 use rules::ALL_VERSIONS;
@@ -69,9 +70,9 @@ struct Arguments {
 // One thread each: seven processes share the cores, and a seed gives productpage's draws an order.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing_subscriber::filter::LevelFilter::ERROR.into())
-        .from_env_lossy();
+    // Of what is normal here nothing is said: clients that lose their control plane would warn.
+    let filter = EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("error,mesh_control=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let arguments = Arguments::parse();

@@ -24,10 +24,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// The control plane over a folder; returns once it serves.
-    pub(crate) async fn control_plane(
-        listen: SocketAddr,
-        folder: &Path,
-    ) -> Result<Self, BoxError> {
+    pub(crate) async fn control_plane(listen: SocketAddr, folder: &Path) -> Result<Self, BoxError> {
         let mut command = command(Role::ControlPlane, listen)?;
         command.arg("--folder").arg(folder);
         Self::start(Role::ControlPlane, command).await

@@ -111,7 +111,9 @@ impl Row<'_> {
             let off = (share - f64::from(expected)).abs() > tolerance;
             off.then(|| {
                 let version = version + 1;
-                format!("{title:?}: v{version} served {share:.2} %, not {expected} ± {tolerance:.2}")
+                format!(
+                    "{title:?}: v{version} served {share:.2} %, not {expected} ± {tolerance:.2}"
+                )
             })
         })
     }
@@ -178,3 +180,65 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// The same while clients still wait before they try the control plane again.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::EDITS;
+    use crate::tally::{Answer, Tally};
+
+    const OUTAGE: Stage = Stage(4);
+
+    /// A thousand answers under the 90/10 rules, `to_v1` of them by v1, saved a second after the
+    /// epoch; the last request by older rules `old_ms` later; one without a control plane.
+    fn report(to_v1: usize, old_ms: u64) -> (Tally, Report) {
+        let tally = Tally::default();
+        let answer = |generation, version, decided_at_us| Answer {
+            jason: false,
+            generation,
+            version,
+            decided_at_us,
+        };
+        tally.answered(Stage(0), answer(1, 0, 1_000_000 + old_ms * 1_000));
+        for number in 0..1_000 {
+            tally.answered(Stage(1), answer(2, usize::from(number >= to_v1), 9_000_000));
+        }
+        tally.answered(OUTAGE, answer(4, 2, 10_000_000));
+        let edit =
+            Edit { rules: EDITS[1], generation: 2, stage: Stage(1), saved_at_us: Some(1_000_000) };
+        let report = Report {
+            edits: vec![edit],
+            outage: Duration::from_secs(3),
+            outage_stage: OUTAGE,
+            counts: tally.counts(),
+            ended: Vec::new(),
+        };
+        (tally, report)
+    }
+
+    #[test]
+    fn what_holds_is_no_problem() {
+        let (_, report) = report(910, 999);
+        assert_eq!(report.problems(), Vec::<String>::new());
+        assert!(report.to_string().contains(" 999.0 ms"), "{report}");
+    }
+
+    #[test]
+    fn whatever_does_not_hold_is_a_problem() {
+        assert!(report(940, 10).1.problems()[0].contains("v1 served 94.00 %, not 90 ± 2.85"));
+        assert!(report(900, 1_001).1.problems()[0].contains("old routes for 1.001s"));
+        let (tally, mut report) = report(900, 10);
+        tally.failed(OUTAGE, "connection refused".to_owned());
+        report.counts = tally.counts();
+        report.ended.push("ratings ended".to_owned());
+        let problems = report.problems();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
+
+    #[test]
+    fn a_share_of_none_is_exact() {
+        let (_, mut report) = report(999, 10);
+        report.edits[0].rules = EDITS[0];
+        assert!(report.problems()[0].contains("v1 served 99.90 %, not 100 ± 0.00"));
+    }
+}

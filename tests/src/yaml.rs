@@ -45,6 +45,15 @@ pub fn subsets(name: &str, versions: &[&str]) -> String {
     text
 }
 
+/// A DestinationRule by which endpoints take turns, whatever their load.
+pub fn round_robin(name: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+         metadata: {{name: {name}}}\nspec:\n  host: {name}\n  \
+         trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}}}\n"
+    )
+}
+
 /// A VirtualService; `http` is its list of routes, whose lines begin with two spaces.
 pub fn routes(name: &str, http: &str) -> String {
     format!(

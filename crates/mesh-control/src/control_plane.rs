@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use mesh_identity::TrustDomain;
 use mesh_istio::{Checked, Diagnostic};
-use mesh_pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
+use mesh_pb::envoy::service::discovery::v3::aggregated_discovery_service_server as server;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -121,17 +121,17 @@ impl ControlPlane {
     fn serve_xds(&mut self, listener: TcpListener) {
         let ads = Ads::new(self.publisher.clone(), self.clients.clone(), self.stop.clone());
         let stop = self.stop.clone().cancelled_owned();
-        let server = tonic::transport::Server::builder()
+        let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_service(AggregatedDiscoveryServiceServer::new(ads))
+            .add_service(server::AggregatedDiscoveryServiceServer::new(ads))
             .serve_with_incoming_shutdown(
                 // Responses are small and each is waited for.
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 stop,
             );
         self.tasks.spawn(async move {
-            if let Err(error) = server.await {
+            if let Err(error) = serving.await {
                 tracing::error!(%error, "the xDS server ended");
             }
         });

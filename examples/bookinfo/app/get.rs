@@ -45,15 +45,13 @@ where
 impl Failure {
     pub(crate) fn new(what: &str, error: &dyn std::error::Error) -> Self {
         let mut text = format!("{what}: {error}");
-        let mut said = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
             let next = error.to_string();
-            // The mesh's errors already tell the whole chain in their text.
-            if !said.contains(&next) {
+            // The mesh's errors tell the whole chain in their own text.
+            if !text.contains(&next) {
                 write!(text, ": {next}").expect("writing to a string");
             }
-            said = next;
             cause = error.source();
         }
         Self(text)

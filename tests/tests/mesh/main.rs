@@ -1,5 +1,7 @@
 //! What holds across crates, each through the public types and with real requests.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod bad_configuration;
 mod disabled;
 mod failures;

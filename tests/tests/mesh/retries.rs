@@ -172,7 +172,9 @@ async fn refused_connection_moves_on_to_another_endpoint() {
     for protocol in ["HTTP", "HTTP2"] {
         let endpoints = [(dead, "v1"), (alive.address, "v2")];
         let service = yaml::service("echo", 9080, protocol, &endpoints);
-        let control = Control::start(&[("service.yaml", &service)]).await;
+        let rule = yaml::round_robin("echo");
+        let files = [("service.yaml", service.as_str()), ("rule.yaml", &rule)];
+        let control = Control::start(&files).await;
         let channel = Channel::new(&mesh(control.xds()), "echo:9080").unwrap();
         let mut refused = 0;
         for _ in 0..50 {
@@ -183,6 +185,6 @@ async fn refused_connection_moves_on_to_another_endpoint() {
             assert_eq!(record.endpoint(), Some(alive.address));
             refused += record.attempts() - 1;
         }
-        assert!(refused > 0, "the dead endpoint was never picked");
+        assert_eq!(refused, 25, "the dead endpoint has every second turn");
     }
 }

@@ -77,7 +77,8 @@ async fn one_push_of_several_types_goes_clusters_endpoints_listeners_routes() {
         "  host: reviews\n  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n",
     );
     let new = format!(
-        "{new}---\napiVersion: v1\nkind: Service\nmetadata: {{name: new}}\nspec: {{ports: [{{port: 80}}]}}\n---\n{}",
+        "{new}---\napiVersion: v1\nkind: Service\nmetadata: {{name: new}}\n\
+         spec: {{ports: [{{port: 80}}]}}\n---\n{}",
         weights(1, 1)
     );
     // One file replaced in one step, and the other gone: but two saves may be seen apart.

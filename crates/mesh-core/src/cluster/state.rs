@@ -10,7 +10,7 @@ use super::{EndpointState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit,
 use crate::resource::{Cluster, ClusterLoadAssignment, Entry, LbPolicy};
 use crate::snapshot::Attach;
 
-/// A cluster at work. See the [module](self).
+/// A cluster at work. See the [module](super).
 pub struct ClusterState<A: Attach> {
     spec: Arc<Cluster>,
     attached: A::Cluster,

@@ -16,7 +16,7 @@ use crate::diagnostic::{Diagnostic, Level};
 use crate::field_path::{FieldPath, Segment};
 use crate::kind::{Document, Known, Metadata, lookup};
 use crate::source::{DEFAULT_NAMESPACE, Options, Source};
-use crate::yaml::{Node, Position, Value, decode, documents};
+use crate::yaml::{Decoded, Node, Position, Value, decode, documents};
 
 /// What one file holds: its objects, each checked by itself, and what is wrong with them.
 ///
@@ -168,14 +168,7 @@ impl Reader<'_> {
     ) -> Option<Content> {
         let tree = &report.origin().tree;
         let decoded = decode::<Document<S>>(tree);
-        let unknown_level = if self.options.lenient { Level::Warning } else { Level::Error };
-        for unknown in &decoded.unknown {
-            let fix =
-                place::belongs(&unknown.parent, &unknown.name, unknown.expected, &decoded.visited);
-            let path = unknown.parent.key(unknown.name.clone());
-            let text = format!("unknown field {:?}", unknown.name);
-            report.at(unknown.at, unknown_level, &path, text).fix = fix;
-        }
+        let meant = self.unknown_fields(&decoded, report);
         for fault in &decoded.faults {
             let path = fault.path();
             let fix = fault.fix().map(str::to_owned);
@@ -197,7 +190,29 @@ impl Reader<'_> {
             report.error(&FieldPath::default().key("metadata").key("name"), "a name is required");
         }
         // Checks on what is left after bad values are taken out would blame their absence.
-        decoded.faults.is_empty().then(|| check(document.spec, document.metadata, report))
+        if !decoded.faults.is_empty() {
+            return None;
+        }
+        let before = report.len();
+        let content = check(document.spec, document.metadata, report);
+        report.forgive(before, &meant);
+        Some(content)
+    }
+
+    /// Tells of unknown fields; returns where those that count as errors should have stood.
+    fn unknown_fields<S>(&self, decoded: &Decoded<S>, report: &mut Report<'_>) -> Vec<FieldPath> {
+        let level = if self.options.lenient { Level::Warning } else { Level::Error };
+        let mut places = Vec::new();
+        for unknown in &decoded.unknown {
+            let place =
+                place::belongs(&unknown.parent, &unknown.name, unknown.expected, &decoded.visited);
+            let path = unknown.parent.key(unknown.name.clone());
+            let text = format!("unknown field {:?}", unknown.name);
+            report.at(unknown.at, level, &path, text).fix =
+                place.as_ref().map(|place| format!("did you mean `{place}`?"));
+            places.extend(place.filter(|_| level == Level::Error));
+        }
+        places
     }
 }
 

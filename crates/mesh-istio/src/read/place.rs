@@ -13,10 +13,9 @@ pub(super) fn belongs(
     name: &str,
     expected: &[&'static str],
     visited: &[Visited],
-) -> Option<String> {
+) -> Option<FieldPath> {
     let near = nearest(name, expected.iter().copied()).map(|near| parent.key(near.to_owned()));
-    let meant = near.or_else(|| elsewhere(parent, name, visited))?;
-    Some(format!("did you mean `{meant}`?"))
+    near.or_else(|| elsewhere(parent, name, visited))
 }
 
 /// For a mapping where a list was expected: which of its fields belong elsewhere, if any do.

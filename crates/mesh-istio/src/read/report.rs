@@ -61,6 +61,26 @@ impl<'a> Report<'a> {
         self.found.last_mut().expect("pushed just above")
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Takes back the findings from number `from` on that only follow from a field standing in the
+    /// wrong place: they blame one of `places` for being empty, or what is around it.
+    pub(super) fn forgive(&mut self, from: usize, places: &[FieldPath]) {
+        let places: Vec<String> = places.iter().map(FieldPath::to_string).collect();
+        let mut number = 0;
+        self.found.retain(|found| {
+            number += 1;
+            let blamed = places.iter().any(|place| {
+                place
+                    .strip_prefix(&found.field)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            });
+            number <= from || !blamed
+        });
+    }
+
     /// In the order of the text.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));

@@ -191,6 +191,17 @@ fn a_missing_subset_is_an_error_and_a_missing_host_a_warning() {
 }
 
 #[test]
+fn a_field_that_is_only_misplaced_is_not_also_missing() {
+    let twice = RULE.replace("      weight: ", "        weight: ");
+    let fields: Vec<_> = errors(&twice).into_iter().map(|error| error.field).collect();
+    assert_eq!(
+        fields,
+        ["spec.http[0].route[0].destination.weight", "spec.http[0].route[1].destination.weight",]
+    );
+    assert_eq!(error(&RULE.replace("http:", "htpp:")).2, "spec.htpp");
+}
+
+#[test]
 fn weights_of_several_destinations_must_not_all_be_zero() {
     let text = RULE.replace("      weight: 75\n", "").replace("weight: 25", "weight: 0");
     assert_eq!(error(&text).2, "spec.http[0].route");
@@ -292,7 +303,11 @@ proptest::proptest! {
 
     /// Cutting, doubling or replacing a piece of a good file gives findings, never a panic.
     #[test]
-    fn damaged_files_never_panic(start in 0..RULE.len(), length in 0..40_usize, with in "[ \\n\\-:{}\\[\\]\"'&*|>#a-z0-9]{0,12}") {
+    fn damaged_files_never_panic(
+        start in 0..RULE.len(),
+        length in 0..40_usize,
+        with in "[ \\n\\-:{}\\[\\]\"'&*|>#a-z0-9]{0,12}",
+    ) {
         let end = (start + length).min(RULE.len());
         let text = format!("{}{with}{}", &RULE[..start], &RULE[end..]);
         for finding in findings(&text) {

@@ -11,7 +11,7 @@ mod document;
 mod node;
 mod trace;
 
-pub(crate) use decode::decode;
+pub(crate) use decode::{Decoded, decode};
 pub(crate) use document::documents;
 pub(crate) use node::{Node, Position, Value};
 pub(crate) use trace::{NotYet, Visited};

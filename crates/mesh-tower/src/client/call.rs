@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 
 use super::body::ResponseBody;
 use super::flight::{Copy, Flight, Routed};
+use super::now;
 use super::record::{Deadline, Record};
 use super::transport::Transport;
 use crate::body::Body;
@@ -99,7 +100,7 @@ fn resolve(start: &Start) -> Resolving {
     let (mesh, target) = (start.mesh.clone(), start.target.clone());
     let caller = caller_deadline(&start.request, start.dialect);
     Box::pin(async move {
-        let own = tokio::time::Instant::now() + crate::mesh::RESOLUTION_TIMEOUT;
+        let own = tokio::time::now() + crate::mesh::RESOLUTION_TIMEOUT;
         let deadline = caller.map_or(own, |caller| own.min(caller.into()));
         mesh.resolved_by(&target, deadline).await
     })
@@ -227,7 +228,7 @@ fn caller_deadline(request: &Request<Body>, dialect: Dialect) -> Option<Instant>
         return None;
     }
     let timeout = grpc_timeout::parse(request.headers().get("grpc-timeout")?)?;
-    Instant::now().checked_add(timeout)
+    now().checked_add(timeout)
 }
 
 impl<T: Transport> Future for Call<T> {
@@ -317,7 +318,7 @@ impl Start {
 /// When a wait of `after` ends: no later than the request's own end, which the next attempt then
 /// reports.
 fn wait_until(after: Duration, flight: Option<&Flight>) -> Instant {
-    let until = Instant::now() + after;
+    let until = now() + after;
     flight.and_then(Flight::total_deadline).map_or(until, |total| until.min(total))
 }
 

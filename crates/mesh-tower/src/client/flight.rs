@@ -14,6 +14,7 @@ use mesh_core::resource::{RetryConditions, RetryPolicy, UpstreamProtocol};
 use mesh_core::snapshot::{ClusterIndex, RouteRef, RouteView};
 
 use super::body::{ResponseBody, UnderWay};
+use super::now;
 use super::record::Record;
 use super::transport::Failed;
 use crate::body::{Body, Replay};
@@ -84,7 +85,7 @@ impl Flight {
         let timeout = view.timeout(dialect);
         let total = match timeout {
             None => caller,
-            Some(_) => total_deadline(Instant::now(), timeout, caller),
+            Some(_) => total_deadline(now(), timeout, caller),
         };
         if view.changes_headers() {
             view.change_request_headers(request.headers_mut());
@@ -138,7 +139,7 @@ impl Flight {
         let per_try = policy.and_then(|policy| policy.per_try_timeout);
         self.attempt = match per_try {
             None => self.total.map(|total| (total, false)),
-            Some(_) => attempt_deadline(Instant::now(), per_try, self.total),
+            Some(_) => attempt_deadline(now(), per_try, self.total),
         };
         if self.dialect == Dialect::Grpc {
             self.write_grpc_timeout(request);
@@ -153,7 +154,7 @@ impl Flight {
         if told && self.retries == 0 && self.caller == Some(total) {
             return;
         }
-        let left = total.saturating_duration_since(Instant::now());
+        let left = total.saturating_duration_since(now());
         request.headers_mut().insert(GRPC_TIMEOUT, grpc_timeout::format(left));
     }
 

@@ -23,3 +23,8 @@ pub use endpoint::Endpoint;
 pub(crate) use endpoint::Slots;
 pub use layer::{ClientFuture, ClientLayer, ClientService};
 pub use record::{Deadline, Record};
+
+/// The time, by the clock of tokio's timers: tests pause it.
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}

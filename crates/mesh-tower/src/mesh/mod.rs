@@ -17,8 +17,6 @@ mod published;
 mod random;
 mod source;
 mod task;
-#[cfg(test)]
-mod tests;
 mod wait;
 
 pub use builder::Builder;

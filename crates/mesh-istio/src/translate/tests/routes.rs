@@ -241,7 +241,8 @@ fn of_several_rules_the_most_specific_then_private_then_oldest_holds() {
         format!(
             "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, \
              namespace: {namespace}, creationTimestamp: '{created}'}}\nspec: {{hosts: [{hosts}], \
-             exportTo: [{export}], http: [{{name: {name}, route: [{{destination: {{host: {to}}}}}]}}]}}\n---\n"
+             exportTo: [{export}], http: [{{name: {name}, \
+             route: [{{destination: {{host: {to}}}}}]}}]}}\n---\n"
         )
     };
     let host = "reviews.default.svc.cluster.local";
