@@ -100,7 +100,7 @@ fn resolve(start: &Start) -> Resolving {
     let (mesh, target) = (start.mesh.clone(), start.target.clone());
     let caller = caller_deadline(&start.request, start.dialect);
     Box::pin(async move {
-        let own = tokio::time::now() + crate::mesh::RESOLUTION_TIMEOUT;
+        let own = tokio::time::Instant::now() + crate::mesh::RESOLUTION_TIMEOUT;
         let deadline = caller.map_or(own, |caller| own.min(caller.into()));
         mesh.resolved_by(&target, deadline).await
     })
