@@ -45,7 +45,8 @@ impl Rules {
              spec:\n  hosts:\n  - reviews\n  http:\n",
         );
         if let Some(split) = self.jason {
-            yaml += "  - match:\n    - headers:\n        end-user:\n          exact: jason\n    route:\n";
+            yaml += "  - match:\n    - headers:\n        end-user:\n          exact: jason\n";
+            yaml += "    route:\n";
             push_route(&mut yaml, split, generation);
         }
         yaml += "  - route:\n";
@@ -66,7 +67,8 @@ fn push_route(yaml: &mut String, split: Split, generation: usize) {
     }
     write!(
         yaml,
-        "    headers:\n      request:\n        set:\n          x-route-generation: \"{generation}\"\n"
+        "    headers:\n      request:\n        set:\n          \
+         x-route-generation: \"{generation}\"\n"
     )
     .expect(VALID);
 }

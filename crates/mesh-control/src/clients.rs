@@ -121,3 +121,27 @@ impl Drop for Record {
 const MAX_CLIENTS: usize = 10_000;
 /// Of a client's reason. It names every bad resource, which may be many.
 const MAX_REASON_BYTES: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_only_so_many_clients_and_each_gives_its_place_back() {
+        let clients = Clients::default();
+        let node = Node::new("a", "default");
+        let mut records: Vec<_> =
+            (0..MAX_CLIENTS).map(|_| clients.connect(&node, None).unwrap()).collect();
+        assert!(clients.connect(&node, None).is_none());
+        records.pop();
+        assert!(clients.connect(&node, None).is_some());
+    }
+
+    #[test]
+    fn long_reasons_are_cut_between_characters() {
+        let reason = "ä".repeat(MAX_REASON_BYTES);
+        assert_eq!(Rejection::new("1", &reason).reason.len(), MAX_REASON_BYTES);
+        assert_eq!(Rejection::new("1", &format!("x{reason}")).reason.len(), MAX_REASON_BYTES - 1);
+        assert_eq!(Rejection::new("1", "short").reason, "short");
+    }
+}

@@ -13,23 +13,23 @@
 //! ```
 //!
 //! - **The last good set stays.** A set with an error anywhere is not published: half of a set is a
-//!   set nobody wrote. What is wrong is in the log, in [`ControlPlane::diagnostics`] and at the admin
-//!   endpoint, and mending the file is all that is needed. At the start there is no good set yet,
-//!   so [`Builder::serve`] fails with the diagnostics.
+//!   set nobody wrote. What is wrong is in the log, in [`ControlPlane::diagnostics`] and at the
+//!   admin endpoint, and mending the file is all that is needed. At the start there is no good set
+//!   yet, so [`Builder::serve`] fails with the diagnostics.
 //! - **Saves are seen however they are made**: written in place, renamed into place by an editor,
-//!   swapped by a symbolic link as Kubernetes does it. Where the system does not tell of changes, the
-//!   files are looked at every quarter of a second.
+//!   swapped by a symbolic link as Kubernetes does it. Where the system does not tell of changes,
+//!   the files are looked at every quarter of a second.
 //! - **One push is of one set**, clusters and endpoints before listeners and routes, and only of
-//!   types of which the content changed for that client. Versions are hashes of the content: after a
-//!   restart on the same files they are the same.
-//! - **Nobody waits for a slow client.** It is sent the latest set when it has room again; what came
-//!   between is skipped.
+//!   types of which the content changed for that client. Versions are hashes of the content: after
+//!   a restart on the same files they are the same.
+//! - **Nobody waits for a slow client.** It is sent the latest set when it has room again; what
+//!   came between is skipped.
 //!
 //! The admin endpoint has `/ready`, `/status` (the clients, with what each accepted and rejected,
 //! and why) and `/diagnostics`, all JSON.
 //!
-//! It serves the aggregated discovery service, state of the world. It does not yet serve incremental
-//! xDS, certificates, or Envoy's own listeners.
+//! It serves the aggregated discovery service, state of the world. It does not yet serve
+//! incremental xDS, certificates, or Envoy's own listeners.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

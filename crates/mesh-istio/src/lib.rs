@@ -25,8 +25,8 @@
 //! **Reading is bounded.** Size, documents, values, nesting and what aliases may repeat all have a
 //! limit, so no text makes it hang, overflow or eat memory.
 //!
-//! **Translating is a pure function.** The same model, node and name give the same resource with the
-//! same fingerprint, on every machine and after every restart.
+//! **Translating is a pure function.** The same model, node and name give the same resource with
+//! the same fingerprint, on every machine and after every restart.
 //!
 //! It does not read files, watch folders, look up names or know the time: that is `mesh-control`'s
 //! part. It does not yet honour gateways, sidecars, security and telemetry kinds, TLS settings,

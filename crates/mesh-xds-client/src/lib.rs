@@ -10,7 +10,7 @@
 //!                 └─ bytes ─▶ session ─▶ decode ─▶ events        graph ─▶ Updates::next()
 //! ```
 //!
-//! The [session](session), [decoding](decode) and the [graph](graph) touch nothing outside: they
+//! The [session], [decoding](decode) and the [graph] touch nothing outside: they
 //! take messages, times and random numbers and give requests, events and updates. Only
 //! [`Client`] has a task and sockets.
 //!

@@ -52,6 +52,12 @@ impl Events {
         Self { receiver, overflowed, watcher }
     }
 
+    /// Words from a test.
+    #[cfg(test)]
+    pub(super) fn from_test(receiver: mpsc::Receiver<Touched>) -> Self {
+        Self { receiver, overflowed: Arc::default(), watcher: None }
+    }
+
     /// Whether the system tells of changes at all.
     pub(super) fn is_watching(&self) -> bool {
         self.watcher.is_some()

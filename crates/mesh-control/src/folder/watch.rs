@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::events::{Events, Touched};
 use super::store::Store;
@@ -32,10 +32,12 @@ impl Watch {
         poll.tick().await;
         loop {
             tokio::select! {
-                touched = self.events.next() => self.settle(Some(touched)).await,
-                _ = poll.tick() => self.settle(None).await,
+                touched = self.events.next() => {
+                    self.settle(Some(touched)).await;
+                    store = self.read(store, true).await;
+                }
+                _ = poll.tick() => store = self.read(store, false).await,
             }
-            store = self.read(store).await;
         }
     }
 
@@ -44,7 +46,10 @@ impl Watch {
     async fn settle(&mut self, first: Option<Touched>) {
         let deadline = Instant::now() + MAX_SETTLE;
         let mut open: HashSet<PathBuf> = HashSet::new();
-        let mut next = first;
+        let mut next = match first {
+            Some(touched) => Some(touched),
+            None => timeout(STILL_OPEN, self.events.next()).await.ok(),
+        };
         while let Some(touched) = next.take() {
             if touched.open {
                 open.insert(touched.path);
@@ -65,23 +70,28 @@ impl Watch {
     }
 
     /// Reads until no file changed while it was being read, then checks and publishes.
-    async fn read(&mut self, store: Store) -> Store {
+    ///
+    /// `told`: whether the files were settled for. A change that was come upon by looking may be half
+    /// of one, so it is looked at again after a while.
+    async fn read(&mut self, store: Store, mut told: bool) -> Store {
         let (mut store, mut changed) = (store, false);
         for _ in 0..MAX_READS {
             let (back, outcome) = refresh(store).await;
             store = back;
-            match outcome {
-                Ok(now) => changed |= now,
+            let now = match outcome {
+                Ok(now) => now,
                 Err(error) => {
                     self.publisher.refuse(store.unlisted(&error));
                     return store;
                 }
-            }
+            };
+            changed |= now;
             let lost = self.events.take_overflow();
             let next = self.events.try_next();
-            if next.is_none() && !lost {
+            if next.is_none() && !lost && (told || !now) {
                 break;
             }
+            told |= next.is_some();
             self.settle(next).await;
         }
         if !changed && !self.publisher.is_unlisted() {
@@ -108,9 +118,10 @@ async fn refresh(mut store: Store) -> (Store, io::Result<bool>) {
 /// How long files must have been still. Editors and `mv` finish a save within a millisecond of
 /// closing the file; several files saved by one command follow each other as fast.
 const STILL: Duration = Duration::from_millis(5);
-/// The same while a file was written and not closed: a program that writes in pieces pauses for
-/// its own work between them. Also the price where nobody tells that a file was closed.
-const STILL_OPEN: Duration = Duration::from_millis(40);
+/// The same while a file was opened for writing and not closed: saving begins by emptying the file,
+/// and on a busy machine the writer may be kept waiting before it goes on. A guess, within what a
+/// change may take; also the price of a save where nobody tells that a file was closed.
+const STILL_OPEN: Duration = Duration::from_millis(100);
 /// After this long a look is taken although the files never were still.
 const MAX_SETTLE: Duration = Duration::from_millis(500);
 /// Readings before one is taken although files kept changing under it.
@@ -119,3 +130,6 @@ const MAX_READS: usize = 8;
 const POLL: Duration = Duration::from_secs(2);
 /// Where the system tells nothing.
 const POLL_ALONE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests;

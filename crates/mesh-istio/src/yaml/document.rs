@@ -154,6 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn refuses_what_is_too_much() {
+        let large = " ".repeat(Source::MAX_BYTES + 1);
+        assert!(documents(&large)[0].is_err());
+        let many = "---\n1\n".repeat(MAX_DOCUMENTS + 2);
+        let parsed = documents(&many);
+        assert_eq!(parsed.len(), MAX_DOCUMENTS + 1);
+        assert!(parsed.last().unwrap().is_err());
+    }
+
+    #[test]
     fn refuses_deep_nesting() {
         for open in ["[", "- ", "{a: ", "? "] {
             for depth in [MAX_DEPTH + 1, 100_000] {

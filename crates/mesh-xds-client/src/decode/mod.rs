@@ -6,7 +6,7 @@
 //! a [`Finding`](mesh_core::Finding). Between Envoy's rules and gRPC's, what either accepts is
 //! accepted; what guards security and is not supported is refused.
 //!
-//! One file per message or group of messages; [`at`] carries the path and collects findings.
+//! One file per message or group of messages; `at` carries the path and collects findings.
 
 mod action;
 mod address;

@@ -60,6 +60,15 @@ async fn does_not_retry_what_the_policy_does_not_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refused_connection_is_a_connect_failure_whatever_client_says_so() {
+    let options = Options { retry: Some(retry(On::CONNECT_FAILURE, 1)), ..Options::default() };
+    let fixture = Fixture::new([Step::Refuse], options);
+    assert_eq!(fixture.send("body").await.unwrap().status(), 200);
+    let fixture = Fixture::new([Step::Refuse], Options::default());
+    assert_eq!(fixture.send("").await.unwrap_err().kind(), ErrorKind::Connect);
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_budget_bounds_retries_under_way() {
     let options = Options {
         retry: Some(retry(On::FIVE_XX, 5)),
