@@ -7,12 +7,13 @@ pub struct Head<'a> {
     pub method: &'a Method,
     /// `:scheme`; empty when not known.
     pub scheme: &'a str,
-    /// `:authority`, else the `host` header; empty when there is neither.
+    /// `:authority`, else the `host` header, as sent; empty when there is neither.
     pub authority: &'a str,
     /// The path with the query, as sent.
     pub path_and_query: &'a str,
     /// The headers.
     pub headers: &'a HeaderMap,
+    path: &'a str,
 }
 
 impl<'a> Head<'a> {
@@ -21,7 +22,7 @@ impl<'a> Head<'a> {
     /// The path comes from the URI: a header map never holds pseudo-headers.
     pub fn new(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         let authority = match uri.authority() {
-            Some(authority) => without_userinfo(authority.as_str()),
+            Some(authority) => authority.as_str(),
             None => headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(""),
         };
         Self {
@@ -30,6 +31,8 @@ impl<'a> Head<'a> {
             authority,
             path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()),
             headers,
+            // The URI knows where its query begins.
+            path: uri.path_and_query().map_or("/", |path| path.path()),
         }
     }
 
@@ -40,16 +43,18 @@ impl<'a> Head<'a> {
 
     /// The path without the query.
     pub fn path(&self) -> &'a str {
-        match memchr::memchr(b'?', self.path_and_query.as_bytes()) {
-            Some(at) => &self.path_and_query[..at],
-            None => self.path_and_query,
-        }
+        self.path
     }
 
     /// The query without its question mark; empty when there is none.
     pub fn query(&self) -> &'a str {
         let at = memchr::memchr(b'?', self.path_and_query.as_bytes());
         at.map_or("", |at| &self.path_and_query[at + 1..])
+    }
+
+    /// The authority without user information: a host and perhaps a port.
+    pub fn host(&self) -> &'a str {
+        without_userinfo(self.authority)
     }
 }
 

@@ -37,23 +37,16 @@ struct Parts {
 }
 
 fn generation(number: usize) -> String {
-    let subset = format!("g{number}");
-    // The old subset stays for one generation: a rule that names it may still be in use.
-    let before = format!("g{}", number.saturating_sub(1));
-    let version = |number: usize| format!("v{}", number % BACKENDS + 1);
-    let mut rule = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
-                    metadata: {name: echo}\nspec:\n  host: echo\n  subsets:\n"
-        .to_owned();
-    let mut add = |name: &str, version: String| {
-        rule.push_str(&format!("  - {{name: {name}, labels: {{version: {version}}}}}\n"));
-    };
-    add(&subset, version(number));
-    if before != subset {
-        add(&before, version(number - 1));
-    }
+    // The subset before is gone at once: requests decided on it must end well all the same.
+    let version = number % BACKENDS + 1;
+    let rule = format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+         metadata: {{name: echo}}\nspec:\n  host: echo\n  \
+         subsets: [{{name: g{number}, labels: {{version: v{version}}}}}]\n"
+    );
     let http = format!(
         "  - headers: {{request: {{set: {{x-generation: \"{number}\"}}}}}}\n    \
-         route: [{{destination: {{host: echo, subset: {subset}}}}}]\n"
+         route: [{{destination: {{host: echo, subset: g{number}}}}}]\n"
     );
     rule + &yaml::routes("echo", &http)
 }

@@ -138,7 +138,7 @@ fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) ->
     match &matcher.name {
         // Envoy knows `host` as another name of `:authority`, whatever the HTTP version.
         HeaderMatch::Header(name) if dialect == Dialect::Http && *name == HOST => {
-            pseudo(head.authority)
+            pseudo(head.host())
         }
         // gRFC A28: binary metadata is treated as absent.
         HeaderMatch::Header(name) if dialect == Dialect::Grpc && is_binary(name) => {
@@ -146,7 +146,7 @@ fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) ->
         }
         HeaderMatch::Header(name) => header_value_matches(matcher, head.headers, name),
         HeaderMatch::Method => pseudo(head.method.as_str()),
-        HeaderMatch::Authority => pseudo(head.authority),
+        HeaderMatch::Authority => pseudo(head.host()),
         HeaderMatch::Path => pseudo(head.path_and_query),
         HeaderMatch::Scheme => pseudo(head.scheme),
     }
@@ -158,6 +158,10 @@ fn is_binary(name: &HeaderName) -> bool {
 
 /// As [`value_matches`] for the values of a header, joined when there are several.
 fn header_value_matches(matcher: &HeaderMatcher, headers: &HeaderMap, name: &HeaderName) -> bool {
+    // As many names as values: none is repeated, and one look-up is enough.
+    if headers.keys_len() == headers.len() {
+        return value_matches(matcher, headers.get(name).map(HeaderValue::as_bytes));
+    }
     let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
     match (values.next(), values.next()) {
         (Some(first), Some(second)) => {

@@ -167,7 +167,7 @@ impl RootProgram {
         if of_target {
             return self.host;
         }
-        self.table.as_ref().and_then(|table| table.host(head.authority)).or(self.host)
+        self.table.as_ref().and_then(|table| table.host(head.host())).or(self.host)
     }
 }
 

@@ -6,26 +6,29 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 
 use super::error::{BodyError, BoxError};
+use super::lookahead::Lookahead;
 use super::replay::Attempt;
 
 /// The body of a message: nothing, bytes in memory, or frames still to come.
 ///
 /// Frames are `Bytes` and possibly trailers at the end. `size_hint` and `is_end_stream` are as exact as
-/// those of what is inside. `Send`, not `Sync`; `Default` is the empty body.
+/// those of what is inside, and of a boxed body `is_end_stream` is true with its last frame already when
+/// its end is known by then. `Send`, not `Sync`; `Default` is the empty body.
 #[derive(Default)]
 pub struct Body(Inner);
 
+/// No larger than `Bytes`: it moves with every request, and requests move often.
 #[derive(Default)]
 pub(super) enum Inner {
     #[default]
     Empty,
     /// Never empty bytes: those are `Empty`.
     Full(Bytes),
-    Incoming(Incoming),
+    Incoming(Box<Incoming>),
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
     Replay(Attempt),
 }
@@ -44,8 +47,7 @@ impl Body {
 
     /// Any body.
     ///
-    /// Boxed only when it has something left and is none of `Body`, `Full<Bytes>`, `Empty<Bytes>` and
-    /// [`Incoming`].
+    /// Boxed only when it has something left and is none of `Body`, `Full<Bytes>` and `Empty<Bytes>`.
     pub fn new<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -59,7 +61,7 @@ impl Body {
             return body;
         }
         if let Some(body) = take::<B, Incoming>(&mut slot) {
-            return Self(Inner::Incoming(body));
+            return Self(Inner::Incoming(Box::new(body)));
         }
         if let Some(body) = take::<B, Full<Bytes>>(&mut slot) {
             return Self::from_full(body);
@@ -68,7 +70,7 @@ impl Body {
             return Self::empty();
         }
         let body = slot.expect("none of the types above took it");
-        Self(Inner::Boxed(body.map_err(BodyError::new).boxed_unsync()))
+        Self(Inner::Boxed(UnsyncBoxBody::new(Lookahead::new(body))))
     }
 
     fn from_full(mut full: Full<Bytes>) -> Self {
@@ -113,7 +115,7 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Inner::Incoming(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
+                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::received)))
             }
             Inner::Boxed(body) => Pin::new(body).poll_frame(cx),

@@ -5,8 +5,8 @@
 //! lies in memory, costs nothing here.
 //!
 //! [`Replay`] keeps what a first attempt sent, up to a cap, so that a retry can send it again.
-//! `Lookahead` learns one frame early that a body has ended, which lets HTTP/2 put `END_STREAM` on the
-//! last DATA frame and save a frame, a write and a wake-up per request.
+//! What is boxed is also read one frame ahead, so that the last frame is known to be the last when it is
+//! sent: HTTP/2 then puts `END_STREAM` on it and saves a frame of its own for that.
 
 mod any;
 mod error;
@@ -18,5 +18,4 @@ mod tests;
 pub use any::Body;
 pub(crate) use error::http2_error;
 pub use error::{BodyError, BodyErrorKind, BoxError};
-pub(crate) use lookahead::Lookahead;
 pub use replay::{DEFAULT_CAP_BYTES, Replay};

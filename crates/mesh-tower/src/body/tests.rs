@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 
-use super::{Body, BodyError, BodyErrorKind, Lookahead};
+use super::{Body, BodyError, BodyErrorKind};
 
 /// A body that does as it is told, step by step, and only learns of its end when polled for it.
 pub(super) struct Script(Vec<Step>);
@@ -97,9 +97,8 @@ async fn error_of_inner_body_is_the_source() {
 }
 
 #[tokio::test]
-async fn lookahead_knows_the_end_with_the_last_frame() {
-    let body = Body::new(Script::new([Step::Data(b"a"), Step::Data(b"b")]));
-    let mut body = Lookahead::new(body);
+async fn boxed_body_knows_its_end_with_the_last_frame() {
+    let mut body = Body::new(Script::new([Step::Data(b"a"), Step::Data(b"b")]));
     assert!(!body.is_end_stream());
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
     assert!(!body.is_end_stream());
@@ -111,8 +110,8 @@ async fn lookahead_knows_the_end_with_the_last_frame() {
 }
 
 #[test]
-fn lookahead_never_holds_a_frame_back() {
-    let mut body = Lookahead::new(Body::new(Script::new([Step::Data(b"a"), Step::Wait])));
+fn boxed_body_never_holds_a_frame_back() {
+    let mut body = Body::new(Script::new([Step::Data(b"a"), Step::Wait]));
     assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
     assert!(!body.is_end_stream());
     assert!(matches!(poll(&mut body), Poll::Ready(None)));
@@ -120,20 +119,25 @@ fn lookahead_never_holds_a_frame_back() {
 }
 
 #[tokio::test]
-async fn lookahead_passes_trailers_and_errors_in_order() {
+async fn boxed_body_passes_trailers_and_errors_in_order() {
     let mut trailers = HeaderMap::new();
     trailers.insert("x", "1".parse().unwrap());
     let steps = [Step::Data(b"a"), Step::Trailers(trailers)];
-    let mut body = Lookahead::new(Body::new(Script::new(steps)));
+    let mut body = Body::new(Script::new(steps));
     assert!(body.frame().await.unwrap().unwrap().is_data());
     assert!(!body.is_end_stream());
     assert_eq!(body.frame().await.unwrap().unwrap().into_trailers().unwrap()["x"], "1");
     assert!(body.is_end_stream());
 
-    let mut body = Lookahead::new(Body::new(Script::new([Step::Data(b"a"), Step::Fail])));
+    let mut body = Body::new(Script::new([Step::Data(b"a"), Step::Fail]));
     assert!(body.frame().await.unwrap().is_ok());
     assert!(!body.is_end_stream());
     assert!(body.frame().await.unwrap().is_err());
+}
+
+#[test]
+fn body_is_no_larger_than_bytes() {
+    assert_eq!(size_of::<Body>(), size_of::<Bytes>());
 }
 
 #[test]
@@ -141,7 +145,6 @@ fn types_are_send() {
     fn send<T: Send + Unpin>() {}
     fn shared<T: Send + Sync>() {}
     send::<Body>();
-    send::<Lookahead>();
     shared::<BodyError>();
     shared::<super::Replay>();
 }

@@ -29,7 +29,7 @@ pin_project! {
     /// The route is decided when it is made, by the Snapshot in force then; all else happens when
     /// it is polled. Dropping it gives up the request: its attempt, its permits and its wait.
     //
-    // Large parts are written once, where they stay: moving them costs more than deciding.
+    // What is rare is boxed, so that what is common is small: moving it costs more than deciding.
     pub(crate) struct Call<T: Transport> {
         #[pin]
         state: State<T>,
@@ -46,12 +46,12 @@ pin_project! {
     #[project = StateProject]
     enum State<T: Transport> {
         // The target's first resolution.
-        Resolving { future: Resolving, start: Option<Start> },
+        Resolving { future: Resolving, start: Option<Box<Start>> },
         Attempt { #[pin] future: T::Future },
         // The wait before a retry.
-        Backoff { until: Instant, request: Option<Request<Body>> },
+        Backoff { until: Instant, request: Option<Box<Request<Body>>> },
         // Decided without I/O.
-        Ended { result: Option<Result<Response<ResponseBody<T::Body>>, Error>> },
+        Ended { result: Option<Box<Result<Response<ResponseBody<T::Body>>, Error>>> },
     }
 }
 
@@ -80,7 +80,7 @@ impl<T: Transport> Call<T> {
             begin(place, hold, root, request, transport, (flight, copy), state);
         } else {
             let (mesh, target) = (mesh.inner().clone(), target.clone());
-            let start = Start { mesh, target, dialect, request };
+            let start = Box::new(Start { mesh, target, dialect, request });
             call.state = State::Resolving { future: resolve(&start), start: Some(start) };
         }
         call
@@ -126,24 +126,27 @@ fn begin<T: Transport>(
         Ok(Err(response)) => return state.end(Ok(response)),
         Err(error) => return state.end(Err(error)),
     };
+    let dialect = place.dialect;
     match Flight::begin(routed, &mut request, T::GIVES_BACK, copy) {
-        Ok(begun) => attempt(flight.insert(begun), transport, request, state),
+        Ok(begun) => {
+            let endpoint = flight.insert(begun).endpoint();
+            *state = State::Attempt { future: transport.send(endpoint, dialect, request) };
+        }
         Err(error) => state.end(Err(error)),
     }
 }
 
-/// Sends a request to an endpoint.
-#[inline]
+/// Sends a request another time.
 fn attempt<T: Transport>(
     flight: &mut Flight,
     transport: &T,
     mut request: Request<Body>,
     state: &mut State<T>,
 ) {
-    let dialect = flight.dialect();
     match flight.pick(&mut request) {
-        Ok(endpoint) => {
-            *state = State::Attempt { future: transport.send(endpoint, dialect, request) };
+        Ok(()) => {
+            let future = transport.send(flight.endpoint(), flight.dialect(), request);
+            *state = State::Attempt { future };
         }
         Err(error) => state.end(Err(error)),
     }
@@ -152,7 +155,7 @@ fn attempt<T: Transport>(
 impl<T: Transport> State<T> {
     #[cold]
     fn end(&mut self, result: Result<Answer<T::Body>, Error>) {
-        *self = Self::Ended { result: Some(result) };
+        *self = Self::Ended { result: Some(Box::new(result)) };
     }
 }
 
@@ -261,7 +264,7 @@ impl<T: Transport> Future for Call<T> {
                     let request = request.take().expect("taken when the wait is over, once");
                     let flight = this.flight.as_mut().expect("a retry has a flight");
                     let mut state = State::Ended { result: None };
-                    attempt(flight, this.transport, request, &mut state);
+                    attempt(flight, this.transport, *request, &mut state);
                     this.state.set(state);
                     continue;
                 }
@@ -282,15 +285,15 @@ impl<T: Transport> Future for Call<T> {
                 StateProject::Ended { result } => {
                     // Gives back what the request held now, not when the caller drops this.
                     *this.flight = None;
-                    return Poll::Ready(result.take().expect("polled after it ended"));
+                    return Poll::Ready(*result.take().expect("polled after it ended"));
                 }
             };
             let state = match again {
                 Ok((after, request)) => {
                     let until = wait_until(after, this.flight.as_ref());
-                    State::Backoff { until, request: Some(request) }
+                    State::Backoff { until, request: Some(Box::new(request)) }
                 }
-                Err(error) => State::Ended { result: Some(Err(error)) },
+                Err(error) => State::Ended { result: Some(Box::new(Err(error))) },
             };
             this.state.set(state);
         }
@@ -300,12 +303,12 @@ impl<T: Transport> Future for Call<T> {
 impl Start {
     /// Goes on once the target is resolved.
     fn begin<T: Transport>(
-        self,
+        self: Box<Self>,
         transport: &T,
         kept: (&mut Option<Flight>, &mut Option<Copy>),
         state: &mut State<T>,
     ) {
-        let Self { mesh, target, dialect, request } = self;
+        let Self { mesh, target, dialect, request } = *self;
         let place = Place { mesh: &mesh, target: &target, dialect };
         let hold = mesh.hold();
         match hold.root(target.listener(), target.hint()) {

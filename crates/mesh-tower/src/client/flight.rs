@@ -68,7 +68,8 @@ pub(super) struct Routed {
 }
 
 impl Flight {
-    /// Admits a routed request, changes its head, and keeps a copy where a retry may need one.
+    /// Admits a routed request, changes its head, keeps a copy where a retry may need one, and picks
+    /// an endpoint.
     #[inline]
     pub(super) fn begin(
         routed: Routed,
@@ -101,50 +102,53 @@ impl Flight {
                 *copy = Some(Copy::of(request));
             }
         }
-        Ok(Self {
+        let mut random = random;
+        let endpoint = pick(&view, state, &[], &mut random)?;
+        let changes_response = view.changes_headers();
+        let attempt = attempt_limit(view.retry_policy(), total);
+        let mut flight = Self {
             route,
             cluster,
             dialect,
-            changes_response: view.changes_headers(),
+            changes_response,
             random,
             permit: Some(permit),
-            endpoint: None,
+            endpoint: Some(endpoint),
             retries: 0,
             retry_permit: None,
             tried: Vec::new(),
             caller,
             total,
-            attempt: None,
+            attempt,
             record,
             hold,
-        })
+        };
+        flight.picked(request);
+        Ok(flight)
     }
 
-    /// Picks an endpoint and makes the request ready for it.
-    #[inline]
-    pub(super) fn pick(&mut self, request: &mut Request<Body>) -> Result<&Picked<Io>, Error> {
+    /// Picks an endpoint for another attempt, and makes the request ready for it.
+    pub(super) fn pick(&mut self, request: &mut Request<Body>) -> Result<(), Error> {
         let view = self.hold.view(self.route);
         let state = self.hold.cluster(self.cluster).expect("it was there when the flight began");
-        let policy = view.retry_policy();
-        // Endpoints whose connection was refused are avoided as far as there are others.
-        let draws = self.tried.len() as u32;
-        let max_attempts = policy.map_or(draws, |policy| policy.host_selection_retry_max_attempts);
-        let avoid = Avoid { tried: &self.tried, max_attempts };
-        let endpoint = state
-            .pick(avoid, self.random.next())
-            .map_err(|none| no_endpoints(&view, state, none))?;
+        self.endpoint = Some(pick(&view, state, &self.tried, &mut self.random)?);
+        self.attempt = attempt_limit(view.retry_policy(), self.total);
+        self.picked(request);
+        Ok(())
+    }
+
+    fn picked(&mut self, request: &mut Request<Body>) {
         if let Some(record) = &self.record {
-            record.attempt(endpoint.address());
+            record.attempt(self.endpoint().address());
         }
-        let per_try = policy.and_then(|policy| policy.per_try_timeout);
-        self.attempt = match per_try {
-            None => self.total.map(|total| (total, false)),
-            Some(_) => attempt_deadline(now(), per_try, self.total),
-        };
         if self.dialect == Dialect::Grpc {
             self.write_grpc_timeout(request);
         }
-        Ok(self.endpoint.insert(endpoint))
+    }
+
+    /// The endpoint of the attempt under way.
+    pub(super) fn endpoint(&self) -> &Picked<Io> {
+        self.endpoint.as_ref().expect("an attempt has an endpoint")
     }
 
     /// Tells the server how long is left, unless the caller's own header still says so.
@@ -301,6 +305,28 @@ impl Copy {
     fn next(&mut self) -> Option<Request<Body>> {
         let body = self.body.again()?;
         Some(self.head.clone().map(|()| body))
+    }
+}
+
+fn pick(
+    view: &RouteView<'_>,
+    state: &ClusterState<Io>,
+    tried: &[SocketAddr],
+    random: &mut Random,
+) -> Result<Picked<Io>, Error> {
+    // Endpoints whose connection was refused are avoided as far as there are others.
+    let draws = tried.len() as u32;
+    let max_attempts =
+        view.retry_policy().map_or(draws, |policy| policy.host_selection_retry_max_attempts);
+    let avoid = Avoid { tried, max_attempts };
+    state.pick(avoid, random.next()).map_err(|none| no_endpoints(view, state, none))
+}
+
+/// When an attempt that begins now must be over, and whether that is its own limit.
+fn attempt_limit(policy: Option<&RetryPolicy>, total: Option<Instant>) -> Option<(Instant, bool)> {
+    match policy.and_then(|policy| policy.per_try_timeout) {
+        None => total.map(|total| (total, false)),
+        per_try => attempt_deadline(now(), per_try, total),
     }
 }
 

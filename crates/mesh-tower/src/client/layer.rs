@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -128,14 +128,33 @@ where
 
     fn send(&self, endpoint: &EndpointState<Io>, _: Dialect, request: Request<Body>) -> Attempt<S> {
         let client = endpoint.attached().clients.client(self.shared.id, &self.shared.make);
-        Attempt { inner: Oneshot::new(client, request) }
+        Attempt::new(client, request)
     }
 }
 
 pin_project! {
-    struct Attempt<S: Service<Request<Body>>> {
-        #[pin]
-        inner: Oneshot<S, Request<Body>>,
+    // One attempt: usually the client is ready and has the request already.
+    #[project = AttemptProject]
+    enum Attempt<S: Service<Request<Body>>> {
+        Called { #[pin] future: S::Future },
+        Waiting { oneshot: Pin<Box<Oneshot<S, Request<Body>>>> },
+        Failed { error: Option<BoxError> },
+    }
+}
+
+impl<S> Attempt<S>
+where
+    S: Service<Request<Body>>,
+    S::Error: Into<BoxError>,
+{
+    /// Calls the client at once when it says that it is ready. One that is not is asked again
+    /// with a waker, so that nothing is lost by asking without.
+    fn new(mut client: S, request: Request<Body>) -> Self {
+        match client.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Self::Called { future: client.call(request) },
+            Poll::Ready(Err(error)) => Self::Failed { error: Some(error.into()) },
+            Poll::Pending => Self::Waiting { oneshot: Box::pin(Oneshot::new(client, request)) },
+        }
     }
 }
 
@@ -147,9 +166,16 @@ where
     type Output = Result<Response<B>, Failed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.project().inner.poll(cx)).map_err(|error| {
-            let error = error.into();
-            Failed { outcome: outcome(&*error), error, request: None }
+        let result = match self.project() {
+            AttemptProject::Called { future } => ready!(future.poll(cx)).map_err(Into::into),
+            AttemptProject::Waiting { oneshot } => {
+                ready!(oneshot.as_mut().poll(cx)).map_err(Into::into)
+            }
+            AttemptProject::Failed { error } => Err(error.take().expect("polled after it failed")),
+        };
+        Poll::Ready(result.map_err(|error| {
+            let outcome = outcome(&*error);
+            Failed { outcome, error, request: None }
         }))
     }
 }

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::config::{self, Config};
 use super::error::DialError;
 use super::http2::{Live, Streams};
-use crate::body::{Body, Lookahead};
+use crate::body::Body;
 
 /// Makes connections to one endpoint and leaves each in a task of its own.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ impl Drop for Open {
 
 /// Runs a connection and watches how many streams the server allows.
 struct Http2Driver {
-    connection: http2::Connection<TokioIo<TcpStream>, Lookahead, TokioExecutor>,
+    connection: http2::Connection<TokioIo<TcpStream>, Body, TokioExecutor>,
     streams: Arc<Streams>,
     _open: Open,
 }

@@ -12,9 +12,9 @@ use super::dial::Dialer;
 use super::error::{DialError, SendError};
 use super::received::Received;
 use super::send::Failure;
-use crate::body::{Body, Lookahead};
+use crate::body::Body;
 
-type Sender = hyper::client::conn::http2::SendRequest<Lookahead>;
+type Sender = hyper::client::conn::http2::SendRequest<Body>;
 
 /// The HTTP/2 connection to one endpoint, and the way to the next one.
 ///
@@ -76,16 +76,15 @@ impl Pool {
                 Ok(stream) => stream,
                 Err(failure) => return Err(failure.of(request)),
             };
-            let sent = stream.0.sender.clone().try_send_request(request.map(Lookahead::new));
+            let sent = stream.0.sender.clone().try_send_request(request);
             match sent.await {
                 Ok(response) => return Ok(response.map(|body| Received::over_http2(body, stream))),
                 Err(mut error) => match error.take_message() {
                     None => return Err(SendError::written(error.into_error(), false)),
                     Some(back) if tries == MAX_UNWRITTEN => {
-                        let back = back.map(Lookahead::into_unread);
                         return Err(SendError::unwritten(back, error.into_error()));
                     }
-                    Some(back) => request = back.map(Lookahead::into_unread),
+                    Some(back) => request = back,
                 },
             }
             self.retire(&stream.0);

@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     source: Source,
     copy: Copy,
     cap_bytes: usize,
+    sent: Sent,
     /// Of the attempt that waits for the source, so that it learns when it is superseded.
     waiting: Option<Waker>,
 }
@@ -31,6 +32,14 @@ enum Source {
     Reading(Body),
     Ended,
     Failed,
+}
+
+/// How much of what was kept the current attempt has sent.
+#[derive(Default)]
+struct Sent {
+    frames: usize,
+    bytes: u64,
+    trailers: bool,
 }
 
 /// What was kept of the frames read from the source so far.
@@ -54,7 +63,8 @@ enum Keeping {
 impl Shared {
     pub(super) fn new(body: Body, cap_bytes: usize) -> Self {
         let copy = Copy { data: Vec::new(), bytes: 0, trailers: None, state: Keeping::On };
-        Self { current: 0, source: Source::Reading(body), copy, cap_bytes, waiting: None }
+        let sent = Sent::default();
+        Self { current: 0, source: Source::Reading(body), copy, cap_bytes, sent, waiting: None }
     }
 
     pub(super) fn is_replayable(&self) -> bool {
@@ -73,10 +83,51 @@ impl Shared {
             return None;
         }
         self.current += 1;
+        self.sent = Sent::default();
         if let Some(earlier) = self.waiting.take() {
             earlier.wake();
         }
         Some(self.current)
+    }
+
+    /// The current attempt's next frame: from the copy, then from the source.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        if let Some(data) = self.copy.data.get(self.sent.frames) {
+            self.sent.frames += 1;
+            self.sent.bytes += data.len() as u64;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        if !self.sent.trailers && let Some(trailers) = &self.copy.trailers {
+            self.sent.trailers = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
+        }
+        let polled = ready!(self.poll_source(cx));
+        if let Some(Ok(frame)) = &polled {
+            // Whatever was just kept is being sent as well.
+            self.sent.frames = self.copy.data.len();
+            self.sent.bytes = self.copy.bytes;
+            self.sent.trailers |= frame.is_trailers();
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.sent.frames >= self.copy.data.len()
+            && (self.sent.trailers || self.copy.trailers.is_none())
+            && match &self.source {
+                Source::Reading(body) => body.is_end_stream(),
+                Source::Ended => true,
+                Source::Failed => false,
+            }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let kept = self.copy.bytes.saturating_sub(self.sent.bytes);
+        match &self.source {
+            Source::Reading(body) => plus(&body.size_hint(), kept),
+            Source::Ended => SizeHint::with_exact(kept),
+            Source::Failed => SizeHint::default(),
+        }
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Polled {
@@ -138,70 +189,31 @@ impl Copy {
 pub(crate) struct Attempt {
     shared: Arc<Mutex<Shared>>,
     number: u32,
-    /// How many of the kept frames, and how many of their bytes, this attempt has sent.
-    frames: usize,
-    bytes: u64,
-    trailers_sent: bool,
 }
 
 impl Attempt {
-    pub(super) fn first(shared: Arc<Mutex<Shared>>) -> Self {
-        Self::later(shared, 0)
-    }
-
-    pub(super) fn later(shared: Arc<Mutex<Shared>>, number: u32) -> Self {
-        Self { shared, number, frames: 0, bytes: 0, trailers_sent: false }
+    pub(super) fn new(shared: Arc<Mutex<Shared>>, number: u32) -> Self {
+        Self { shared, number }
     }
 
     pub(in crate::body) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         let mut shared = lock(&self.shared);
-        if shared.current != self.number {
-            return Poll::Ready(Some(Err(BodyError::superseded())));
+        if shared.current == self.number {
+            shared.poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Err(BodyError::superseded())))
         }
-        if let Some(data) = shared.copy.data.get(self.frames) {
-            self.frames += 1;
-            self.bytes += data.len() as u64;
-            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
-        }
-        if !self.trailers_sent
-            && let Some(trailers) = &shared.copy.trailers
-        {
-            self.trailers_sent = true;
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
-        }
-        let polled = ready!(shared.poll_source(cx));
-        if let Some(Ok(frame)) = &polled {
-            // Whatever was just kept has just been sent as well.
-            self.trailers_sent |= frame.is_trailers();
-            self.frames = shared.copy.data.len();
-            self.bytes = shared.copy.bytes;
-        }
-        Poll::Ready(polled)
     }
 
     pub(in crate::body) fn is_end_stream(&self) -> bool {
         let shared = lock(&self.shared);
-        shared.current == self.number
-            && self.frames >= shared.copy.data.len()
-            && (self.trailers_sent || shared.copy.trailers.is_none())
-            && match &shared.source {
-                Source::Reading(body) => body.is_end_stream(),
-                Source::Ended => true,
-                Source::Failed => false,
-            }
+        // Of an attempt that was superseded, an early end would be a short body.
+        shared.current == self.number && shared.is_end_stream()
     }
 
     pub(in crate::body) fn size_hint(&self) -> SizeHint {
         let shared = lock(&self.shared);
-        if shared.current != self.number {
-            return SizeHint::default();
-        }
-        let kept = shared.copy.bytes.saturating_sub(self.bytes);
-        match &shared.source {
-            Source::Reading(body) => plus(&body.size_hint(), kept),
-            Source::Ended => SizeHint::with_exact(kept),
-            Source::Failed => SizeHint::default(),
-        }
+        if shared.current == self.number { shared.size_hint() } else { SizeHint::default() }
     }
 }
 

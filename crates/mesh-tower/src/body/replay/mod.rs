@@ -57,7 +57,7 @@ impl Replay {
             return (body, Self(Source::Memory(bytes)));
         }
         let shared = Arc::new(Mutex::new(Shared::new(body, cap_bytes)));
-        (Body::replayed(Attempt::first(Arc::clone(&shared))), Self(Source::Shared(shared)))
+        (Body::replayed(Attempt::new(Arc::clone(&shared), 0)), Self(Source::Shared(shared)))
     }
 
     /// The next attempt's body; `None` when the body went over the cap or failed.
@@ -69,7 +69,7 @@ impl Replay {
             Source::Memory(bytes) => Some(Body::full(bytes.clone())),
             Source::Shared(shared) => {
                 let number = lock(shared).begin_next()?;
-                Some(Body::replayed(Attempt::later(Arc::clone(shared), number)))
+                Some(Body::replayed(Attempt::new(Arc::clone(shared), number)))
             }
         }
     }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::super::tests::{Script, Step, poll};
 use super::{Body, Replay};
-use crate::body::{BodyErrorKind, Lookahead};
+use crate::body::BodyErrorKind;
 
 fn body(steps: impl IntoIterator<Item = Step>) -> Body {
     Body::new(Script::new(steps))
@@ -172,11 +172,11 @@ async fn keeps_nothing_more_once_the_handle_is_gone() {
 }
 
 #[tokio::test]
-async fn lookahead_over_replay_ends_with_the_last_frame() {
+async fn every_attempt_ends_with_its_last_frame() {
     let (first, mut replay) = Replay::split(body([Step::Data(b"ab")]));
     let mut attempt = Some(first);
     for _ in 0..2 {
-        let mut body = Lookahead::new(attempt.take().unwrap());
+        let mut body = attempt.take().unwrap();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         assert!(body.is_end_stream());
         attempt = replay.again();
