@@ -18,16 +18,17 @@ use super::replay::Attempt;
 /// Frames are `Bytes` and possibly trailers at the end. `size_hint` and `is_end_stream` are as exact as
 /// those of what is inside, and of a boxed body `is_end_stream` is true with its last frame already when
 /// its end is known by then. `Send`, not `Sync`; `Default` is the empty body.
-#[derive(Default)]
 pub struct Body(Inner);
 
-/// No larger than `Bytes`: it moves with every request, and requests move often.
-#[derive(Default)]
-pub(super) enum Inner {
-    #[default]
-    Empty,
-    /// Never empty bytes: those are `Empty`.
-    Full(Bytes),
+/// Two variants and none larger, so that it is as large as `Bytes`: requests move often, and their
+/// bodies with them.
+enum Inner {
+    /// What is left of the bytes in memory; none is the end.
+    Memory(Bytes),
+    Frames(Frames),
+}
+
+enum Frames {
     Incoming(Box<Incoming>),
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
     Replay(Attempt),
@@ -36,13 +37,12 @@ pub(super) enum Inner {
 impl Body {
     /// A body without bytes and without trailers.
     pub const fn empty() -> Self {
-        Self(Inner::Empty)
+        Self(Inner::Memory(Bytes::new()))
     }
 
     /// A body of bytes in memory.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        Self(if bytes.is_empty() { Inner::Empty } else { Inner::Full(bytes) })
+        Self(Inner::Memory(bytes.into()))
     }
 
     /// Any body.
@@ -61,7 +61,7 @@ impl Body {
             return body;
         }
         if let Some(body) = take::<B, Incoming>(&mut slot) {
-            return Self(Inner::Incoming(Box::new(body)));
+            return Self::of(Frames::Incoming(Box::new(body)));
         }
         if let Some(body) = take::<B, Full<Bytes>>(&mut slot) {
             return Self::from_full(body);
@@ -70,7 +70,11 @@ impl Body {
             return Self::empty();
         }
         let body = slot.expect("none of the types above took it");
-        Self(Inner::Boxed(UnsyncBoxBody::new(Lookahead::new(body))))
+        Self::of(Frames::Boxed(UnsyncBoxBody::new(Lookahead::new(body))))
+    }
+
+    fn of(frames: Frames) -> Self {
+        Self(Inner::Frames(frames))
     }
 
     fn from_full(mut full: Full<Bytes>) -> Self {
@@ -82,14 +86,14 @@ impl Body {
     }
 
     pub(super) fn replayed(attempt: Attempt) -> Self {
-        Self(Inner::Replay(attempt))
+        Self::of(Frames::Replay(attempt))
     }
 
     /// The whole body, when it lies in memory.
     pub(super) fn in_memory(&self) -> Option<&Bytes> {
         match &self.0 {
-            Inner::Full(bytes) => Some(bytes),
-            _ => None,
+            Inner::Memory(bytes) => Some(bytes),
+            Inner::Frames(_) => None,
         }
     }
 }
@@ -108,50 +112,60 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
-            Inner::Empty => Poll::Ready(None),
-            Inner::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.0 = Inner::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Inner::Incoming(body) => {
-                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::received)))
-            }
-            Inner::Boxed(body) => Pin::new(body).poll_frame(cx),
-            Inner::Replay(attempt) => attempt.poll_frame(cx),
+            Inner::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Inner::Memory(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Inner::Frames(frames) => frames.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Inner::Empty => true,
-            Inner::Full(_) => false,
-            Inner::Incoming(body) => body.is_end_stream(),
-            Inner::Boxed(body) => body.is_end_stream(),
-            Inner::Replay(attempt) => attempt.is_end_stream(),
+            Inner::Memory(bytes) => bytes.is_empty(),
+            Inner::Frames(Frames::Incoming(body)) => body.is_end_stream(),
+            Inner::Frames(Frames::Boxed(body)) => body.is_end_stream(),
+            Inner::Frames(Frames::Replay(attempt)) => attempt.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Inner::Empty => SizeHint::with_exact(0),
-            Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Inner::Incoming(body) => body.size_hint(),
-            Inner::Boxed(body) => body.size_hint(),
-            Inner::Replay(attempt) => attempt.size_hint(),
+            Inner::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Frames(Frames::Incoming(body)) => body.size_hint(),
+            Inner::Frames(Frames::Boxed(body)) => body.size_hint(),
+            Inner::Frames(Frames::Replay(attempt)) => attempt.size_hint(),
         }
+    }
+}
+
+impl Frames {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Incoming(body) => {
+                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::received)))
+            }
+            Self::Boxed(body) => Pin::new(body).poll_frame(cx),
+            Self::Replay(attempt) => attempt.poll_frame(cx),
+        }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
     }
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.0 {
-            Inner::Empty => "empty",
-            Inner::Full(_) => "full",
-            Inner::Incoming(_) => "incoming",
-            Inner::Boxed(_) => "boxed",
-            Inner::Replay(_) => "replay",
+            Inner::Memory(_) => "memory",
+            Inner::Frames(Frames::Incoming(_)) => "incoming",
+            Inner::Frames(Frames::Boxed(_)) => "boxed",
+            Inner::Frames(Frames::Replay(_)) => "replay",
         };
         f.debug_struct("Body").field("kind", &kind).field("size", &self.size_hint()).finish()
     }

@@ -1,13 +1,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{Request, Response};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::config::MAX_UNWRITTEN;
 use super::dial::Dialer;
-use super::error::SendError;
-use super::received::Received;
 use super::send::Failure;
 use crate::body::Body;
 
@@ -43,35 +40,12 @@ impl Pool {
         Arc::new(Self { dialer, idle: Mutex::default() })
     }
 
-    pub(super) async fn send(
-        self: &Arc<Self>,
-        mut request: Request<Body>,
-    ) -> Result<Response<Received>, SendError> {
-        let mut tries = 1;
-        loop {
-            let idle = if tries < MAX_UNWRITTEN { self.take() } else { None };
-            let reused = idle.is_some();
-            let dialed = match idle {
-                Some(sender) => Ok(sender),
-                None => self.dial().await,
-            };
-            let mut sender = match dialed {
-                Ok(sender) => sender,
-                Err(failure) => return Err(failure.of(request)),
-            };
-            match sender.try_send_request(request).await {
-                Ok(response) => {
-                    return Ok(response.map(|body| Received::over_http1(body, sender, self)));
-                }
-                Err(mut error) => match error.take_message() {
-                    None => return Err(SendError::written(error.into_error(), reused)),
-                    Some(back) if tries == MAX_UNWRITTEN => {
-                        return Err(SendError::unwritten(back, error.into_error()));
-                    }
-                    Some(back) => request = back,
-                },
-            }
-            tries += 1;
+    /// A connection for the given try of a request, and whether it has served before.
+    pub(super) async fn connection(self: &Arc<Self>, tries: usize) -> Result<(Sender, bool), Failure> {
+        let idle = if tries < MAX_UNWRITTEN { self.take() } else { None };
+        match idle {
+            Some(sender) => Ok((sender, true)),
+            None => Ok((self.dial().await?, false)),
         }
     }
 

@@ -4,13 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
-use http::{Request, Response};
 use tokio::sync::oneshot;
 
-use super::config::{MAX_CONNECTIONS, MAX_UNWRITTEN};
+use super::config::MAX_CONNECTIONS;
 use super::dial::Dialer;
-use super::error::{DialError, SendError};
-use super::received::Received;
+use super::error::DialError;
 use super::send::Failure;
 use crate::body::Body;
 
@@ -66,33 +64,8 @@ impl Pool {
         Arc::new(Self { dialer, current: ArcSwapOption::empty(), state: Mutex::default() })
     }
 
-    pub(super) async fn send(
-        self: &Arc<Self>,
-        mut request: Request<Body>,
-    ) -> Result<Response<Received>, SendError> {
-        let mut tries = 1;
-        loop {
-            let stream = match self.stream().await {
-                Ok(stream) => stream,
-                Err(failure) => return Err(failure.of(request)),
-            };
-            let sent = stream.0.sender.clone().try_send_request(request);
-            match sent.await {
-                Ok(response) => return Ok(response.map(|body| Received::over_http2(body, stream))),
-                Err(mut error) => match error.take_message() {
-                    None => return Err(SendError::written(error.into_error(), false)),
-                    Some(back) if tries == MAX_UNWRITTEN => {
-                        return Err(SendError::unwritten(back, error.into_error()));
-                    }
-                    Some(back) => request = back,
-                },
-            }
-            self.retire(&stream.0);
-            tries += 1;
-        }
-    }
-
-    async fn stream(self: &Arc<Self>) -> Result<Stream, Failure> {
+    /// A stream's place on a connection.
+    pub(super) async fn stream(self: &Arc<Self>) -> Result<Stream, Failure> {
         loop {
             if let Some(stream) = self.current.load_full().and_then(Stream::join) {
                 return Ok(stream);
@@ -179,9 +152,9 @@ impl Pool {
     }
 
     /// No further request on this connection; those it carries go on.
-    fn retire(&self, live: &Arc<Live>) {
+    pub(super) fn retire(&self, stream: &Stream) {
         let _state = self.lock();
-        if self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, live)) {
+        if self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, &stream.0)) {
             self.current.store(None);
         }
     }
@@ -222,6 +195,12 @@ impl Stream {
     fn queue(live: Arc<Live>) -> Self {
         live.streams.open.fetch_add(1, Ordering::Relaxed);
         Self(live)
+    }
+}
+
+impl Stream {
+    pub(super) fn sender(&self) -> Sender {
+        self.0.sender.clone()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use http::{Request, Response};
 use tokio::runtime::Handle;
 
-use super::config::{Config, Protocol};
+use super::config::{Config, MAX_UNWRITTEN, Protocol};
 use super::dial::Dialer;
 use super::error::{DialError, SendError};
 use super::head::prepare;
@@ -57,9 +57,51 @@ impl Connections {
         if let Err(why) = prepare(&mut request, self.dialer.config.protocol) {
             return Err(SendError::invalid(request, why));
         }
-        match &self.pool {
-            Pool::Http1(pool) => pool.send(request).await,
-            Pool::Http2(pool) => pool.send(request).await,
+        let mut tries = 1;
+        loop {
+            let (mut error, reused) = match &self.pool {
+                Pool::Http1(pool) => {
+                    let (mut sender, reused) = match pool.connection(tries).await {
+                        Ok(connection) => connection,
+                        Err(failure) => return Err(failure.of(request)),
+                    };
+                    match sender.try_send_request(request).await {
+                        Ok(response) => {
+                            let (head, body) = response.into_parts();
+                            let body = Received::over_http1(body, sender, pool);
+                            return Ok(Response::from_parts(head, body));
+                        }
+                        Err(error) => (error, reused),
+                    }
+                }
+                Pool::Http2(pool) => {
+                    let stream = match pool.stream().await {
+                        Ok(stream) => stream,
+                        Err(failure) => return Err(failure.of(request)),
+                    };
+                    match stream.sender().try_send_request(request).await {
+                        Ok(response) => {
+                            let (head, body) = response.into_parts();
+                            let body = Received::over_http2(body, stream);
+                            return Ok(Response::from_parts(head, body));
+                        }
+                        Err(error) => {
+                            if error.message().is_some() {
+                                pool.retire(&stream);
+                            }
+                            (error, false)
+                        }
+                    }
+                }
+            };
+            request = match error.take_message() {
+                None => return Err(SendError::written(error.into_error(), reused)),
+                Some(back) if tries == MAX_UNWRITTEN => {
+                    return Err(SendError::unwritten(back, error.into_error()));
+                }
+                Some(back) => back,
+            };
+            tries += 1;
         }
     }
 
