@@ -101,10 +101,3 @@ pub enum HealthStatus {
     /// Usable when too few healthy ones are left.
     Degraded,
 }
-
-impl HealthStatus {
-    /// Whether new requests may go there at first choice.
-    pub fn is_usable(self) -> bool {
-        matches!(self, Self::Unknown | Self::Healthy)
-    }
-}

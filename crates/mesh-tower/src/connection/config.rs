@@ -48,13 +48,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// concurrency towards one endpoint.
 const MAX_IDLE: usize = 256;
 
-/// After how long without a frame an HTTP/2 connection with open streams is probed; gRPC's and the
-/// control plane connection's value.
-pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// How long the probe may stay unanswered. Half-open connections end after 40 s in all.
-pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What a server may send on one stream before the application has read it: enough for 1 Gbit/s at a
 /// round trip of 8 ms. A fixed window also saves the probes of an adaptive one.
 pub(super) const STREAM_WINDOW_BYTES: u32 = 1 << 20;

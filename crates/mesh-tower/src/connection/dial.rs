@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 use super::config::{self, Config};
 use super::error::DialError;
 use super::http2::{Live, Streams};
+use super::socket;
 use crate::body::Body;
 
 /// Makes connections to one endpoint and leaves each in a task of its own.
@@ -49,18 +50,16 @@ impl Dialer {
     pub(super) async fn http2(&self) -> Result<Live, DialError> {
         let (stream, open) = self.tcp().await.map_err(DialError::new)?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
             .initial_stream_window_size(config::STREAM_WINDOW_BYTES)
             .initial_connection_window_size(config::CONNECTION_WINDOW_BYTES)
             .initial_max_send_streams(Streams::BEFORE_SETTINGS)
             .max_header_list_size(config::MAX_HEADER_LIST_BYTES)
-            .keep_alive_interval(config::KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(config::KEEP_ALIVE_TIMEOUT)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(handshake_failed)?;
         let streams = Arc::new(Streams::default());
-        let driver = Http2Driver { connection, streams: Arc::clone(&streams), _open: open };
+        let driver =
+            Http2Driver { connection, streams: Arc::clone(&streams), polls: 0, _open: open };
         self.runtime.spawn(driver);
         Ok(Live::new(sender, streams))
     }
@@ -71,8 +70,7 @@ impl Dialer {
             Ok(connected) => connected?,
             Err(_) => return Err(timed_out(self.config.connect_timeout)),
         };
-        // Requests and responses are whole messages; waiting for more to send only delays them.
-        stream.set_nodelay(true)?;
+        socket::tune(&stream)?;
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok((stream, Open(Arc::clone(&self.open))))
     }
@@ -88,6 +86,8 @@ impl Drop for Open {
 struct Http2Driver {
     connection: http2::Connection<TokioIo<TcpStream>, Body, TokioExecutor>,
     streams: Arc<Streams>,
+    /// Wraps around.
+    polls: u8,
     _open: Open,
 }
 
@@ -96,8 +96,12 @@ impl Future for Http2Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let polled = Pin::new(&mut self.connection).poll(cx);
-        // Each request wakes this task, so the limit known is at most one request old.
-        self.streams.set_limit(self.connection.current_max_send_streams());
+        // Each request wakes this task. Asking takes the connection's lock, and servers hardly ever
+        // change their minds, so once the settings have come it is done now and then only.
+        self.polls = self.polls.wrapping_add(1);
+        if self.polls == 0 || !self.streams.limit_known() {
+            self.streams.set_limit(self.connection.current_max_send_streams());
+        }
         polled.map(log_end)
     }
 }

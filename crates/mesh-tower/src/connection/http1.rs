@@ -41,7 +41,10 @@ impl Pool {
     }
 
     /// A connection for the given try of a request, and whether it has served before.
-    pub(super) async fn connection(self: &Arc<Self>, tries: usize) -> Result<(Sender, bool), Failure> {
+    pub(super) async fn connection(
+        self: &Arc<Self>,
+        tries: usize,
+    ) -> Result<(Sender, bool), Failure> {
         let idle = if tries < MAX_UNWRITTEN { self.take() } else { None };
         match idle {
             Some(sender) => Ok((sender, true)),

@@ -215,6 +215,10 @@ impl Streams {
     /// 9113 §6.5.2 recommends to servers, so that this number says "not known yet".
     pub(super) const BEFORE_SETTINGS: usize = 99;
 
+    pub(super) fn limit_known(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) != usize::MAX
+    }
+
     pub(super) fn set_limit(&self, streams: usize) {
         if streams != Self::BEFORE_SETTINGS {
             self.limit.store(streams, Ordering::Relaxed);

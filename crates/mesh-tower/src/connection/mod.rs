@@ -25,6 +25,7 @@ mod http1;
 mod http2;
 mod received;
 mod send;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -32,3 +33,4 @@ pub(crate) use config::{Config, Protocol};
 pub(crate) use error::{ConnectFailure, SendError, SendErrorKind};
 pub use received::Received;
 pub(crate) use send::Connections;
+pub(crate) use socket::tune;

@@ -26,26 +26,20 @@ enum Lease {
 }
 
 impl Received {
-    pub(super) fn over_http1(
-        body: Incoming,
-        sender: http1::Sender,
-        pool: &Arc<http1::Pool>,
-    ) -> Self {
+    pub(super) fn over_http1(body: Incoming, sender: http1::Sender, pool: &Arc<http1::Pool>) -> Self {
         let lease = Lease::Http1 { sender, pool: Arc::clone(pool) };
-        Self { body, lease: Some(lease) }.released_if_ended()
+        let mut received = Self { body, lease: Some(lease) };
+        received.release_if_ended();
+        received
     }
 
     pub(super) fn over_http2(body: Incoming, stream: http2::Stream) -> Self {
-        Self { body, lease: Some(Lease::Http2 { _stream: stream }) }.released_if_ended()
+        Self { body, lease: Some(Lease::Http2 { _stream: stream }) }
     }
 
-    fn released_if_ended(mut self) -> Self {
-        self.release_if_ended();
-        self
-    }
-
+    /// Frees an HTTP/1.1 connection as early as possible: few read on once they have all of the body.
     fn release_if_ended(&mut self) {
-        if self.body.is_end_stream() {
+        if matches!(self.lease, Some(Lease::Http1 { .. })) && self.body.is_end_stream() {
             self.release();
         }
     }

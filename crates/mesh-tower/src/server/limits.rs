@@ -13,14 +13,11 @@ pub(super) fn connection_builder() -> auto::Builder<TokioExecutor> {
         .max_buf_size(MAX_HEADER_BYTES as usize);
     builder
         .http2()
-        .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     builder
 }
 
@@ -45,13 +42,6 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
 /// The same over all streams of a connection: the memory a client can hold here.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-
-/// How long an HTTP/2 connection may be silent before the peer is probed, so that one whose machine is
-/// gone does not stay for ever. Twice the client's own interval: it finds out first.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How long the probe may stay unanswered; hyper's own default.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Connections of one server at once. Beyond it, new ones wait in the system's queue. A guess, above
 /// the 1,024 files that a process usually may open; a backstop for those that may open more.

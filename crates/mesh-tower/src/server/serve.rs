@@ -111,7 +111,7 @@ where
 {
     fn spawn(&mut self, stream: TcpStream, peer: std::net::SocketAddr) {
         // Fails when the connection is already gone again, which its task will notice.
-        let _ = stream.set_nodelay(true);
+        let _ = crate::connection::tune(&stream);
         let Ok(local) = stream.local_addr() else { return };
         let app = WithConn { app: self.app.clone(), conn: Conn { peer, local } };
         let connection = self

@@ -1,6 +1,6 @@
 //! ClusterLoadAssignment.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use mesh_core::resource::{
@@ -35,6 +35,7 @@ pub(super) fn assignment(
         localities.push(made);
     }
     check_priorities(at, &localities)?;
+    weights(at, &localities);
     if let Some(policy) = &proto.policy {
         self::policy(at.field("policy"), policy)?;
     }
@@ -134,6 +135,26 @@ fn check_priorities(at: At<'_>, localities: &[LocalityLbEndpoints]) -> Result<()
         })?;
     }
     Ok(())
+}
+
+/// No picker looks at weights yet: endpoints of a priority are picked alike.
+fn weights(at: At<'_>, localities: &[LocalityLbEndpoints]) {
+    let mut sharing = HashMap::new();
+    for locality in localities {
+        *sharing.entry(locality.priority).or_insert(0) += 1;
+    }
+    for (index, locality) in localities.iter().enumerate() {
+        let at = at.index("endpoints", index);
+        let mut weights = locality.endpoints.iter().map(|endpoint| endpoint.weight);
+        let first = weights.next();
+        if weights.any(|weight| Some(weight) != first) {
+            at.field("lb_endpoints").finding("weights are not honoured: endpoints are alike");
+        }
+        if locality.weight.is_some() && sharing[&locality.priority] > 1 {
+            let text = "is not honoured: endpoints of a priority are alike";
+            at.field("load_balancing_weight").finding(text);
+        }
+    }
 }
 
 fn policy(at: At<'_>, proto: &Policy) -> Result<(), Invalid> {

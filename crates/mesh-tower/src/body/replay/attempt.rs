@@ -97,7 +97,9 @@ impl Shared {
             self.sent.bytes += data.len() as u64;
             return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
         }
-        if !self.sent.trailers && let Some(trailers) = &self.copy.trailers {
+        if !self.sent.trailers
+            && let Some(trailers) = &self.copy.trailers
+        {
             self.sent.trailers = true;
             return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
         }

@@ -201,3 +201,25 @@ fn other_settings_are_reported() {
     proto.policy = Some(with(140));
     findings(ClusterLoadAssignment, &proto, &fields[..1]);
 }
+
+#[test]
+fn weights_that_make_a_difference_are_reported() {
+    let weighted = |port, weight| {
+        let mut endpoint = endpoint(port);
+        endpoint.load_balancing_weight = number(weight);
+        endpoint
+    };
+    let share = |name: &str, priority, weight| {
+        let mut locality = locality(name, priority, vec![endpoint(10 + weight)]);
+        locality.load_balancing_weight = number(weight);
+        locality
+    };
+    let alike = assignment(vec![locality("a", 0, vec![weighted(1, 7), weighted(2, 7)])]);
+    findings(ClusterLoadAssignment, &alike, &[]);
+    let differ = assignment(vec![locality("a", 0, vec![weighted(1, 1), weighted(2, 7)])]);
+    findings(ClusterLoadAssignment, &differ, &["endpoints[0].lb_endpoints"]);
+    findings(ClusterLoadAssignment, &assignment(vec![share("a", 0, 1), share("b", 1, 2)]), &[]);
+    let both = assignment(vec![share("a", 0, 1), share("b", 0, 2)]);
+    let fields = ["endpoints[0].load_balancing_weight", "endpoints[1].load_balancing_weight"];
+    findings(ClusterLoadAssignment, &both, &fields);
+}
