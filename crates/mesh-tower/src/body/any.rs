@@ -15,9 +15,9 @@ use super::replay::Attempt;
 
 /// The body of a message: nothing, bytes in memory, or frames still to come.
 ///
-/// Frames are `Bytes` and possibly trailers at the end. `size_hint` and `is_end_stream` are as exact as
-/// those of what is inside, and of a boxed body `is_end_stream` is true with its last frame already when
-/// its end is known by then. `Send`, not `Sync`; `Default` is the empty body.
+/// Frames are `Bytes` and possibly trailers at the end. `size_hint` and `is_end_stream` are as
+/// exact as those of what is inside, and of a boxed body `is_end_stream` is true with its last
+/// frame already when its end is known by then. `Send`, not `Sync`; `Default` is the empty body.
 pub struct Body(Inner);
 
 /// Two variants and none larger, so that it is as large as `Bytes`: requests move often, and their
@@ -47,7 +47,8 @@ impl Body {
 
     /// Any body.
     ///
-    /// Boxed only when it has something left and is none of `Body`, `Full<Bytes>` and `Empty<Bytes>`.
+    /// Boxed only when it has something left and is none of `Body`, `Full<Bytes>` and
+    /// `Empty<Bytes>`.
     pub fn new<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,

@@ -11,10 +11,10 @@ use super::error::BoxError;
 pin_project! {
     /// A body read one frame ahead, so that `is_end_stream` is already true with the last frame.
     ///
-    /// Many bodies, tonic's among them, only learn that they have ended when they are polled once more.
-    /// hyper asks right after a frame, hears no, and sends the end on its own: on HTTP/2 an empty DATA
-    /// frame, and with it a write and a wake-up more per request.
-    /// A frame is never held back: when the next one is not there yet, it goes out as it is.
+    /// Many bodies, tonic's among them, only learn that they have ended when they are polled once
+    /// more. hyper asks right after a frame, hears no, and sends the end on its own: on HTTP/2 an
+    /// empty DATA frame, and with it a write and a wake-up more per request. A frame is never held
+    /// back: when the next one is not there yet, it goes out as it is.
     pub(super) struct Lookahead<B> {
         #[pin]
         body: B,

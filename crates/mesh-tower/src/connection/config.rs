@@ -39,8 +39,8 @@ impl Config {
 /// Envoy's default for `Cluster.connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Under the 60 s after which our own and many other servers close an idle connection, so that it is
-/// the client that lets go first and no request meets a connection being closed.
+/// Under the 60 s after which our own and many other servers close an idle connection, so that it
+/// is the client that lets go first and no request meets a connection being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// An idle connection costs its buffer of 8 KiB and a file: this many cost 2 MiB. More at once are
@@ -48,8 +48,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// concurrency towards one endpoint.
 const MAX_IDLE: usize = 256;
 
-/// What a server may send on one stream before the application has read it: enough for 1 Gbit/s at a
-/// round trip of 8 ms. A fixed window also saves the probes of an adaptive one.
+/// What a server may send on one stream before the application has read it: enough for 1 Gbit/s at
+/// a round trip of 8 ms. A fixed window also saves the probes of an adaptive one.
 pub(super) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
 /// The same over all streams of a connection, and so the memory that slow readers can hold per
@@ -59,8 +59,9 @@ pub(super) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Response headers up to Envoy's default limit of 60 KiB pass.
 pub(super) const MAX_HEADER_LIST_BYTES: u32 = 60 << 10;
 
-/// HTTP/2 connections to one endpoint. A second one is made only while a server's limit of concurrent
-/// streams is used up; a guess that allows 3,200 streams where the limit is the usual 100.
+/// HTTP/2 connections to one endpoint. A second one is made only while a server's limit of
+/// concurrent streams is used up; a guess that allows 3,200 streams where the limit is the usual
+/// 100.
 pub(super) const MAX_CONNECTIONS: usize = 32;
 
 /// How often a request that was never written is tried on another connection.

@@ -12,7 +12,6 @@ pub(crate) struct SendError(Box<Inner>);
 
 struct Inner {
     kind: SendErrorKind,
-    on_reused_connection: bool,
     /// Behind a lock that is never taken: an error has to be `Sync`, and a body is not.
     request: Mutex<Option<Request<Body>>>,
     source: Source,
@@ -31,8 +30,8 @@ pub(crate) enum SendErrorKind {
     InvalidRequest,
     /// No connection. Nothing was sent.
     Connect(ConnectFailure),
-    /// The server cannot have acted on it: refused stream (RFC 9113 §8.7), a stream beyond the last one
-    /// of a GOAWAY (§6.8), or never written.
+    /// The server cannot have acted on it: refused stream (RFC 9113 §8.7), a stream beyond the last
+    /// one of a GOAWAY (§6.8), or never written.
     NotProcessed,
     /// The connection or the stream ended before the response. The server may have acted on it.
     Reset,
@@ -77,7 +76,7 @@ impl DialError {
 impl SendError {
     fn new(kind: SendErrorKind, request: Option<Request<Body>>, source: Source) -> Self {
         let request = Mutex::new(request);
-        Self(Box::new(Inner { kind, on_reused_connection: false, request, source }))
+        Self(Box::new(Inner { kind, request, source }))
     }
 
     pub(super) fn invalid(request: Request<Body>, why: impl Into<BoxError>) -> Self {
@@ -98,28 +97,13 @@ impl SendError {
         Self::new(SendErrorKind::NotProcessed, Some(request), Source::Own(error.into()))
     }
 
-    pub(super) fn written(error: hyper::Error, on_reused_connection: bool) -> Self {
-        let mut failed = Self::new(classify(&error), None, Source::Own(error.into()));
-        failed.0.on_reused_connection = on_reused_connection;
-        failed
+    pub(super) fn written(error: hyper::Error) -> Self {
+        Self::new(classify(&error), None, Source::Own(error.into()))
     }
 
     /// At which stage the request failed.
     pub(crate) fn kind(&self) -> SendErrorKind {
         self.0.kind
-    }
-
-    /// The HTTP/2 error code (RFC 9113 §7) of the stream or connection, if one was given.
-    pub(crate) fn http2_code(&self) -> Option<u32> {
-        let error = crate::body::http2_error(Error::source(self)?)?;
-        error.reason().map(u32::from)
-    }
-
-    /// Whether the connection had served requests before. A server that closes an idle HTTP/1.1
-    /// connection just as the next request is written ends that request with `Reset`, and most likely
-    /// has not seen it (RFC 9112 §9.3.1).
-    pub(crate) fn on_reused_connection(&self) -> bool {
-        self.0.on_reused_connection
     }
 
     /// The request, when nothing of it was sent.

@@ -6,9 +6,10 @@ use super::config::Protocol;
 
 /// Puts a request's head into the form of the wire.
 ///
-/// The authority is that of the Host header when there is one, as it would be on HTTP/1.1, else that of
-/// the URI. HTTP/1.1 gets the origin form and Host (RFC 9112 §3.2), HTTP/2 the whole URI and no Host
-/// (RFC 9113 §8.3.1). Headers that belong to an HTTP/1.1 connection are taken out by hyper.
+/// The authority is that of the Host header when there is one, as it would be on HTTP/1.1, else
+/// that of the URI. HTTP/1.1 gets the origin form and Host (RFC 9112 §3.2), HTTP/2 the whole URI
+/// and no Host (RFC 9113 §8.3.1). Headers that belong to an HTTP/1.1 connection are taken out by
+/// hyper.
 pub(super) fn prepare<B>(request: &mut Request<B>, protocol: Protocol) -> Result<(), &'static str> {
     if request.method() == Method::CONNECT {
         return Err("CONNECT is not supported");

@@ -40,24 +40,21 @@ impl Pool {
         Arc::new(Self { dialer, idle: Mutex::default() })
     }
 
-    /// A connection for the given try of a request, and whether it has served before.
-    pub(super) async fn connection(
-        self: &Arc<Self>,
-        tries: usize,
-    ) -> Result<(Sender, bool), Failure> {
+    /// A connection for the given try of a request.
+    pub(super) async fn connection(self: &Arc<Self>, tries: usize) -> Result<Sender, Failure> {
         let idle = if tries < MAX_UNWRITTEN { self.take() } else { None };
         match idle {
-            Some(sender) => Ok((sender, true)),
-            None => Ok((self.dial().await?, false)),
+            Some(sender) => Ok(sender),
+            None => self.dial().await,
         }
     }
 
     /// The topmost idle connection that is ready for a request.
     ///
-    /// One whose response has ended may not be: its task ends the body first and says then that it is
-    /// ready, or the server answered early and still reads the request. It is left where it is. On
-    /// several threads a pool so comes to hold a connection or two more than there are requests at once;
-    /// waiting a few turns for the task was tried, and did not change that.
+    /// One whose response has ended may not be: its task ends the body first and says then that it
+    /// is ready, or the server answered early and still reads the request. It is left where it is.
+    /// On several threads a pool so comes to hold a connection or two more than there are requests
+    /// at once; waiting a few turns for the task was tried, and did not change that.
     fn take(&self) -> Option<Sender> {
         let mut idle = self.lock();
         while idle.stack.last().is_some_and(|top| top.sender.is_closed()) {

@@ -16,8 +16,9 @@ type Sender = hyper::client::conn::http2::SendRequest<Body>;
 
 /// The HTTP/2 connection to one endpoint, and the way to the next one.
 ///
-/// All requests share the current connection. While the server's limit of concurrent streams is used
-/// up there, another becomes the current one, and the former lives on for as long as its streams do.
+/// All requests share the current connection. While the server's limit of concurrent streams is
+/// used up there, another becomes the current one, and the former lives on for as long as its
+/// streams do.
 #[derive(Debug)]
 pub(super) struct Pool {
     dialer: Dialer,
@@ -211,8 +212,8 @@ impl Drop for Stream {
 }
 
 impl Streams {
-    /// What hyper opens at most before it has the server's settings: one less than the least that RFC
-    /// 9113 §6.5.2 recommends to servers, so that this number says "not known yet".
+    /// What hyper opens at most before it has the server's settings: one less than the least that
+    /// RFC 9113 §6.5.2 recommends to servers, so that this number says "not known yet".
     pub(super) const BEFORE_SETTINGS: usize = 99;
 
     pub(super) fn limit_known(&self) -> bool {

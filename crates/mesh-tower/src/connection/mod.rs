@@ -1,8 +1,8 @@
 //! The connections to one endpoint.
 //!
-//! Pools that serve any host look a connection up by name, queue, and spawn per request. An endpoint
-//! of a mesh is one address and one protocol, so none of that is needed: HTTP/1.1 keeps a short stack
-//! of idle connections, HTTP/2 one connection that all requests share.
+//! Pools that serve any host look a connection up by name, queue, and spawn per request. An
+//! endpoint of a mesh is one address and one protocol, so none of that is needed: HTTP/1.1 keeps a
+//! short stack of idle connections, HTTP/2 one connection that all requests share.
 //!
 //! ```text
 //! send ─▶ head for the wire ─▶ idle or shared connection, else dial ─▶ hyper ─▶ Received
@@ -11,9 +11,9 @@
 //!                                   └───────── back at the end of the body ───┘
 //! ```
 //!
-//! hyper gives a request back that it never began to write. That alone is how a connection the server
-//! has closed meanwhile is survived: nothing is copied, and what may have been written is never
-//! repeated here; that is for the retry policy to decide, by [`SendErrorKind`].
+//! hyper gives a request back that it never began to write. That alone is how a connection the
+//! server has closed meanwhile is survived: nothing is copied, and what may have been written is
+//! never repeated here; that is for the retry policy to decide, by [`SendErrorKind`].
 //!
 //! Connections live in tasks on the mesh's runtime, and end when the last that uses them is gone.
 
@@ -30,7 +30,7 @@ mod socket;
 mod tests;
 
 pub(crate) use config::{Config, Protocol};
-pub(crate) use error::{ConnectFailure, SendError, SendErrorKind};
+pub(crate) use error::{SendError, SendErrorKind};
 pub use received::Received;
 pub(crate) use send::Connections;
 pub(crate) use socket::tune;

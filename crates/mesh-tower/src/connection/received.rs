@@ -26,7 +26,11 @@ enum Lease {
 }
 
 impl Received {
-    pub(super) fn over_http1(body: Incoming, sender: http1::Sender, pool: &Arc<http1::Pool>) -> Self {
+    pub(super) fn over_http1(
+        body: Incoming,
+        sender: http1::Sender,
+        pool: &Arc<http1::Pool>,
+    ) -> Self {
         let lease = Lease::Http1 { sender, pool: Arc::clone(pool) };
         let mut received = Self { body, lease: Some(lease) };
         received.release_if_ended();
@@ -37,7 +41,8 @@ impl Received {
         Self { body, lease: Some(Lease::Http2 { _stream: stream }) }
     }
 
-    /// Frees an HTTP/1.1 connection as early as possible: few read on once they have all of the body.
+    /// Frees an HTTP/1.1 connection as early as possible: few read on once they have all of the
+    /// body.
     fn release_if_ended(&mut self) {
         if matches!(self.lease, Some(Lease::Http1 { .. })) && self.body.is_end_stream() {
             self.release();

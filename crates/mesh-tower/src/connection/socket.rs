@@ -6,24 +6,26 @@ use tokio::net::TcpStream;
 
 /// Prepares a connection, on either side.
 ///
-/// A peer whose machine or network is gone says nothing, and an HTTP/1.1 or HTTP/2 connection to it would
-/// look open for a quarter of an hour. The system probes for that here. HTTP/2's own pings would do for
-/// HTTP/2 alone, and cost over 400 instructions on each request, since hyper then notes the time of every
-/// frame; what they see beyond this, a process that stands still, deadlines see too.
+/// A peer whose machine or network is gone says nothing, and an HTTP/1.1 or HTTP/2 connection to it
+/// would look open for a quarter of an hour. The system probes for that here. HTTP/2's own pings
+/// would do for HTTP/2 alone, and cost over 400 instructions on each request, since hyper then
+/// notes the time of every frame; what they see beyond this, a process that stands still, deadlines
+/// see too.
 pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     // Requests and responses are whole messages; waiting for more to send only delays them.
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL);
     socket.set_tcp_keepalive(&probes)?;
-    // Where there is no such setting, what was sent is given up after the system's own retransmissions.
+    // Where there is no such setting, what was sent is given up after the system's own
+    // retransmissions.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(GIVE_UP_AFTER))?;
     Ok(())
 }
 
-/// After how long a silence, as for the connection to the control plane. Also under the minutes after
-/// which firewalls and address translators forget a connection.
+/// After how long a silence, as for the connection to the control plane. Also under the minutes
+/// after which firewalls and address translators forget a connection.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 
 /// Between probes that are not answered.

@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
-use super::{Config, ConnectFailure, Connections, Protocol, Received, SendErrorKind};
+use super::error::{ConnectFailure, SendError, SendErrorKind};
+use super::{Config, Connections, Protocol, Received};
 use crate::body::Body;
 use crate::server::{Conn, Drain, Server};
 
@@ -248,7 +249,7 @@ async fn many_requests_at_once_on_several_threads() {
 fn types_are_send() {
     fn shared<T: Send + Sync>() {}
     shared::<Connections>();
-    shared::<super::SendError>();
+    shared::<SendError>();
     fn send<T: Send>(_: T) {}
     send(async {
         let runtime = Handle::current();

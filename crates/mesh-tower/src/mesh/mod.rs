@@ -174,7 +174,7 @@ impl Inner {
     pub(crate) fn not_ready(&self, target: &Subscribed) -> Error {
         let text = format!("target {:?} is not resolved", target.name());
         let error = Error::new(ErrorKind::NotReady, text);
-        match self.source.trouble(target.listener()) {
+        match self.source.trouble() {
             Some(trouble) => error.because(trouble),
             None => error,
         }

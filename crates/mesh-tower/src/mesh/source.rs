@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use mesh_core::resource::Name;
 use mesh_core::snapshot::RootHint;
-use mesh_core::{Dialect, Finding, ResourceType};
+use mesh_core::{Dialect, Finding};
 use mesh_xds_client::session::{ResourceState, ResourceStatus};
 use mesh_xds_client::{Client, Subscription, Target};
 
@@ -76,26 +76,19 @@ impl Source {
         !matches!(self, Self::Fixed)
     }
 
-    /// What is known of a target that is not resolved: its listener, and the control plane.
-    pub(super) fn trouble(&self, listener: &str) -> Option<BoxError> {
+    /// What keeps targets from being resolved: the control plane, or what it has not sent.
+    pub(super) fn trouble(&self) -> Option<BoxError> {
         let Self::Xds(client) = self else { return None };
         let status = client.status();
-        let resources = status.resources.iter();
-        let found = resources
-            .filter(|one| one.id.kind == ResourceType::Listener && *one.id.name == *listener)
-            .map(|one| match &one.failure {
-                Some(failure) => failure.to_string(),
-                None => format!("{}: requested, not answered yet", one.id),
-            });
         let servers = status.servers.iter().map(|server| match (&server.error, server.connected) {
             (Some((error, since)), _) => {
                 let age = since.elapsed().as_secs_f64();
                 format!("control plane {}: {error} ({age:.1} s ago)", server.uri)
             }
-            (None, true) => format!("control plane {}: connected", server.uri),
+            (None, true) => awaited(&server.uri, &status.resources),
             (None, false) => format!("control plane {}: connecting", server.uri),
         });
-        let text: Vec<_> = found.chain(servers).collect();
+        let text: Vec<_> = servers.collect();
         (!text.is_empty()).then(|| text.join("; ").into())
     }
 

@@ -28,8 +28,8 @@ pub(super) async fn accept(listener: &TcpListener, failures: &mut u32) -> (TcpSt
 
 /// How long to wait after an error; `None` when it concerns one connection only.
 ///
-/// The rest are shortages, of files (EMFILE) or memory, which pass when connections end. Without a pause
-/// the loop would spin on them.
+/// The rest are shortages, of files (EMFILE) or memory, which pass when connections end. Without a
+/// pause the loop would spin on them.
 fn pause_after(error: &io::Error, failures: u32) -> Option<Duration> {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     match error.kind() {

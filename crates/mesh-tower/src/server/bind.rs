@@ -51,14 +51,15 @@ impl Server {
         self.local
     }
 
-    /// Drains when `signal` completes: no more connections, `GOAWAY` on HTTP/2 and no more keep-alive on
-    /// HTTP/1.1, calls under way finish.
+    /// Drains when `signal` completes: no more connections, `GOAWAY` on HTTP/2 and no more
+    /// keep-alive on HTTP/1.1, calls under way finish.
     #[must_use]
     pub fn with_graceful_shutdown(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { signal: Box::pin(signal), ..self }
     }
 
-    /// How long calls may take to finish after `signal`; 20 s unless told otherwise. Then they are cut.
+    /// How long calls may take to finish after `signal`; 20 s unless told otherwise. Then they are
+    /// cut.
     #[must_use]
     pub fn with_drain_timeout(self, drain_timeout: Duration) -> Self {
         Self { drain_timeout, ..self }

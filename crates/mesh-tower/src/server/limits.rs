@@ -29,12 +29,14 @@ const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Envoy's default `max_request_headers_kb`.
 const MAX_HEADER_BYTES: u32 = 60 << 10;
 
-/// Calls at once on one HTTP/2 connection. A mesh client shares one connection among all its calls to a
-/// server, so the usual 100 would make it open more; a guess that still bounds what a peer can start.
+/// Calls at once on one HTTP/2 connection. A mesh client shares one connection among all its calls
+/// to a server, so the usual 100 would make it open more; a guess that still bounds what a peer can
+/// start.
 const MAX_CONCURRENT_STREAMS: u32 = 1024;
 
-/// Streams reset by the peer before they were handed to the service. The defence against rapid resets
-/// (CVE-2023-44487) ends the connection beyond it; one deadline shared by a burst of calls must not.
+/// Streams reset by the peer before they were handed to the service. The defence against rapid
+/// resets (CVE-2023-44487) ends the connection beyond it; one deadline shared by a burst of calls
+/// must not.
 const MAX_PENDING_RESETS: usize = 128;
 
 /// What a client may send on one stream ahead of the service: 1 Gbit/s at a round trip of 8 ms.
@@ -43,10 +45,10 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// The same over all streams of a connection: the memory a client can hold here.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
-/// Connections of one server at once. Beyond it, new ones wait in the system's queue. A guess, above
-/// the 1,024 files that a process usually may open; a backstop for those that may open more.
+/// Connections of one server at once. Beyond it, new ones wait in the system's queue. A guess,
+/// above the 1,024 files that a process usually may open; a backstop for those that may open more.
 pub(super) const MAX_CONNECTIONS: usize = 32_768;
 
-/// How long calls may go on after a graceful shutdown began. Kubernetes kills 30 s after it asked; this
-/// leaves 10 s for the rest of the application.
+/// How long calls may go on after a graceful shutdown began. Kubernetes kills 30 s after it asked;
+/// this leaves 10 s for the rest of the application.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,12 +1,13 @@
 //! Where requests arrive.
 //!
-//! A [`Server`] accepts connections on one address and hands each request to a tower service: an axum
-//! router, a tonic service, any other. HTTP/1.1 and HTTP/2 with prior knowledge share the port.
+//! A [`Server`] accepts connections on one address and hands each request to a tower service: an
+//! axum router, a tonic service, any other. HTTP/1.1 and HTTP/2 with prior knowledge share the
+//! port.
 //!
 //! ```text
 //! accept ─▶ connection task ─▶ Conn into the extensions ─▶ service
 //!    ▲             ▲
-//!    └── Drain ────┘   stop accepting → GOAWAY, keep-alive off → calls finish → cut at the deadline
+//!    └── Drain ────┘  stop accepting → GOAWAY, keep-alive off → calls finish → cut at deadline
 //! ```
 //!
 //! The server owns its connections: dropping the future of [`Server::serve`] ends them.

@@ -29,9 +29,9 @@ struct Connections<S> {
 impl Server {
     /// Serves `app` until drained, and returns when the last connection has ended.
     ///
-    /// A clone of `app` handles each request; its extensions hold the [`Conn`], and its path is what the
-    /// client sent. An error of `app`, or a panic, ends the request: on HTTP/1.1 with its connection, on
-    /// HTTP/2 by resetting its stream.
+    /// A clone of `app` handles each request; its extensions hold the [`Conn`], and its path is
+    /// what the client sent. An error of `app`, or a panic, ends the request: on HTTP/1.1 with its
+    /// connection, on HTTP/2 by resetting its stream.
     ///
     /// Dropping the future stops accepting and cuts every connection.
     ///
@@ -61,7 +61,8 @@ impl Server {
                 }
             }
         };
-        // Closed before connections drain: whoever comes now is refused at once, and goes elsewhere.
+        // Closed before connections drain: whoever comes now is refused at once, and goes
+        // elsewhere.
         drop(self.listener);
         let Self { mut draining, .. } = self;
         let cut = async move {
@@ -122,7 +123,8 @@ where
         self.tasks.spawn(async move {
             if let Err(error) = watched.await {
                 // Peers vanish all the time; what the application failed with, it can log itself.
-                tracing::debug!(%peer, error = &*error as &dyn std::error::Error, "connection ended");
+                let error: &dyn std::error::Error = &*error;
+                tracing::debug!(%peer, error, "connection ended");
             }
         });
     }

@@ -10,8 +10,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::lock;
 use crate::body::{Body, BodyError};
 
-/// How many frames are kept at most. A body of one-byte frames under the byte cap would otherwise cost
-/// forty times its size in bookkeeping.
+/// How many frames are kept at most. A body of one-byte frames under the byte cap would otherwise
+/// cost forty times its size in bookkeeping.
 pub(super) const MAX_FRAMES: usize = 1024;
 
 type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;

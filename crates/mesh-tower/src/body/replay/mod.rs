@@ -1,9 +1,10 @@
 //! Sending a body again.
 //!
-//! The first attempt streams through, and clones of its frames (a reference count each) are kept on the
-//! way, up to a cap. A later attempt sends what was kept and goes on with what the original body still
-//! has. An earlier attempt's body may still sit in a connection's task by then, so all attempts share
-//! the original behind a lock of this request's own, and only the latest may read from it.
+//! The first attempt streams through, and clones of its frames (a reference count each) are kept on
+//! the way, up to a cap. A later attempt sends what was kept and goes on with what the original
+//! body still has. An earlier attempt's body may still sit in a connection's task by then, so all
+//! attempts share the original behind a lock of this request's own, and only the latest may read
+//! from it.
 
 mod attempt;
 #[cfg(test)]
@@ -20,8 +21,8 @@ use super::Body;
 
 /// How many bytes of a body are kept for a retry unless told otherwise.
 ///
-/// 64 KiB holds nearly every unary call, and keeps ten thousand requests in flight under 640 MiB even
-/// when all of them are as large as may be. Larger bodies are sent, but once only.
+/// 64 KiB holds nearly every unary call, and keeps ten thousand requests in flight under 640 MiB
+/// even when all of them are as large as may be. Larger bodies are sent, but once only.
 pub const DEFAULT_CAP_BYTES: usize = 64 * 1024;
 
 /// The retry loop's side of a body that may have to be sent again.
@@ -40,7 +41,8 @@ enum Source {
 impl Replay {
     /// The first attempt's body, and the handle that makes the next attempts' bodies.
     ///
-    /// Keeps at most [`DEFAULT_CAP_BYTES`]. Allocates nothing for a body that is empty or in memory.
+    /// Keeps at most [`DEFAULT_CAP_BYTES`]. Allocates nothing for a body that is empty or in
+    /// memory.
     pub fn split(body: Body) -> (Body, Self) {
         Self::split_with_cap(body, DEFAULT_CAP_BYTES)
     }
@@ -91,8 +93,8 @@ impl Drop for Replay {
     }
 }
 
-/// A panic in a body's `poll_frame` poisons the lock, but leaves nothing half done behind: it is the
-/// caller's code that ran there, and the copy was not touched yet.
+/// A panic in a body's `poll_frame` poisons the lock, but leaves nothing half done behind: it is
+/// the caller's code that ran there, and the copy was not touched yet.
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -184,8 +184,8 @@ async fn every_attempt_ends_with_its_last_frame() {
 }
 
 proptest! {
-    /// Whatever the frame sizes, the cap, and where each attempt is given up: the attempt that runs to
-    /// its end sends every byte, or there is none.
+    /// Whatever the frame sizes, the cap, and where each attempt is given up: the attempt that runs
+    /// to its end sends every byte, or there is none.
     #[test]
     fn never_a_short_body(
         sizes in prop::collection::vec(0_usize..5, 0..12),
