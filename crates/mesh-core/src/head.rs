@@ -20,28 +20,27 @@ impl<'a> Head<'a> {
     /// The head of a request with that method, URI and headers.
     ///
     /// The path comes from the URI: a header map never holds pseudo-headers.
+    #[inline]
     pub fn new(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         let authority = match uri.authority() {
             Some(authority) => authority.as_str(),
-            None => headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(""),
+            None => host_header(headers),
         };
-        Self {
-            method,
-            scheme: uri.scheme_str().unwrap_or(""),
-            authority,
-            path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()),
-            headers,
-            // The URI knows where its query begins.
-            path: uri.path_and_query().map_or("/", |path| path.path()),
-        }
+        // The URI knows where its query begins.
+        let paths = uri.path_and_query().map(|both| (both.as_str(), both.path()));
+        let (path_and_query, path) = paths.unwrap_or(("/", "/"));
+        let scheme = uri.scheme_str().unwrap_or("");
+        Self { method, scheme, authority, path_and_query, headers, path }
     }
 
     /// The head of a request.
+    #[inline]
     pub fn of<B>(request: &'a http::Request<B>) -> Self {
         Self::new(request.method(), request.uri(), request.headers())
     }
 
     /// The path without the query.
+    #[inline]
     pub fn path(&self) -> &'a str {
         self.path
     }
@@ -56,6 +55,10 @@ impl<'a> Head<'a> {
     pub fn host(&self) -> &'a str {
         without_userinfo(self.authority)
     }
+}
+
+fn host_header(headers: &HeaderMap) -> &str {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("")
 }
 
 fn without_userinfo(authority: &str) -> &str {

@@ -2,12 +2,14 @@ use mesh_tower::{BoxError, Error, ErrorKind};
 use tonic::{Code, Status};
 
 /// The status of a request that failed on the way: gRFC A54's rule that configuration and
-/// connectivity are UNAVAILABLE, and DEADLINE_EXCEEDED when the time was over. The message is the
-/// error's text with its chain of reasons.
+/// connectivity are UNAVAILABLE, DEADLINE_EXCEEDED when the time was over, and the status of the
+/// HTTP/2 error code when the server reset the stream. The message is the error's text with its
+/// chain of reasons.
 pub fn status(error: &Error) -> Status {
     let code = match error.kind() {
         ErrorKind::Deadline => Code::DeadlineExceeded,
         ErrorKind::Config => Code::FailedPrecondition,
+        ErrorKind::Reset => error.http2_code().map_or(Code::Unavailable, of_reset),
         _ => Code::Unavailable,
     };
     Status::new(code, error.to_string())

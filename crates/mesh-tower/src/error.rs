@@ -8,7 +8,7 @@ use std::time::Instant;
 use http::{HeaderValue, Response, StatusCode, header};
 use mesh_core::finding::Failure;
 
-use crate::body::{Body, BoxError};
+use crate::body::{Body, BoxError, http2_error};
 
 /// Why a request got no answer, or a mesh could not be made.
 ///
@@ -125,6 +125,11 @@ impl Error {
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// The HTTP/2 error code (RFC 9113 §7) that ended the attempt, when one did.
+    pub fn http2_code(&self) -> Option<u32> {
+        http2_error(self.0.source.as_deref()?).and_then(h2::Error::reason).map(u32::from)
     }
 
     /// Envoy's answer for this error, for those who prefer answers to errors.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 
 use http::header::{COOKIE, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -130,26 +131,32 @@ fn fraction_draw(random: u64) -> u32 {
     ((mixed ^ (mixed >> 31)) % MILLION) as u32
 }
 
+#[inline]
 fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) -> bool {
-    let pseudo = |value: &str| {
-        let known = dialect == Dialect::Http && !value.is_empty();
-        value_matches(matcher, known.then_some(value.as_bytes()))
-    };
     match &matcher.name {
-        // Envoy knows `host` as another name of `:authority`, whatever the HTTP version.
-        HeaderMatch::Header(name) if dialect == Dialect::Http && *name == HOST => {
-            pseudo(head.host())
+        HeaderMatch::Header(name) => {
+            let elsewhere = match dialect {
+                // Envoy knows `host` as another name of `:authority`, whatever the HTTP version.
+                Dialect::Http => *name == HOST,
+                // gRFC A28: binary metadata is treated as absent.
+                Dialect::Grpc => is_binary(name),
+            };
+            if elsewhere {
+                return pseudo_matches(matcher, head.host(), dialect);
+            }
+            header_value_matches(matcher, head.headers, name)
         }
-        // gRFC A28: binary metadata is treated as absent.
-        HeaderMatch::Header(name) if dialect == Dialect::Grpc && is_binary(name) => {
-            value_matches(matcher, None)
-        }
-        HeaderMatch::Header(name) => header_value_matches(matcher, head.headers, name),
-        HeaderMatch::Method => pseudo(head.method.as_str()),
-        HeaderMatch::Authority => pseudo(head.host()),
-        HeaderMatch::Path => pseudo(head.path_and_query),
-        HeaderMatch::Scheme => pseudo(head.scheme),
+        HeaderMatch::Method => pseudo_matches(matcher, head.method.as_str(), dialect),
+        HeaderMatch::Authority => pseudo_matches(matcher, head.host(), dialect),
+        HeaderMatch::Path => pseudo_matches(matcher, head.path_and_query, dialect),
+        HeaderMatch::Scheme => pseudo_matches(matcher, head.scheme, dialect),
     }
+}
+
+/// As [`value_matches`] for what is no header, and which gRPC therefore does not see.
+fn pseudo_matches(matcher: &HeaderMatcher, value: &str, dialect: Dialect) -> bool {
+    let known = dialect == Dialect::Http && !value.is_empty();
+    value_matches(matcher, known.then_some(value.as_bytes()))
 }
 
 fn is_binary(name: &HeaderName) -> bool {
@@ -157,11 +164,16 @@ fn is_binary(name: &HeaderName) -> bool {
 }
 
 /// As [`value_matches`] for the values of a header, joined when there are several.
+#[inline]
 fn header_value_matches(matcher: &HeaderMatcher, headers: &HeaderMap, name: &HeaderName) -> bool {
     // As many names as values: none is repeated, and one look-up is enough.
     if headers.keys_len() == headers.len() {
         return value_matches(matcher, headers.get(name).map(HeaderValue::as_bytes));
     }
+    repeated_value_matches(matcher, headers, name)
+}
+
+fn repeated_value_matches(matcher: &HeaderMatcher, headers: &HeaderMap, name: &HeaderName) -> bool {
     let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
     match (values.next(), values.next()) {
         (Some(first), Some(second)) => {
@@ -192,21 +204,21 @@ fn joined<'a>(
     joined
 }
 
+#[inline]
 fn value_matches(matcher: &HeaderMatcher, value: Option<&[u8]>) -> bool {
-    let value = match value {
-        None if matcher.treat_missing_as_empty => Some(&[][..]),
-        value => value,
-    };
-    let holds = match (&matcher.value, value) {
-        (ValueMatch::Present(present), value) => value.is_some() == *present,
-        (_, None) => return false,
+    let empty: Option<&[u8]> = matcher.treat_missing_as_empty.then_some(&[]);
+    let holds = match (&matcher.value, value.or(empty)) {
         (ValueMatch::String(string), Some(value)) => string.matches_bytes(value),
-        (ValueMatch::Range(range), Some(value)) => {
-            let number = str::from_utf8(value).ok().and_then(|value| value.parse().ok());
-            number.is_some_and(|number: i64| range.contains(&number))
-        }
+        (ValueMatch::Present(present), value) => value.is_some() == *present,
+        (ValueMatch::Range(range), Some(value)) => in_range(range, value),
+        (_, None) => return false,
     };
     holds != matcher.invert
+}
+
+fn in_range(range: &Range<i64>, value: &[u8]) -> bool {
+    let number = str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+    number.is_some_and(|number| range.contains(&number))
 }
 
 fn parameter_matches(matcher: &QueryParameterMatcher, query: &str) -> bool {

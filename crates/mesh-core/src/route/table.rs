@@ -8,8 +8,8 @@ use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resilience;
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HeaderMutation, HttpConnectionManager, Name, Route,
-    RouteConfiguration, RouteMatch, VirtualHost,
+    Action, ClusterSpecifier, Forward, HeaderMutation, HttpConnectionManager, Name, RetryPolicy,
+    Route, RouteConfiguration, RouteMatch, VirtualHost,
 };
 use crate::snapshot::ClusterIndex;
 
@@ -37,8 +37,12 @@ pub(crate) enum RuleTarget {
         clusters: ClusterChoice,
         /// The longest time a request may take, by dialect.
         timeouts: [Option<Duration>; 2],
+        /// The route's, else the virtual host's.
+        retry_policy: Option<Arc<RetryPolicy>>,
         /// Whether headers are changed at any level.
         changes_headers: bool,
+        /// Whether the authority is, by the route or one of its clusters.
+        rewrites_host: bool,
     },
     /// An answer, or a failure, made here.
     Local,
@@ -104,6 +108,7 @@ impl RouteTable {
         Some(Chosen { host, route })
     }
 
+    #[inline]
     pub(crate) fn target(&self, chosen: Chosen) -> &RuleTarget {
         &self.programs[chosen.host as usize].rules[chosen.route as usize]
     }
@@ -111,6 +116,7 @@ impl RouteTable {
 
 impl ClusterChoice {
     /// The cluster and, of a weighted choice, which of the list: `random % total`, as Envoy.
+    #[inline]
     pub(crate) fn choose(&self, random: u64) -> (ClusterIndex, Option<u32>) {
         match self {
             Self::One(cluster) => (*cluster, None),
@@ -134,7 +140,7 @@ fn rules(
         || changes(&host.request_headers, &host.response_headers);
     let rule = |route: &Route| {
         let changes = above || changes(&route.request_headers, &route.response_headers);
-        target(&route.action, manager, changes, index_of)
+        target(&route.action, host, manager, changes, index_of)
     };
     host.routes.iter().map(rule).collect()
 }
@@ -145,11 +151,13 @@ fn changes(request: &HeaderMutation, response: &HeaderMutation) -> bool {
 
 fn target(
     action: &Action,
+    host: &VirtualHost,
     manager: &HttpConnectionManager,
     mut changes_headers: bool,
     index_of: &mut impl FnMut(&Name) -> ClusterIndex,
 ) -> RuleTarget {
     let Action::Forward(forward) = action else { return RuleTarget::Local };
+    let mut rewrites_host = forward.host_rewrite.is_some();
     let clusters = match &forward.cluster {
         ClusterSpecifier::Cluster(name) => ClusterChoice::One(index_of(name)),
         ClusterSpecifier::Weighted(list) => {
@@ -157,6 +165,7 @@ fn target(
             let ends = list.iter().map(|cluster| {
                 end += u64::from(cluster.weight);
                 changes_headers |= changes(&cluster.request_headers, &cluster.response_headers);
+                rewrites_host |= cluster.host_rewrite.is_some();
                 (end, index_of(&cluster.name))
             });
             let ends: Box<[_]> = ends.collect();
@@ -167,7 +176,9 @@ fn target(
             ClusterChoice::Weighted(ends)
         }
     };
-    RuleTarget::Forward { clusters, timeouts: timeouts(forward, manager), changes_headers }
+    let timeouts = timeouts(forward, manager);
+    let retry_policy = forward.retry_policy.as_ref().or(host.retry_policy.as_ref()).cloned();
+    RuleTarget::Forward { clusters, timeouts, retry_policy, changes_headers, rewrites_host }
 }
 
 fn timeouts(forward: &Forward, manager: &HttpConnectionManager) -> [Option<Duration>; 2] {

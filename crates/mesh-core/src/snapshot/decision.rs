@@ -115,6 +115,7 @@ impl<A: Attach> Snapshot<A> {
     ///
     /// # Panics
     /// When `route` is of another Snapshot and out of range here.
+    #[inline]
     pub fn view(&self, route: RouteRef) -> RouteView<'_> {
         let program = self.program(route.root);
         let table = program.table.as_ref().expect("a route was chosen from this table");
@@ -153,12 +154,14 @@ impl<A: Attach> Snapshot<A> {
         self.clusters.name(cluster.0).map_or("", |name| name)
     }
 
+    #[inline]
     pub(super) fn program(&self, root: RootIndex) -> &RootProgram {
         self.roots.get(root.0).expect("the index came from this Snapshot")
     }
 }
 
 impl RootProgram {
+    #[inline]
     pub(super) fn select_host(&self, head: &Head<'_>, dialect: Dialect) -> Option<u32> {
         // The target's own authority is what most requests carry, and its host is known.
         let of_target = dialect == Dialect::Grpc
@@ -209,6 +212,7 @@ impl<'s> RouteView<'s> {
     }
 
     /// The longest time a request may take on this route.
+    #[inline]
     pub fn timeout(&self, dialect: Dialect) -> Option<Duration> {
         match self.target {
             RuleTarget::Forward { timeouts, .. } => timeouts[dialect as usize],
@@ -217,12 +221,20 @@ impl<'s> RouteView<'s> {
     }
 
     /// The retry policy: the route's, else the virtual host's.
+    #[inline]
     pub fn retry_policy(&self) -> Option<&'s RetryPolicy> {
-        self.forward()?.retry_policy.as_deref().or(self.host.retry_policy.as_deref())
+        match self.target {
+            RuleTarget::Forward { retry_policy, .. } => retry_policy.as_deref(),
+            RuleTarget::Local => None,
+        }
     }
 
     /// The authority to send upstream instead of the request's.
+    #[inline]
     pub fn host_rewrite(&self) -> Option<&'s HeaderValue> {
+        if !matches!(self.target, RuleTarget::Forward { rewrites_host: true, .. }) {
+            return None;
+        }
         let weighted = self.weighted().and_then(|cluster| cluster.host_rewrite.as_ref());
         weighted.or(self.forward()?.host_rewrite.as_ref())
     }
@@ -261,6 +273,7 @@ impl<'s> RouteView<'s> {
     }
 
     /// Whether headers of requests or responses are changed at any level.
+    #[inline]
     pub fn changes_headers(&self) -> bool {
         matches!(self.target, RuleTarget::Forward { changes_headers: true, .. })
     }

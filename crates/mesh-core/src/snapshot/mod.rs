@@ -62,17 +62,23 @@ impl<A: Attach> Snapshot<A> {
     /// The root of a listener name; `None` when nothing has been published for it.
     ///
     /// `hint` remembers the position, so that the name is looked up once and not per request.
+    #[inline]
     pub fn root(&self, name: &Name, hint: &RootHint) -> Option<RootIndex> {
         let known = RootIndex(hint.get());
-        if self.roots.name(known.0).is_some_and(|at| Arc::ptr_eq(at, name) || at == name) {
+        if self.roots.name(known.0).is_some_and(|at| at == name) {
             return Some(known);
         }
+        self.find_root(name, hint)
+    }
+
+    fn find_root(&self, name: &Name, hint: &RootHint) -> Option<RootIndex> {
         let index = self.roots.find(name)?;
         hint.set(index);
         Some(RootIndex(index))
     }
 
     /// The cluster at an index; `None` when it does not exist.
+    #[inline]
     pub fn cluster(&self, index: ClusterIndex) -> Option<&Arc<ClusterState<A>>> {
         self.clusters.get(index.0)?.state.as_ref()
     }

@@ -13,7 +13,8 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use super::body::ResponseBody;
-use super::flight::{Copy, Flight, Routed};
+use super::copy::Copy;
+use super::flight::{Flight, Routed};
 use super::now;
 use super::record::{Deadline, Record};
 use super::transport::Transport;
@@ -35,7 +36,7 @@ pin_project! {
         state: State<T>,
         transport: T,
         flight: Option<Flight>,
-        copy: Option<Copy>,
+        copy: Option<Box<Copy>>,
         // One timer for all waits, armed when something is really waited for.
         #[pin]
         timer: Option<Sleep>,
@@ -64,6 +65,9 @@ pub(super) struct Start {
 }
 
 impl<T: Transport> Call<T> {
+    // On its own, and made by one expression at its end, so that a call is built where its caller
+    // keeps it: moving one costs as much as a good part of deciding.
+    #[inline(never)]
     pub(crate) fn new(
         mesh: &Mesh,
         target: &Arc<Subscribed>,
@@ -72,18 +76,15 @@ impl<T: Transport> Call<T> {
         request: Request<Body>,
     ) -> Self {
         let hold = mesh.inner().hold();
-        let state = State::Ended { result: None };
-        let mut call = Self { state, transport, flight: None, copy: None, timer: None };
-        if let Some(root) = hold.root(target.listener(), target.hint()) {
-            let place = Place { mesh: mesh.inner(), target, dialect };
-            let Self { transport, flight, copy, state, .. } = &mut call;
-            begin(place, hold, root, request, transport, (flight, copy), state);
-        } else {
-            let (mesh, target) = (mesh.inner().clone(), target.clone());
-            let start = Box::new(Start { mesh, target, dialect, request });
-            call.state = State::Resolving { future: resolve(&start), start: Some(start) };
-        }
-        call
+        let (mut flight, mut copy) = (None, None);
+        let state = match hold.root(target.listener(), target.hint()) {
+            Some(root) => {
+                let place = Place { mesh: mesh.inner(), target, dialect };
+                begin(place, hold, root, request, &transport, (&mut flight, &mut copy))
+            }
+            None => Start::resolving(mesh.inner(), target, dialect, request),
+        };
+        Self { state, transport, flight, copy, timer: None }
     }
 }
 
@@ -106,33 +107,30 @@ fn resolve(start: &Start) -> Resolving {
     })
 }
 
-/// Routes a request and sends it for the first time. What becomes of it is written to `state`.
-#[inline]
+/// Routes a request and sends it for the first time.
+#[inline(always)]
 fn begin<T: Transport>(
     place: Place<'_>,
     hold: Hold,
     root: RootIndex,
     mut request: Request<Body>,
     transport: &T,
-    kept: (&mut Option<Flight>, &mut Option<Copy>),
-    state: &mut State<T>,
-) {
+    kept: (&mut Option<Flight>, &mut Option<Box<Copy>>),
+) -> State<T> {
     let (flight, copy) = kept;
     if request.uri().authority().is_none() && !request.headers().contains_key(HOST) {
         request.headers_mut().insert(HOST, place.target.host().clone());
     }
     let routed = match route(place, hold, root, &request) {
-        Ok(Ok(routed)) => routed,
-        Ok(Err(response)) => return state.end(Ok(response)),
-        Err(error) => return state.end(Err(error)),
+        Ok(routed) => routed,
+        Err(result) => return State::Ended { result: Some(result) },
     };
-    let dialect = place.dialect;
     match Flight::begin(routed, &mut request, T::GIVES_BACK, copy) {
         Ok(begun) => {
             let endpoint = flight.insert(begun).endpoint();
-            *state = State::Attempt { future: transport.send(endpoint, dialect, request) };
+            State::Attempt { future: transport.send(endpoint, place.dialect, request) }
         }
-        Err(error) => state.end(Err(error)),
+        Err(error) => State::end(Err(error)),
     }
 }
 
@@ -141,33 +139,33 @@ fn attempt<T: Transport>(
     flight: &mut Flight,
     transport: &T,
     mut request: Request<Body>,
-    state: &mut State<T>,
-) {
+) -> State<T> {
     match flight.pick(&mut request) {
         Ok(()) => {
             let future = transport.send(flight.endpoint(), flight.dialect(), request);
-            *state = State::Attempt { future };
+            State::Attempt { future }
         }
-        Err(error) => state.end(Err(error)),
+        Err(error) => State::end(Err(error)),
     }
 }
 
 impl<T: Transport> State<T> {
     #[cold]
-    fn end(&mut self, result: Result<Answer<T::Body>, Error>) {
-        *self = Self::Ended { result: Some(Box::new(result)) };
+    fn end(result: Result<Answer<T::Body>, Error>) -> Self {
+        Self::Ended { result: Some(Box::new(result)) }
     }
 }
 
 type Answer<B> = Response<ResponseBody<B>>;
 
-/// Where a request goes, or the answer that configuration gives it.
+/// Where a request goes, or what ends it here.
+#[inline(always)]
 fn route<B: http_body::Body>(
     place: Place<'_>,
     hold: Hold,
     root: RootIndex,
     request: &Request<Body>,
-) -> Result<Result<Routed, Answer<B>>, Error> {
+) -> Result<Routed, Box<Result<Answer<B>, Error>>> {
     let Place { mesh, target, dialect } = place;
     let mut head = Head::of(request);
     if dialect == Dialect::Grpc {
@@ -181,22 +179,36 @@ fn route<B: http_body::Body>(
                 record.routed(&hold.view(route).route.name, hold.cluster_name(cluster));
             }
             let caller = caller_deadline(request, dialect);
-            Ok(Ok(Routed { hold, route, cluster, dialect, random, caller, record }))
+            Ok(Routed { hold, route, cluster, dialect, random, caller, record })
         }
-        Decision::Respond { route } => {
-            if let Some(record) = &record {
+        decision => {
+            if let (Decision::Respond { route }, Some(record)) = (decision, &record) {
                 record.routed(&hold.view(route).route.name, "");
             }
-            Ok(Err(direct_response(&hold, route)))
+            Err(Box::new(ended(place, &hold, root, &head, decision)))
         }
+    }
+}
+
+/// What a request gets that goes nowhere: the answer of its configuration, or an error.
+#[cold]
+fn ended<B: http_body::Body>(
+    place: Place<'_>,
+    hold: &Hold,
+    root: RootIndex,
+    head: &Head<'_>,
+    decision: Decision,
+) -> Result<Answer<B>, Error> {
+    match decision {
+        Decision::Respond { route } => Ok(direct_response(hold, route)),
         Decision::Fail(NoRoute::Configuration) => {
-            let error = mesh.not_ready(target);
+            let error = place.mesh.not_ready(place.target);
             Err(match hold.failure(root) {
                 Some(failure) => error.because(failure.clone()),
                 None => error,
             })
         }
-        Decision::Fail(why) => Err(unrouted(why, target, &head)),
+        Decision::Fail(why) => Err(unrouted(why, place.target, head)),
         decision => Err(Error::new(ErrorKind::Unsupported, format!("{decision:?}"))),
     }
 }
@@ -223,6 +235,7 @@ fn unrouted(why: NoRoute, target: &Subscribed, head: &Head<'_>) -> Error {
 }
 
 /// The caller's deadline: an extension, or gRPC's own header.
+#[inline]
 fn caller_deadline(request: &Request<Body>, dialect: Dialect) -> Option<Instant> {
     if let Some(Deadline(deadline)) = request.extensions().get() {
         return Some(*deadline);
@@ -263,22 +276,18 @@ impl<T: Transport> Future for Call<T> {
                     ready!(poll_until(this.timer.as_mut(), *until, cx));
                     let request = request.take().expect("taken when the wait is over, once");
                     let flight = this.flight.as_mut().expect("a retry has a flight");
-                    let mut state = State::Ended { result: None };
-                    attempt(flight, this.transport, *request, &mut state);
+                    let state = attempt(flight, this.transport, *request);
                     this.state.set(state);
                     continue;
                 }
                 StateProject::Resolving { future, start } => {
                     let resolved = ready!(future.as_mut().poll(cx));
                     let start = start.take().expect("taken when resolved, once");
-                    let mut state = State::Ended { result: None };
-                    match resolved {
-                        Ok(()) => {
-                            let kept = (&mut *this.flight, &mut *this.copy);
-                            start.begin(this.transport, kept, &mut state);
-                        }
-                        Err(error) => state.end(Err(error)),
-                    }
+                    let kept = (&mut *this.flight, &mut *this.copy);
+                    let state = match resolved {
+                        Ok(()) => start.begin(this.transport, kept),
+                        Err(error) => State::end(Err(error)),
+                    };
                     this.state.set(state);
                     continue;
                 }
@@ -293,7 +302,7 @@ impl<T: Transport> Future for Call<T> {
                     let until = wait_until(after, this.flight.as_ref());
                     State::Backoff { until, request: Some(Box::new(request)) }
                 }
-                Err(error) => State::Ended { result: Some(Box::new(Err(error))) },
+                Err(error) => State::end(Err(error)),
             };
             this.state.set(state);
         }
@@ -301,19 +310,30 @@ impl<T: Transport> Future for Call<T> {
 }
 
 impl Start {
+    #[cold]
+    fn resolving<T: Transport>(
+        mesh: &Arc<Inner>,
+        target: &Arc<Subscribed>,
+        dialect: Dialect,
+        request: Request<Body>,
+    ) -> State<T> {
+        let (mesh, target) = (mesh.clone(), target.clone());
+        let start = Box::new(Self { mesh, target, dialect, request });
+        State::Resolving { future: resolve(&start), start: Some(start) }
+    }
+
     /// Goes on once the target is resolved.
     fn begin<T: Transport>(
         self: Box<Self>,
         transport: &T,
-        kept: (&mut Option<Flight>, &mut Option<Copy>),
-        state: &mut State<T>,
-    ) {
+        kept: (&mut Option<Flight>, &mut Option<Box<Copy>>),
+    ) -> State<T> {
         let Self { mesh, target, dialect, request } = *self;
         let place = Place { mesh: &mesh, target: &target, dialect };
         let hold = mesh.hold();
         match hold.root(target.listener(), target.hint()) {
-            Some(root) => begin(place, hold, root, request, transport, kept, state),
-            None => state.end(Err(mesh.not_ready(&target))),
+            Some(root) => begin(place, hold, root, request, transport, kept),
+            None => State::end(Err(mesh.not_ready(&target))),
         }
     }
 }

@@ -4,20 +4,20 @@ use std::time::{Duration, Instant};
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, Uri, header};
 use mesh_core::Dialect;
-use mesh_core::cluster::{
-    Avoid, ClusterState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit,
-};
+use mesh_core::cluster::{Avoid, ClusterState, Permit, Picked, RetryPermit};
 use mesh_core::resilience::{
     Outcome, RetryDecision, attempt_deadline, decide, grpc_timeout, total_deadline,
 };
-use mesh_core::resource::{RetryConditions, RetryPolicy, UpstreamProtocol};
+use mesh_core::resource::{RetryPolicy, UpstreamProtocol};
 use mesh_core::snapshot::{ClusterIndex, RouteRef, RouteView};
 
 use super::body::{ResponseBody, UnderWay};
+use super::copy::{Copy, needs_copy};
 use super::now;
 use super::record::Record;
 use super::transport::Failed;
-use crate::body::{Body, Replay};
+use super::way::{no_cluster, no_endpoints, not_admitted, way};
+use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Io, Random};
 
@@ -33,24 +33,27 @@ pub(super) struct Flight {
     dialect: Dialect,
     /// Whether the route changes response headers.
     changes_response: bool,
+    /// Whether the caller's deadline is the one that counts.
+    caller_decides: bool,
     random: Random,
     /// Taken by the response body.
     permit: Option<Permit>,
     endpoint: Option<Picked<Io>>,
-    retries: u32,
-    retry_permit: Option<RetryPermit>,
-    tried: Vec<SocketAddr>,
-    caller: Option<Instant>,
     total: Option<Instant>,
-    /// When this attempt must be over, and whether that is its own limit.
-    attempt: Option<(Instant, bool)>,
+    /// This attempt's own limit, where it ends before the request's.
+    own: Option<Instant>,
+    /// Made when a first attempt failed, so that the many that do not are small.
+    history: Option<Box<History>>,
     record: Option<Record>,
 }
 
-/// What a further attempt needs of a request that may have been sent.
-pub(super) struct Copy {
-    head: Request<()>,
-    body: Replay,
+/// The attempts so far.
+#[derive(Default)]
+struct History {
+    retries: u32,
+    retry_permit: Option<RetryPermit>,
+    /// Endpoints to stay away from.
+    tried: Vec<SocketAddr>,
 }
 
 /// Another attempt: how long to wait, and with what.
@@ -70,96 +73,91 @@ pub(super) struct Routed {
 impl Flight {
     /// Admits a routed request, changes its head, keeps a copy where a retry may need one, and picks
     /// an endpoint.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin(
         routed: Routed,
         request: &mut Request<Body>,
         gives_back: bool,
-        copy: &mut Option<Copy>,
+        copy: &mut Option<Box<Copy>>,
     ) -> Result<Self, Error> {
-        let Routed { hold, route, cluster, dialect, random, caller, record } = routed;
+        let Routed { hold, route, cluster, dialect, mut random, caller, record } = routed;
         let view = hold.view(route);
         let Some(state) = hold.cluster(cluster) else {
             return Err(no_cluster(&hold, &view, cluster));
         };
-        let permit = state.admit().map_err(|overloaded| not_admitted(&view, state, overloaded))?;
-        let timeout = view.timeout(dialect);
-        let total = match timeout {
-            None => caller,
-            Some(_) => total_deadline(now(), timeout, caller),
+        let permit = match state.admit() {
+            Ok(permit) => permit,
+            Err(overloaded) => return Err(not_admitted(&view, state, overloaded)),
         };
-        if view.changes_headers() {
+        let total = match view.timeout(dialect) {
+            None => caller,
+            timeout => total_deadline(now(), timeout, caller),
+        };
+        let changes_response = view.changes_headers();
+        if changes_response {
             view.change_request_headers(request.headers_mut());
         }
         if let Some(host) = view.host_rewrite() {
             rewrite_host(request, host);
         }
+        let mut own = None;
         if let Some(policy) = view.retry_policy() {
             // HTTP/1.1 has no way to refuse a request that was sent.
             let http2 =
                 dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
             if needs_copy(policy, dialect, gives_back, http2, request.headers()) {
-                *copy = Some(Copy::of(request));
+                *copy = Some(Box::new(Copy::of(request)));
             }
+            own = own_limit(policy, total);
         }
-        let mut random = random;
-        let endpoint = pick(&view, state, &[], &mut random)?;
-        let changes_response = view.changes_headers();
-        let attempt = attempt_limit(view.retry_policy(), total);
-        let mut flight = Self {
+        let endpoint = match state.pick(Avoid::default(), random.next()) {
+            Ok(endpoint) => endpoint,
+            Err(none) => return Err(no_endpoints(&view, state, none)),
+        };
+        if let Some(record) = &record {
+            record.attempt(endpoint.address());
+        }
+        let caller_decides = caller.is_some() && caller == total;
+        if dialect == Dialect::Grpc {
+            write_grpc_timeout(request, total, caller_decides);
+        }
+        Ok(Self {
+            hold,
             route,
             cluster,
             dialect,
             changes_response,
+            caller_decides,
             random,
             permit: Some(permit),
             endpoint: Some(endpoint),
-            retries: 0,
-            retry_permit: None,
-            tried: Vec::new(),
-            caller,
             total,
-            attempt,
+            own,
+            history: None,
             record,
-            hold,
-        };
-        flight.picked(request);
-        Ok(flight)
+        })
     }
 
     /// Picks an endpoint for another attempt, and makes the request ready for it.
     pub(super) fn pick(&mut self, request: &mut Request<Body>) -> Result<(), Error> {
         let view = self.hold.view(self.route);
         let state = self.hold.cluster(self.cluster).expect("it was there when the flight began");
-        self.endpoint = Some(pick(&view, state, &self.tried, &mut self.random)?);
-        self.attempt = attempt_limit(view.retry_policy(), self.total);
-        self.picked(request);
-        Ok(())
-    }
-
-    fn picked(&mut self, request: &mut Request<Body>) {
+        let tried = self.history.as_ref().map_or(&[][..], |history| &history.tried);
+        let endpoint = self.endpoint.insert(pick(&view, state, tried, &mut self.random)?);
+        self.own = view.retry_policy().and_then(|policy| own_limit(policy, self.total));
         if let Some(record) = &self.record {
-            record.attempt(self.endpoint().address());
+            record.attempt(endpoint.address());
         }
         if self.dialect == Dialect::Grpc {
-            self.write_grpc_timeout(request);
+            let still = self.caller_decides && self.retries() == 0;
+            write_grpc_timeout(request, self.total, still);
         }
+        Ok(())
     }
 
     /// The endpoint of the attempt under way.
     pub(super) fn endpoint(&self) -> &Picked<Io> {
         self.endpoint.as_ref().expect("an attempt has an endpoint")
-    }
-
-    /// Tells the server how long is left, unless the caller's own header still says so.
-    fn write_grpc_timeout(&self, request: &mut Request<Body>) {
-        let Some(total) = self.total else { return };
-        let told = request.headers().contains_key(GRPC_TIMEOUT);
-        if told && self.retries == 0 && self.caller == Some(total) {
-            return;
-        }
-        let left = total.saturating_duration_since(now());
-        request.headers_mut().insert(GRPC_TIMEOUT, grpc_timeout::format(left));
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -168,7 +166,7 @@ impl Flight {
 
     /// When the attempt under way must be over.
     pub(super) fn attempt_deadline(&self) -> Option<Instant> {
-        self.attempt.map(|(deadline, _)| deadline)
+        self.own.or(self.total)
     }
 
     /// When the request must be over.
@@ -180,7 +178,7 @@ impl Flight {
     pub(super) fn answered<B>(
         &mut self,
         response: &Response<B>,
-        copy: &mut Option<Copy>,
+        copy: &mut Option<Box<Copy>>,
     ) -> Option<Again> {
         self.observe(!response.status().is_server_error());
         copy.as_ref()?;
@@ -204,7 +202,7 @@ impl Flight {
     pub(super) fn broke(
         &mut self,
         failed: Failed,
-        copy: &mut Option<Copy>,
+        copy: &mut Option<Box<Copy>>,
     ) -> Result<Again, Error> {
         self.observe(false);
         let again = self.retry(failed.outcome, failed.request, copy);
@@ -212,10 +210,9 @@ impl Flight {
     }
 
     /// What to do when the attempt's time is over.
-    pub(super) fn timed_out(&mut self, copy: &mut Option<Copy>) -> Result<Again, Error> {
+    pub(super) fn timed_out(&mut self, copy: &mut Option<Box<Copy>>) -> Result<Again, Error> {
         self.observe(false);
-        let own = self.attempt.is_some_and(|(_, own)| own);
-        let again = if own { self.retry(Outcome::PerTryTimeout, None, copy) } else { None };
+        let again = if self.own.is_some() { self.retry(Outcome::PerTryTimeout, None, copy) } else { None };
         again.ok_or_else(|| self.failed(Outcome::PerTryTimeout))
     }
 
@@ -225,22 +222,28 @@ impl Flight {
         }
     }
 
+    /// How many attempts were retries.
+    fn retries(&self) -> u32 {
+        self.history.as_ref().map_or(0, |history| history.retries)
+    }
+
     /// The request of another attempt and how long to wait, if there is to be one.
     fn retry(
         &mut self,
         outcome: Outcome,
         unsent: Option<Request<Body>>,
-        copy: &mut Option<Copy>,
+        copy: &mut Option<Box<Copy>>,
     ) -> Option<Again> {
         let state = self.hold.cluster(self.cluster)?;
-        let tried = self.endpoint.as_ref().map(|endpoint| endpoint.address());
+        let last = self.endpoint.as_ref().map(|endpoint| endpoint.address());
+        let tried = self.history.as_ref().map_or(0, |history| history.tried.len());
         let free = self.dialect == Dialect::Grpc
             && outcome == Outcome::ConnectFailure
-            && self.tried.len() < MAX_FREE_CONNECTS
-            && state.tables().usable().len() > self.tried.len() + 1;
+            && tried < MAX_FREE_CONNECTS
+            && state.tables().usable().len() > tried + 1;
         let unsent = match unsent {
             Some(request) if free => {
-                self.tried.extend(tried);
+                self.history.get_or_insert_default().tried.extend(last);
                 self.endpoint = None;
                 return Some((Duration::ZERO, request));
             }
@@ -249,7 +252,7 @@ impl Flight {
         let policy = self.hold.view(self.route).retry_policy()?;
         let random = self.random.next();
         let RetryDecision::After(after) =
-            decide(policy, outcome, self.retries, self.dialect, random)
+            decide(policy, outcome, self.retries(), self.dialect, random)
         else {
             return None;
         };
@@ -257,12 +260,13 @@ impl Flight {
             Some(request) => request,
             None => copy.as_mut()?.next()?,
         };
+        let history = self.history.get_or_insert_default();
         // The retry before gives its place back first: it is over.
-        self.retry_permit = None;
-        self.retry_permit = Some(state.admit_retry().ok()?);
-        self.retries += 1;
+        history.retry_permit = None;
+        history.retry_permit = Some(state.admit_retry().ok()?);
+        history.retries += 1;
         if policy.avoid_previous_hosts {
-            self.tried.extend(tried);
+            history.tried.extend(last);
         }
         self.endpoint = None;
         Some((after, request))
@@ -275,7 +279,7 @@ impl Flight {
         if let Some(endpoint) = &self.endpoint {
             way.push_str(&format!(" → endpoint {}", endpoint.address()));
         }
-        let attempts = self.retries + 1;
+        let attempts = self.retries() + 1;
         let times = if attempts == 1 { String::new() } else { format!(", {attempts} attempts") };
         let (kind, what) = match outcome {
             Outcome::PerTryTimeout => (ErrorKind::Deadline, "timed out"),
@@ -287,26 +291,6 @@ impl Flight {
 }
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
-
-impl Copy {
-    fn of(request: &mut Request<Body>) -> Self {
-        let (body, replay) = Replay::split(std::mem::take(request.body_mut()));
-        *request.body_mut() = body;
-        let mut head = Request::new(());
-        *head.method_mut() = request.method().clone();
-        *head.uri_mut() = request.uri().clone();
-        *head.version_mut() = request.version();
-        *head.headers_mut() = request.headers().clone();
-        *head.extensions_mut() = request.extensions().clone();
-        Self { head, body: replay }
-    }
-
-    /// The request again; `None` when too much of its body has been sent.
-    fn next(&mut self) -> Option<Request<Body>> {
-        let body = self.body.again()?;
-        Some(self.head.clone().map(|()| body))
-    }
-}
 
 fn pick(
     view: &RouteView<'_>,
@@ -322,45 +306,21 @@ fn pick(
     state.pick(avoid, random.next()).map_err(|none| no_endpoints(view, state, none))
 }
 
-/// When an attempt that begins now must be over, and whether that is its own limit.
-fn attempt_limit(policy: Option<&RetryPolicy>, total: Option<Instant>) -> Option<(Instant, bool)> {
-    match policy.and_then(|policy| policy.per_try_timeout) {
-        None => total.map(|total| (total, false)),
-        per_try => attempt_deadline(now(), per_try, total),
-    }
+/// The limit of an attempt that begins now, where it ends before the request's.
+fn own_limit(policy: &RetryPolicy, total: Option<Instant>) -> Option<Instant> {
+    let per_try = policy.per_try_timeout?;
+    let limit = attempt_deadline(now(), Some(per_try), total);
+    limit.and_then(|(deadline, own)| own.then_some(deadline))
 }
 
-/// Whether a condition can arise after the request has left. Those on a gRPC status can only for
-/// gRPC content, and a connection that was never made gives the request back.
-fn needs_copy(
-    policy: &RetryPolicy,
-    dialect: Dialect,
-    gives_back: bool,
-    http2: bool,
-    headers: &http::HeaderMap,
-) -> bool {
-    if policy.num_retries == 0 {
-        return false;
+/// Tells the server how long is left, unless the caller's own header still says so.
+fn write_grpc_timeout(request: &mut Request<Body>, total: Option<Instant>, callers: bool) {
+    let Some(total) = total else { return };
+    if callers && request.headers().contains_key(GRPC_TIMEOUT) {
+        return;
     }
-    let grpc = dialect == Dialect::Grpc
-        || headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    let statuses = !policy.retriable_status_codes.is_empty();
-    let mut conditions = policy.conditions;
-    if !grpc {
-        conditions = conditions.without(RetryConditions::GRPC);
-    }
-    if !statuses {
-        conditions = conditions.without(RetryConditions::RETRIABLE_STATUS_CODES);
-    }
-    if gives_back {
-        conditions = conditions.without(RetryConditions::CONNECT_FAILURE);
-        if !http2 {
-            conditions = conditions.without(RetryConditions::REFUSED_STREAM);
-        }
-    }
-    !conditions.is_empty()
+    let left = total.saturating_duration_since(now());
+    request.headers_mut().insert(GRPC_TIMEOUT, grpc_timeout::format(left));
 }
 
 fn of_response<B>(response: &Response<B>) -> Outcome {
@@ -383,35 +343,4 @@ fn rewrite_host(request: &mut Request<Body>, host: &HeaderValue) {
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
-}
-
-fn no_cluster(hold: &Hold, view: &RouteView<'_>, cluster: ClusterIndex) -> Error {
-    let name = hold.cluster_name(cluster);
-    let text = format!("cluster {name:?} does not exist ({})", route_way(view));
-    let error = Error::new(ErrorKind::NoCluster, text);
-    match hold.cluster_failure(cluster) {
-        Some(failure) => error.because(failure.clone()),
-        None => error,
-    }
-}
-
-fn not_admitted(view: &RouteView<'_>, state: &ClusterState<Io>, why: Overloaded) -> Error {
-    let text = format!("not admitted ({})", way(view, state));
-    Error::new(ErrorKind::Overloaded, text).because(why)
-}
-
-fn no_endpoints(view: &RouteView<'_>, state: &ClusterState<Io>, why: NoEndpoints) -> Error {
-    Error::new(ErrorKind::NoEndpoints, format!("not sent ({})", way(view, state))).because(why)
-}
-
-/// The way to a cluster, in resource names.
-fn way(view: &RouteView<'_>, state: &ClusterState<Io>) -> String {
-    format!("{} → cluster {:?}", route_way(view), state.name())
-}
-
-fn route_way(view: &RouteView<'_>) -> String {
-    format!(
-        "listener {:?} → route configuration {:?} → virtual host {:?} → route {:?}",
-        view.listener, view.configuration.name, view.host.name, view.route.name
-    )
 }

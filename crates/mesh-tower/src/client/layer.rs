@@ -126,6 +126,7 @@ where
 
     const GIVES_BACK: bool = false;
 
+    #[inline]
     fn send(&self, endpoint: &EndpointState<Io>, _: Dialect, request: Request<Body>) -> Attempt<S> {
         let client = endpoint.attached().clients.client(self.shared.id, &self.shared.make);
         Attempt::new(client, request)
@@ -149,6 +150,7 @@ where
 {
     /// Calls the client at once when it says that it is ready. One that is not is asked again
     /// with a waker, so that nothing is lost by asking without.
+    #[inline]
     fn new(mut client: S, request: Request<Body>) -> Self {
         match client.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Self::Called { future: client.call(request) },

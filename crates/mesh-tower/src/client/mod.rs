@@ -8,6 +8,7 @@
 mod body;
 mod call;
 mod channel;
+mod copy;
 mod endpoint;
 mod flight;
 mod layer;
@@ -15,6 +16,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod way;
 
 pub use crate::connection::Received;
 pub use body::ResponseBody;

@@ -86,6 +86,10 @@ impl Session {
 
     /// Wants a resource. While the server cannot be reached, its failure is told at once.
     pub fn subscribe(&mut self, kind: ResourceType, name: &Name, now: Instant) {
+        if self.store.rejoin(kind, name) {
+            self.wire.names_changed(kind);
+            return;
+        }
         if !self.store.watch(kind, name) {
             return;
         }
@@ -95,9 +99,9 @@ impl Session {
         }
     }
 
-    /// No longer wants a resource, and forgets it.
+    /// No longer wants a resource, and forgets it as soon as the server is told.
     pub fn unsubscribe(&mut self, kind: ResourceType, name: &str) {
-        if self.store.unwatch(kind, name) {
+        if self.store.unwatch(kind, name, self.wire.is_up()) {
             self.wire.names_changed(kind);
         }
     }
@@ -105,6 +109,7 @@ impl Session {
     /// A stream is being opened over a connected transport: everything is asked for again.
     pub fn stream_up(&mut self) {
         self.answered = false;
+        ResourceType::ALL.into_iter().for_each(|kind| self.store.forget_unwanted(kind));
         self.store.restart_waiting();
         self.wire.stream_up(&self.store);
     }
@@ -132,7 +137,7 @@ impl Session {
 
     /// The next request to send, if one is due.
     pub fn poll_request(&mut self) -> Option<DiscoveryRequest> {
-        let (kind, request) = self.wire.poll_request(&self.store)?;
+        let (kind, request) = self.wire.poll_request(&mut self.store)?;
         self.timer.asked.extend(self.store.start_waiting(kind));
         Some(request)
     }

@@ -21,9 +21,12 @@ pub(super) struct Store {
     events: Vec<Event>,
 }
 
-/// One resource that is wanted.
+/// One resource that is wanted, or was until now.
 #[derive(Debug)]
 struct Watched {
+    /// Kept without being wanted until the server has been told: before that it takes the same
+    /// name for no news, and would not answer again.
+    wanted: bool,
     value: Option<Value>,
     failure: Option<Arc<Failure>>,
     state: ResourceState,
@@ -73,9 +76,37 @@ impl Store {
         is_new
     }
 
-    /// Forgets `name`; whether it was wanted.
-    pub(super) fn unwatch(&mut self, kind: ResourceType, name: &str) -> bool {
-        self.of(kind).remove(name).is_some()
+    /// No longer wants `name`, which is kept for a while where the server knows it;
+    /// whether it was wanted.
+    pub(super) fn unwatch(&mut self, kind: ResourceType, name: &str, is_up: bool) -> bool {
+        let Some(watched) = self.of(kind).get_mut(name).filter(|watched| watched.wanted) else {
+            return false;
+        };
+        watched.wanted = false;
+        let is_told = is_up && watched.timer != Wait::Unasked;
+        if watched.value.is_none() && !is_told {
+            self.of(kind).remove(name);
+        }
+        true
+    }
+
+    /// Wants a name again that the server has not been told to leave out; whether it is one.
+    pub(super) fn rejoin(&mut self, kind: ResourceType, name: &Name) -> bool {
+        let found = self.of(kind).get_mut(name).filter(|watched| !watched.wanted);
+        let Some(watched) = found else { return false };
+        watched.wanted = true;
+        if watched.value.is_some() || watched.failure.is_some() {
+            self.tell(&ResourceId::new(kind, name.clone()));
+        } else {
+            // Its timer ended with the interest.
+            watched.timer = Wait::Unasked;
+        }
+        true
+    }
+
+    /// Forgets what is not wanted: the server is about to be told.
+    pub(super) fn forget_unwanted(&mut self, kind: ResourceType) {
+        self.of(kind).retain(|_, watched| watched.wanted);
     }
 
     pub(super) fn is_watched(&self, kind: ResourceType, name: &str) -> bool {
@@ -219,7 +250,7 @@ impl Store {
 
     pub(super) fn is_timed(&self, id: &ResourceId, ends: Instant) -> bool {
         let watched = self.resources[id.kind as usize].get(&id.name);
-        watched.is_some_and(|watched| watched.timer == Wait::Until(ends))
+        watched.is_some_and(|watched| watched.wanted && watched.timer == Wait::Until(ends))
     }
 
     /// On a new stream only what has no value is waited for again.
@@ -235,7 +266,8 @@ impl Store {
 
     pub(super) fn statuses(&self) -> impl Iterator<Item = ResourceStatus> {
         ResourceType::ALL.into_iter().flat_map(|kind| {
-            self.resources[kind as usize].iter().map(move |(name, watched)| ResourceStatus {
+            let wanted = self.resources[kind as usize].iter().filter(|(_, w)| w.wanted);
+            wanted.map(move |(name, watched)| ResourceStatus {
                 id: ResourceId::new(kind, name.clone()),
                 state: watched.state,
                 version: watched.version.clone(),
@@ -246,7 +278,8 @@ impl Store {
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
-        self.resources.iter().flat_map(BTreeMap::values).filter_map(|w| w.value.as_ref())
+        let wanted = self.resources.iter().flat_map(BTreeMap::values).filter(|w| w.wanted);
+        wanted.filter_map(|watched| watched.value.as_ref())
     }
 
     /// A failure that the resource itself is the cause of.
@@ -289,7 +322,8 @@ impl Store {
     }
 
     fn tell(&mut self, id: &ResourceId) {
-        if let Some(watched) = self.resources[id.kind as usize].get(&id.name) {
+        let watched = self.resources[id.kind as usize].get(&id.name);
+        if let Some(watched) = watched.filter(|watched| watched.wanted) {
             let (value, failure) = (watched.value.clone(), watched.failure.clone());
             self.events.push(Event::new(id.clone(), value, failure));
         }
@@ -303,6 +337,7 @@ impl Store {
 impl Watched {
     fn new() -> Self {
         Self {
+            wanted: true,
             value: None,
             failure: None,
             state: ResourceState::Requested,

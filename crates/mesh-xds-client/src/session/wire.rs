@@ -91,6 +91,10 @@ impl Wire {
         state.due = true;
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
     pub(super) fn has_request(&self) -> bool {
         self.is_up && self.types.iter().any(|state| state.due)
     }
@@ -98,7 +102,7 @@ impl Wire {
     /// The next request, in the order of dependency.
     pub(super) fn poll_request(
         &mut self,
-        store: &Store,
+        store: &mut Store,
     ) -> Option<(ResourceType, DiscoveryRequest)> {
         if !self.is_up {
             return None;
@@ -108,6 +112,7 @@ impl Wire {
             if !std::mem::take(&mut state.due) {
                 continue;
             }
+            store.forget_unwanted(kind);
             let names: Vec<String> = store.names(kind).map(|name| name.to_string()).collect();
             if names.is_empty() && !state.asked {
                 continue;

@@ -1,5 +1,5 @@
 use mesh_core::ResourceType::{Cluster, ClusterLoadAssignment, Listener, RouteConfiguration};
-use mesh_core::finding::FailureKind::{Invalid, Unreachable};
+use mesh_core::finding::FailureKind::{DoesNotExist, Invalid, Unreachable};
 use mesh_pb::envoy::service::discovery::v3::{DiscoveryResponse, Resource};
 use mesh_pb::google::rpc::Code;
 
@@ -244,6 +244,47 @@ fn unsubscribed_and_wanted_again_is_fetched_again() {
     assert_eq!(driver.send_one().resource_names, ["a"]);
     driver.receive(Listener, "1", vec![listener("a", "routes")]);
     assert_eq!(driver.told(), [good(Listener, "a")]);
+}
+
+/// The server would see the same names as before, and not answer.
+#[test]
+fn wanted_again_before_the_server_is_told_keeps_its_value() {
+    let mut driver = with_listener("a");
+    driver.session.unsubscribe(Listener, "a");
+    assert_eq!(driver.session.resources().count(), 0);
+    driver.subscribe(Listener, &["a"]);
+    assert_eq!(driver.told(), [good(Listener, "a")]);
+    assert_eq!(driver.send_one().resource_names, ["a"]);
+    driver.pass(16);
+    assert!(driver.told().is_empty());
+}
+
+#[test]
+fn wanted_again_while_unanswered_is_still_timed() {
+    let mut driver = Driver::new();
+    driver.subscribe(Listener, &["a"]);
+    driver.send();
+    driver.session.unsubscribe(Listener, "a");
+    assert_eq!(driver.session.next_deadline(), None);
+    driver.subscribe(Listener, &["a"]);
+    driver.send();
+    driver.pass(15);
+    assert_eq!(driver.told(), [failed(Listener, "a", DoesNotExist)]);
+}
+
+#[test]
+fn names_that_come_and_go_in_an_outage_are_not_kept() {
+    let mut driver = with_listener("a");
+    driver.session.stream_down("gone", driver.now);
+    driver.session.unsubscribe(Listener, "a");
+    driver.subscribe(Listener, &["a", "b"]);
+    assert_eq!(driver.told(), [good(Listener, "a")]);
+    driver.session.unsubscribe(Listener, "b");
+    driver.session.unsubscribe(Listener, "a");
+    driver.session.stream_up();
+    assert!(driver.send().is_empty());
+    driver.subscribe(Listener, &["a"]);
+    assert_eq!(driver.send_one().version_info, "");
 }
 
 #[test]
