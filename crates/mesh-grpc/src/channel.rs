@@ -12,7 +12,7 @@ use tonic::Status;
 use tower_service::Service;
 
 use crate::body::ResponseBody;
-use crate::status::status;
+use crate::status::{of_answer, status};
 
 /// A gRPC channel: what generated clients are made from.
 ///
@@ -82,7 +82,10 @@ impl Future for ResponseFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(self.project().inner.poll(cx));
         Poll::Ready(match result {
-            Ok(response) => Ok(response.map(ResponseBody::new)),
+            Ok(response) => match of_answer(&response) {
+                Some(status) => Err(status),
+                None => Ok(response.map(ResponseBody::new)),
+            },
             Err(error) => Err(status(&error)),
         })
     }

@@ -1,3 +1,4 @@
+use http::{Response, StatusCode, header};
 use mesh_tower::{BoxError, Error, ErrorKind};
 use tonic::{Code, Status};
 
@@ -14,6 +15,28 @@ pub fn status(error: &Error) -> Status {
     };
     Status::new(code, error.to_string())
 }
+
+/// The status of an answer that is not gRPC's, as a proxy or a route's direct response gives it
+/// (gRPC's `http-grpc-status-mapping.md`). Its body is text: to read it as messages would hide
+/// that the service is unavailable behind a protocol error.
+pub(crate) fn of_answer<B>(answer: &Response<B>) -> Option<Status> {
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if answer.status() == StatusCode::OK || is_grpc || answer.headers().contains_key(GRPC_STATUS) {
+        return None;
+    }
+    let code = match answer.status().as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502..=504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Some(Status::new(code, format!("answered without a grpc status: http {}", answer.status())))
+}
+
+const GRPC_STATUS: &str = "grpc-status";
 
 /// The status of a response body that broke.
 pub(crate) fn of_body_error(error: BoxError) -> Status {
@@ -45,6 +68,35 @@ fn of_reset(code: u32) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maps_http_statuses_of_answers_that_are_not_grpc() {
+        let table = [
+            (400, Code::Internal),
+            (401, Code::Unauthenticated),
+            (403, Code::PermissionDenied),
+            (404, Code::Unimplemented),
+            (429, Code::Unavailable),
+            (500, Code::Unknown),
+            (503, Code::Unavailable),
+        ];
+        for (http, code) in table {
+            let answer = Response::builder().status(http).body(()).unwrap();
+            assert_eq!(of_answer(&answer).unwrap().code(), code, "HTTP status {http}");
+        }
+    }
+
+    #[test]
+    fn leaves_answers_of_grpc_alone() {
+        let answer = |http: u16, name: &str, value: &str| {
+            let answer = Response::builder().status(http).header(name, value);
+            of_answer(&answer.body(()).unwrap())
+        };
+        assert!(answer(200, "content-type", "text/plain").is_none());
+        assert!(answer(503, "content-type", "application/grpc+proto").is_none());
+        assert!(answer(503, "grpc-status", "14").is_none());
+        assert!(answer(503, "content-type", "text/plain").is_some());
+    }
 
     #[test]
     fn maps_http2_error_codes_as_grpc_says() {

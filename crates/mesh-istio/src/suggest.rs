@@ -5,14 +5,22 @@ pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let name = name.to_lowercase();
     // One slip in three characters; a guess, generous enough for `weigth` and `hosst` and too
     // strict for `host` to become `port`.
-    let allowed = (name.chars().count() / 3).max(1);
+    nearest_within((name.chars().count() / 3).max(1), name, candidates)
+}
+
+/// The candidate most like `name`, of those that `slips` letters at most make different.
+pub(crate) fn nearest_within<'a>(
+    slips: usize,
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let name = name.to_lowercase();
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&name, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, _)| *distance <= slips)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -14,9 +14,8 @@ use crate::clients::{Rejection, TypeStatus};
 #[derive(Debug)]
 pub(super) struct Subscription {
     kind: ResourceType,
-    /// Subscribed names, each with the fingerprint last sent: `None` when the client was told, or
-    /// will find, that there is no such resource.
-    names: BTreeMap<Arc<str>, Sent>,
+    /// What is subscribed to, by the names of requests and by the wildcard.
+    names: BTreeMap<Arc<str>, Name>,
     /// Every resource there is, which an empty list of names stands for until names were sent.
     wildcard: bool,
     ever_named: bool,
@@ -26,11 +25,27 @@ pub(super) struct Subscription {
     status: TypeStatus,
 }
 
+/// Why a name is subscribed to, and what of it was sent.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    sent: Sent,
+    /// Named by the last request.
+    asked: bool,
+    /// Brought by the wildcard.
+    listed: bool,
+}
+
+impl Name {
+    const NEW: Self = Self { sent: Sent::Never, asked: false, listed: false };
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
     /// Not yet looked up for this client.
     Never,
+    /// The client was told, or will find, that there is no such resource.
     Missing,
+    /// Of this fingerprint.
     Content(u128),
 }
 
@@ -104,21 +119,25 @@ impl Subscription {
 
     fn subscribe(&mut self, names: &[String], first: bool) {
         self.ever_named |= !names.is_empty();
-        let wildcard = names.iter().any(|name| name == "*") || !self.ever_named;
-        let before = std::mem::take(&mut self.names);
+        // Only types of which a response is the whole have one.
+        let wildcard =
+            whole(self.kind) && (names.iter().any(|name| name == "*") || !self.ever_named);
+        let mut before = std::mem::take(&mut self.names);
         let mut added = first || (wildcard && !self.wildcard);
-        for name in names.iter().filter(|name| *name != "*") {
-            let known = before.get_key_value(name.as_str());
+        for text in names.iter().filter(|name| *name != "*") {
+            // One that is said twice was taken out the first time.
+            if self.names.contains_key(text.as_str()) {
+                continue;
+            }
+            let known = before.remove_entry(text.as_str());
             added |= known.is_none();
-            let (name, sent) =
-                known.map_or_else(|| (name.as_str().into(), Sent::Never), |(n, s)| (n.clone(), *s));
-            self.names.insert(name, sent);
+            let (text, name) = known.unwrap_or_else(|| (text.as_str().into(), Name::NEW));
+            self.names.insert(text, Name { asked: true, ..name });
         }
         if wildcard {
             // What the wildcard brought is not in the request; it stays as it was sent.
-            for (name, sent) in before {
-                self.names.entry(name).or_insert(sent);
-            }
+            let listed = before.into_iter().filter(|(_, name)| name.listed);
+            self.names.extend(listed.map(|(text, name)| (text, Name { asked: false, ..name })));
         }
         self.wildcard = wildcard;
         self.status.names = self.names.len();
@@ -154,13 +173,13 @@ impl Subscription {
         nonce: u64,
     ) -> Option<xds::DiscoveryResponse> {
         let due = std::mem::replace(&mut self.due, Due::Nothing);
-        if self.wildcard && whole(self.kind) {
+        if self.wildcard {
             self.follow_wildcard(model.names(node, self.kind));
         }
         let mut version = XxHash3_128::new();
         let mut resources: Vec<Any> = Vec::new();
         let mut changed = false;
-        for (name, sent) in &mut self.names {
+        for (name, Name { sent, .. }) in &mut self.names {
             let resource = model.translate(node, self.kind, name);
             let now = resource.as_ref().map_or(Sent::Missing, |r| Sent::Content(r.fingerprint));
             let news = *sent != now;
@@ -195,20 +214,17 @@ impl Subscription {
         })
     }
 
-    fn follow_wildcard(&mut self, names: Vec<String>) {
-        let before = std::mem::take(&mut self.names);
-        for name in names {
-            let known = before.get_key_value(name.as_str());
-            let (name, sent) =
-                known.map_or_else(|| (name.into(), Sent::Never), |(n, s)| (n.clone(), *s));
-            self.names.insert(name, sent);
+    fn follow_wildcard(&mut self, listed: Vec<String>) {
+        let mut before = std::mem::take(&mut self.names);
+        for text in listed {
+            let known = before.remove_entry(text.as_str());
+            let (text, name) = known.unwrap_or_else(|| (text.into(), Name::NEW));
+            self.names.insert(text, Name { listed: true, ..name });
         }
         // What is gone stays for this once: a name that is missing now was news to the client.
-        for (name, sent) in before {
-            if matches!(sent, Sent::Content(_)) {
-                self.names.entry(name).or_insert(sent);
-            }
-        }
+        let told = |name: &Name| name.listed && matches!(name.sent, Sent::Content(_));
+        let rest = before.into_iter().filter(|(_, name)| name.asked || told(name));
+        self.names.extend(rest.map(|(text, name)| (text, Name { listed: false, ..name })));
         self.status.names = self.names.len();
     }
 }

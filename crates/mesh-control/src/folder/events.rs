@@ -41,8 +41,11 @@ impl Events {
         });
         let watcher = watcher.and_then(|mut watcher| {
             for folder in folders {
-                let watched = if folder.is_dir() { folder } else { parent(folder) };
-                watcher.watch(watched, RecursiveMode::Recursive)?;
+                match folder.is_dir() {
+                    true => watcher.watch(folder, RecursiveMode::Recursive)?,
+                    // What else is in the folder of a file may be a whole disk.
+                    false => watcher.watch(parent(folder), RecursiveMode::NonRecursive)?,
+                }
             }
             Ok(watcher)
         });

@@ -26,8 +26,10 @@ impl Stamp {
     /// Whether the file may have changed since without its stamp telling: file systems count time
     /// in steps, and two writes of one length can fall into the same.
     pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
-        self.modified
-            .is_none_or(|modified| now.duration_since(modified).is_ok_and(|age| age < FRESH))
+        // A time to come tells nothing: whatever set it may set it again.
+        self.modified.is_none_or(|modified| {
+            now.duration_since(modified).is_ok_and(|age| age < FRESH) || modified > now
+        })
     }
 }
 
@@ -140,6 +142,14 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("x/y")).unwrap();
         std::fs::write(folder.path().join("x/y/e.yaml"), "").unwrap();
         assert_eq!(names(folder.path()), ["D.YAML", "a.yaml", "b.yml", "c.json", "x/y/e.yaml"]);
+    }
+
+    #[test]
+    fn a_file_of_this_moment_or_the_future_may_have_changed_unseen() {
+        let now = SystemTime::now();
+        let fresh = |modified| Stamp { length: 1, modified }.is_fresh(now);
+        assert!(fresh(None) && fresh(Some(now)) && fresh(Some(now + FRESH)));
+        assert!(!fresh(Some(now - FRESH)));
     }
 
     #[cfg(unix)]

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resource::{
-    HeaderMatch, HeaderMatcher, PathMatcher, QueryParameterMatcher, RouteMatch, ValueMatch,
-    starts_with,
+    HeaderMatch, HeaderMatcher, PathMatcher, QueryParameterMatcher, RouteMatch,
+    StringMatcher::Exact, ValueMatch, starts_with,
 };
 
 /// The first condition of a route that does not hold.
@@ -96,8 +96,9 @@ pub(super) fn conditions_mismatch<'a>(
             return Some(Mismatch::Header(header));
         }
     }
-    for parameter in &matcher.query_parameters {
-        if !parameter_matches(parameter, head.query()) {
+    if !matcher.query_parameters.is_empty() {
+        let parameter = parameter_mismatch(&matcher.query_parameters, head.query());
+        if let Some(parameter) = parameter {
             return Some(Mismatch::QueryParameter(parameter));
         }
     }
@@ -131,49 +132,67 @@ fn fraction_draw(random: u64) -> u32 {
     ((mixed ^ (mixed >> 31)) % MILLION) as u32
 }
 
-#[inline]
+// The usual case, a header that is sent once and compared as a whole or looked for, is decided in
+// one piece, and all that is rarer kept out of it: calls and spilled registers would cost as much
+// as the comparison.
+#[inline(always)]
 fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) -> bool {
+    // As many names as values: none is repeated, and one look-up is enough.
+    let once = head.headers.keys_len() == head.headers.len();
     match &matcher.name {
-        HeaderMatch::Header(name) => {
-            let elsewhere = match dialect {
-                // Envoy knows `host` as another name of `:authority`, whatever the HTTP version.
-                Dialect::Http => *name == HOST,
-                // gRFC A28: binary metadata is treated as absent.
-                Dialect::Grpc => is_binary(name),
-            };
-            if elsewhere {
-                return pseudo_matches(matcher, head.host(), dialect);
+        HeaderMatch::Header(name) if once && !is_elsewhere(name, dialect) => {
+            match (&matcher.value, only_value(head.headers, name)) {
+                (ValueMatch::String(Exact { value: want, ignore_case: false }), Some(value)) => {
+                    (value == want.as_bytes()) != matcher.invert
+                }
+                (ValueMatch::Present(true), Some(_)) => !matcher.invert,
+                (_, value) => value_matches(matcher, value),
             }
-            header_value_matches(matcher, head.headers, name)
         }
-        HeaderMatch::Method => pseudo_matches(matcher, head.method.as_str(), dialect),
-        HeaderMatch::Authority => pseudo_matches(matcher, head.host(), dialect),
-        HeaderMatch::Path => pseudo_matches(matcher, head.path_and_query, dialect),
-        HeaderMatch::Scheme => pseudo_matches(matcher, head.scheme, dialect),
+        name => any_header_matches(matcher, name, head, dialect),
     }
 }
 
-/// As [`value_matches`] for what is no header, and which gRPC therefore does not see.
-fn pseudo_matches(matcher: &HeaderMatcher, value: &str, dialect: Dialect) -> bool {
-    let known = dialect == Dialect::Http && !value.is_empty();
-    value_matches(matcher, known.then_some(value.as_bytes()))
+/// A header's value, among headers without repeated names.
+#[inline(never)]
+fn only_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    headers.get(name).map(HeaderValue::as_bytes)
 }
 
-fn is_binary(name: &HeaderName) -> bool {
-    name.as_str().ends_with("-bin")
+/// Whether a header of that name is not looked for among the headers.
+#[inline(always)]
+fn is_elsewhere(name: &HeaderName, dialect: Dialect) -> bool {
+    match dialect {
+        // Envoy knows `host` as another name of `:authority`, whatever the HTTP version.
+        Dialect::Http => *name == HOST,
+        // gRFC A28: binary metadata is treated as absent.
+        Dialect::Grpc => name.as_str().ends_with("-bin"),
+    }
+}
+
+#[inline(never)]
+fn any_header_matches(
+    matcher: &HeaderMatcher,
+    name: &HeaderMatch,
+    head: &Head<'_>,
+    dialect: Dialect,
+) -> bool {
+    let pseudo = |value: &str| {
+        let known = dialect == Dialect::Http && !value.is_empty();
+        value_matches(matcher, known.then_some(value.as_bytes()))
+    };
+    match name {
+        HeaderMatch::Header(name) if is_elsewhere(name, dialect) => pseudo(head.host()),
+        HeaderMatch::Header(name) => header_value_matches(matcher, head.headers, name),
+        HeaderMatch::Method => pseudo(head.method.as_str()),
+        HeaderMatch::Authority => pseudo(head.host()),
+        HeaderMatch::Path => pseudo(head.path_and_query),
+        HeaderMatch::Scheme => pseudo(head.scheme),
+    }
 }
 
 /// As [`value_matches`] for the values of a header, joined when there are several.
-#[inline]
 fn header_value_matches(matcher: &HeaderMatcher, headers: &HeaderMap, name: &HeaderName) -> bool {
-    // As many names as values: none is repeated, and one look-up is enough.
-    if headers.keys_len() == headers.len() {
-        return value_matches(matcher, headers.get(name).map(HeaderValue::as_bytes));
-    }
-    repeated_value_matches(matcher, headers, name)
-}
-
-fn repeated_value_matches(matcher: &HeaderMatcher, headers: &HeaderMap, name: &HeaderName) -> bool {
     let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
     match (values.next(), values.next()) {
         (Some(first), Some(second)) => {
@@ -204,7 +223,7 @@ fn joined<'a>(
     joined
 }
 
-#[inline]
+#[inline(never)]
 fn value_matches(matcher: &HeaderMatcher, value: Option<&[u8]>) -> bool {
     let empty: Option<&[u8]> = matcher.treat_missing_as_empty.then_some(&[]);
     let holds = match (&matcher.value, value.or(empty)) {
@@ -219,6 +238,15 @@ fn value_matches(matcher: &HeaderMatcher, value: Option<&[u8]>) -> bool {
 fn in_range(range: &Range<i64>, value: &[u8]) -> bool {
     let number = str::from_utf8(value).ok().and_then(|value| value.parse().ok());
     number.is_some_and(|number| range.contains(&number))
+}
+
+/// The first of `matchers` that does not hold.
+#[inline(never)]
+fn parameter_mismatch<'a>(
+    matchers: &'a [QueryParameterMatcher],
+    query: &str,
+) -> Option<&'a QueryParameterMatcher> {
+    matchers.iter().find(|matcher| !parameter_matches(matcher, query))
 }
 
 fn parameter_matches(matcher: &QueryParameterMatcher, query: &str) -> bool {

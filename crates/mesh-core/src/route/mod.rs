@@ -23,4 +23,5 @@ mod tests;
 
 pub use conditions::Mismatch;
 pub(crate) use conditions::first_mismatch;
+pub use table::Forwarding;
 pub(crate) use table::{Chosen, RouteTable, RuleTarget};

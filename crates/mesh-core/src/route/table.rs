@@ -33,19 +33,44 @@ struct HostProgram {
 #[derive(Debug)]
 pub(crate) enum RuleTarget {
     /// A cluster.
-    Forward {
-        clusters: ClusterChoice,
-        /// The longest time a request may take, by dialect.
-        timeouts: [Option<Duration>; 2],
-        /// The route's, else the virtual host's.
-        retry_policy: Option<Arc<RetryPolicy>>,
-        /// Whether headers are changed at any level.
-        changes_headers: bool,
-        /// Whether the authority is, by the route or one of its clusters.
-        rewrites_host: bool,
-    },
+    Forward { clusters: ClusterChoice, forwarding: Forwarding },
     /// An answer, or a failure, made here.
     Local,
+}
+
+/// What every forwarded request asks of its route, worked out beforehand.
+#[derive(Debug)]
+pub struct Forwarding {
+    timeouts: [Option<Duration>; 2],
+    retry_policy: Option<Arc<RetryPolicy>>,
+    changes_headers: bool,
+    rewrites_host: bool,
+}
+
+impl Forwarding {
+    /// The longest time a request may take on this route.
+    #[inline]
+    pub fn timeout(&self, dialect: Dialect) -> Option<Duration> {
+        self.timeouts[dialect as usize]
+    }
+
+    /// The retry policy: the route's, else the virtual host's.
+    #[inline]
+    pub fn retry_policy(&self) -> Option<&RetryPolicy> {
+        self.retry_policy.as_deref()
+    }
+
+    /// Whether headers of requests or responses are changed at any level.
+    #[inline]
+    pub fn changes_headers(&self) -> bool {
+        self.changes_headers
+    }
+
+    /// Whether the authority is rewritten, by the route or by one of its clusters.
+    #[inline]
+    pub fn rewrites_host(&self) -> bool {
+        self.rewrites_host
+    }
 }
 
 /// One cluster or a weighted choice.
@@ -178,7 +203,8 @@ fn target(
     };
     let timeouts = timeouts(forward, manager);
     let retry_policy = forward.retry_policy.as_ref().or(host.retry_policy.as_ref()).cloned();
-    RuleTarget::Forward { clusters, timeouts, retry_policy, changes_headers, rewrites_host }
+    let forwarding = Forwarding { timeouts, retry_policy, changes_headers, rewrites_host };
+    RuleTarget::Forward { clusters, forwarding }
 }
 
 fn timeouts(forward: &Forward, manager: &HttpConnectionManager) -> [Option<Duration>; 2] {

@@ -13,7 +13,7 @@ use crate::resource::{
     Action, ClusterSpecifier, Forward, HeaderMutation, RetryPolicy, Route, RouteConfiguration,
     VirtualHost, WeightedCluster,
 };
-use crate::route::{Chosen, RuleTarget};
+use crate::route::{Chosen, Forwarding, RuleTarget};
 
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +111,24 @@ impl<A: Attach> Snapshot<A> {
         }
     }
 
+    /// What every request on a route that forwards asks of it; `None` for other routes. All else
+    /// is in its [`view`](Self::view), which takes longer to look up.
+    ///
+    /// # Panics
+    /// As [`view`](Self::view).
+    #[inline]
+    pub fn forwarding(&self, route: RouteRef) -> Option<&Forwarding> {
+        let table = self.program(route.root).table.as_ref();
+        match table.expect("a route was chosen from this table").target(route.chosen) {
+            RuleTarget::Forward { forwarding, .. } => Some(forwarding),
+            RuleTarget::Local => None,
+        }
+    }
+
     /// The details of a route that was chosen.
     ///
     /// # Panics
     /// When `route` is of another Snapshot and out of range here.
-    #[inline]
     pub fn view(&self, route: RouteRef) -> RouteView<'_> {
         let program = self.program(route.root);
         let table = program.table.as_ref().expect("a route was chosen from this table");
@@ -211,30 +224,25 @@ impl<'s> RouteView<'s> {
         self.weighted().map(|cluster| (cluster.weight, total))
     }
 
-    /// The longest time a request may take on this route.
-    #[inline]
-    pub fn timeout(&self, dialect: Dialect) -> Option<Duration> {
+    fn forwarding(&self) -> Option<&'s Forwarding> {
         match self.target {
-            RuleTarget::Forward { timeouts, .. } => timeouts[dialect as usize],
+            RuleTarget::Forward { forwarding, .. } => Some(forwarding),
             RuleTarget::Local => None,
         }
+    }
+
+    /// The longest time a request may take on this route.
+    pub fn timeout(&self, dialect: Dialect) -> Option<Duration> {
+        self.forwarding()?.timeout(dialect)
     }
 
     /// The retry policy: the route's, else the virtual host's.
-    #[inline]
     pub fn retry_policy(&self) -> Option<&'s RetryPolicy> {
-        match self.target {
-            RuleTarget::Forward { retry_policy, .. } => retry_policy.as_deref(),
-            RuleTarget::Local => None,
-        }
+        self.forwarding()?.retry_policy()
     }
 
     /// The authority to send upstream instead of the request's.
-    #[inline]
     pub fn host_rewrite(&self) -> Option<&'s HeaderValue> {
-        if !matches!(self.target, RuleTarget::Forward { rewrites_host: true, .. }) {
-            return None;
-        }
         let weighted = self.weighted().and_then(|cluster| cluster.host_rewrite.as_ref());
         weighted.or(self.forward()?.host_rewrite.as_ref())
     }
@@ -273,9 +281,8 @@ impl<'s> RouteView<'s> {
     }
 
     /// Whether headers of requests or responses are changed at any level.
-    #[inline]
     pub fn changes_headers(&self) -> bool {
-        matches!(self.target, RuleTarget::Forward { changes_headers: true, .. })
+        self.forwarding().is_some_and(Forwarding::changes_headers)
     }
 }
 

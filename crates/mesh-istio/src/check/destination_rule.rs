@@ -3,9 +3,10 @@
 use super::{duration, labels, names, not_negative, port};
 use crate::field_path::FieldPath;
 use crate::kind::{
-    ConnectionPool, DestinationRule, LoadBalancer, SimpleLoadBalancer, TrafficPolicy,
+    ConnectionPool, DestinationRule, LoadBalancer, SimpleLoadBalancer, Tls, TlsMode, TrafficPolicy,
 };
 use crate::read::Report;
+use crate::yaml::NotYet;
 
 pub(crate) fn destination_rule(spec: &DestinationRule, report: &mut Report<'_>) {
     let path = FieldPath::spec();
@@ -46,6 +47,9 @@ fn traffic_policy(policy: &TrafficPolicy, path: &FieldPath, report: &mut Report<
         report.error(path, "a traffic policy needs at least one setting");
     }
     settings(parts.0.as_ref(), parts.1.as_ref(), path, report);
+    if let Some(NotYet(settings)) = &policy.tls {
+        tls(settings, &path.key("tls"), report);
+    }
     for (index, settings) in policy.port_level_settings.iter().enumerate() {
         let path = path.key("portLevelSettings").index(index);
         match settings.port {
@@ -56,6 +60,9 @@ fn traffic_policy(policy: &TrafficPolicy, path: &FieldPath, report: &mut Report<
         }
         let pool = settings.connection_pool.as_ref();
         self::settings(settings.load_balancer.as_ref(), pool, &path, report);
+        if let Some(NotYet(settings)) = &settings.tls {
+            tls(settings, &path.key("tls"), report);
+        }
     }
 }
 
@@ -95,6 +102,34 @@ fn settings(
             ("maxRetries", http.max_retries),
         ] {
             not_negative(value, &path.key(field), report);
+        }
+    }
+}
+
+fn tls(tls: &Tls, path: &FieldPath, report: &mut Report<'_>) {
+    let by_name = !tls.credential_name.is_empty();
+    let own_files = [
+        ("clientCertificate", &tls.client_certificate),
+        ("privateKey", &tls.private_key),
+        ("caCertificates", &tls.ca_certificates),
+        ("caCrl", &tls.ca_crl),
+    ];
+    if tls.insecure_skip_verify == Some(true)
+        && (matches!(tls.mode, TlsMode::Simple) && by_name
+            || matches!(tls.mode, TlsMode::Simple | TlsMode::Mutual)
+                && (!tls.ca_certificates.is_empty() || !tls.subject_alt_names.is_empty()))
+    {
+        let text = "nothing is verified, yet it is said what to verify with";
+        report.error(&path.key("insecureSkipVerify"), text);
+    }
+    if by_name && matches!(tls.mode, TlsMode::Simple | TlsMode::Mutual) {
+        for (field, _) in own_files.iter().filter(|(_, value)| !value.is_empty()) {
+            report
+                .error(&path.key(*field), format!("{field} and credentialName exclude each other"));
+        }
+    } else if tls.mode == TlsMode::Mutual {
+        for (field, _) in own_files[..2].iter().filter(|(_, value)| value.is_empty()) {
+            report.error(&path.key(*field), format!("MUTUAL needs {field} or credentialName"));
         }
     }
 }

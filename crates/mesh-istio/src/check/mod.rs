@@ -3,6 +3,7 @@
 //! The rules and their verdicts are those of Istio's admission webhook; those that need several
 //! objects at once are in [`references`].
 
+mod answers;
 mod destination_rule;
 mod names;
 mod references;

@@ -1,6 +1,9 @@
 //! Host names, label keys and header names.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 /// Why `host` is no host name, wildcard or address, if it is not.
 pub(super) fn host_or_address(host: &str) -> Option<String> {
@@ -77,6 +80,28 @@ pub(super) fn header(name: &str) -> Option<String> {
     (!good).then(|| format!("{name:?} is not a header name"))
 }
 
+/// Why `value` cannot be what a header is set to, if it cannot. Formatters such as `%HOSTNAME%` may
+/// be in it; a percent sign of its own is doubled.
+pub(super) fn header_value(value: &str) -> Option<String> {
+    if value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
+        return Some(format!("{value:?} is not a header value"));
+    }
+    (!FORMAT.is_match(value))
+        .then(|| format!("{value:?} has a lone %: write %% for a percent sign"))
+}
+
+/// Envoy's format strings: text, doubled percent signs and `%COMMAND(arguments):length%`.
+static FORMAT: LazyLock<Regex> = LazyLock::new(|| {
+    let format = r"^([^%]|%%|%[A-Z][A-Z0-9_]*(\([^)]*\))?(:[0-9]+)?%)*$";
+    Regex::new(format).expect("a valid expression")
+});
+
+/// Why `value` cannot be what `host` is set to, if it cannot.
+pub(super) fn authority(value: &str) -> Option<String> {
+    let good = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:[]".contains(&b));
+    (!good || value.is_empty()).then(|| format!("{value:?} is not a host"))
+}
+
 /// What two hosts of one object have in common so that one of them can never be chosen.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
     let covers = |wide: &str, narrow: &str| {
@@ -97,6 +122,18 @@ mod tests {
         for host in ["", "foo.*.com", "foo*.bar.com", "foo.ba!r", "-a.b", "a..b", "1.1.1.1.1"] {
             assert!(host_or_address(host).is_some(), "{host}");
         }
+    }
+
+    #[test]
+    fn a_percent_sign_in_a_header_value_is_doubled() {
+        for value in ["", "foo", "100%%", "a %HOSTNAME% b", "%START_TIME(%b %d %Y)%%%"] {
+            assert_eq!(header_value(value), None, "{value}");
+        }
+        for value in ["100%", "5% of 10%", "%START_TIME%%", "a\nb", "\u{7f}"] {
+            assert!(header_value(value).is_some(), "{value}");
+        }
+        assert_eq!(authority("[::1]:80"), None);
+        assert!(authority("a b").is_some() && authority("").is_some());
     }
 
     #[test]

@@ -4,11 +4,16 @@ use std::net::IpAddr;
 
 use super::{labels, names, port};
 use crate::field_path::FieldPath;
-use crate::kind::{Resolution, ServiceEntry, WorkloadEntry};
+use crate::kind::{Labels, Location, Resolution, ServiceEntry, WorkloadEntry};
 use crate::read::Report;
 
-pub(crate) fn service_entry(spec: &ServiceEntry, report: &mut Report<'_>) {
+/// `own` are the labels of the object itself.
+pub(crate) fn service_entry(spec: &ServiceEntry, own: &Labels, report: &mut Report<'_>) {
     let path = FieldPath::spec();
+    let inside = spec.location == Some(Location::MeshInternal);
+    if inside && spec.resolution == Resolution::DynamicDns && own.contains_key(WAYPOINT) {
+        report.error(&path.key("location"), "DYNAMIC_DNS in the mesh cannot have a waypoint");
+    }
     hosts(spec, &path.key("hosts"), report);
     ports(spec, &path.key("ports"), report);
     for (index, address) in spec.addresses.iter().enumerate() {
@@ -190,6 +195,9 @@ fn is_address_or_cidr(text: &str) -> bool {
         },
     }
 }
+
+/// The label that sends a service's traffic through a waypoint.
+const WAYPOINT: &str = "istio.io/use-waypoint";
 
 /// What a ServiceEntry's `protocol` may say, in lower case; comparison ignores case.
 const PROTOCOLS: [&str; 11] =

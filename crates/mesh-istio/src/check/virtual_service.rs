@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::answers::answers;
 use super::{duration, labels, names, not_negative, port};
 use crate::field_path::FieldPath;
 use crate::kind::{
-    Destination, HeaderOperations, Headers, HttpMatch, HttpRetry, HttpRoute, StringMatch,
-    VirtualService,
+    Destination, HeaderOperations, Headers, HttpMatch, HttpRetry, HttpRoute, StringMatch, TlsRoute,
+    VirtualService, is_claim,
 };
 use crate::read::Report;
 use crate::suggest::nearest;
+use crate::yaml::NotYet;
 
 pub(crate) fn virtual_service(spec: &VirtualService, report: &mut Report<'_>) {
     let path = FieldPath::spec();
@@ -20,6 +22,9 @@ pub(crate) fn virtual_service(spec: &VirtualService, report: &mut Report<'_>) {
     }
     if spec.hosts.is_empty() && (spec.tcp.is_some() || spec.tls.is_some()) {
         report.error(&path, "a rule without hosts is a delegate, which may have http routes only");
+    }
+    if let Some(NotYet(routes)) = &spec.tls {
+        tls(routes, &path.key("tls"), report);
     }
     for (index, route) in spec.http.iter().enumerate() {
         http_route(route, &path.key("http").index(index), report);
@@ -59,6 +64,25 @@ fn gateways(gateways: &[String], path: &FieldPath, report: &mut Report<'_>) {
     }
 }
 
+fn tls(routes: &[TlsRoute], path: &FieldPath, report: &mut Report<'_>) {
+    for (i, route) in routes.iter().enumerate() {
+        for (j, rule) in route.r#match.iter().enumerate() {
+            let path = path.index(i).key("match").index(j).key("sniHosts");
+            if rule.sni_hosts.is_empty() {
+                report.error(&path, "at least one host is required");
+            }
+            for (k, host) in rule.sni_hosts.iter().enumerate() {
+                // Names of the kind `outbound_.80_._.a.b` are what gateways between clusters see.
+                let fault =
+                    names::host_or_address(host).filter(|_| !host.starts_with("outbound_."));
+                if let Some(fault) = fault {
+                    report.error(&path.index(k), fault);
+                }
+            }
+        }
+    }
+}
+
 fn http_route(route: &HttpRoute, path: &FieldPath, report: &mut Report<'_>) {
     let others = [
         ("redirect", route.redirect.is_some()),
@@ -82,6 +106,7 @@ fn http_route(route: &HttpRoute, path: &FieldPath, report: &mut Report<'_>) {
     for (index, rule) in route.r#match.iter().enumerate() {
         http_match(rule, &path.key("match").index(index), report);
     }
+    answers(route, path, report);
     destinations(route, &path.key("route"), report);
     duration(route.timeout, &path.key("timeout"), report);
     if let Some(retries) = &route.retries {
@@ -166,8 +191,8 @@ fn header_matches(
 ) {
     for (name, value) in headers {
         let path = path.key(name.clone());
-        if name.starts_with("@request.auth.") {
-            report.warning(&path, "matching on JWT claims is not yet honoured");
+        if is_claim(name) {
+            report.warning(&path, "JWT claims are not yet honoured: no request has any");
         } else if let Some(fault) = names::header(name) {
             report.error(&path, fault);
         }
@@ -216,9 +241,14 @@ fn headers(headers: &Headers, path: &FieldPath, report: &mut Report<'_>) {
 }
 
 fn operations(operations: &HeaderOperations, path: &FieldPath, report: &mut Report<'_>) {
-    for (field, names) in [("set", &operations.set), ("add", &operations.add)] {
-        for name in names.keys() {
-            if let Some(fault) = names::header(name) {
+    for (field, values) in [("set", &operations.set), ("add", &operations.add)] {
+        for (name, value) in values {
+            let host = name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
+            let fault = names::header(name).or_else(|| match host {
+                true => names::authority(value),
+                false => names::header_value(value),
+            });
+            if let Some(fault) = fault {
                 report.error(&path.key(field).key(name.clone()), fault);
             }
         }

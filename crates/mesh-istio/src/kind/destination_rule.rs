@@ -34,7 +34,7 @@ pub(crate) struct TrafficPolicy {
     pub(crate) load_balancer: Option<LoadBalancer>,
     pub(crate) connection_pool: Option<ConnectionPool>,
     pub(crate) outlier_detection: Later,
-    pub(crate) tls: Later,
+    pub(crate) tls: Option<NotYet<Tls>>,
     pub(crate) port_level_settings: Vec<PortTrafficPolicy>,
     pub(crate) tunnel: Later,
     pub(crate) proxy_protocol: Later,
@@ -48,7 +48,33 @@ pub(crate) struct PortTrafficPolicy {
     pub(crate) load_balancer: Option<LoadBalancer>,
     pub(crate) connection_pool: Option<ConnectionPool>,
     _outlier_detection: Later,
-    _tls: Later,
+    pub(crate) tls: Option<NotYet<Tls>>,
+}
+
+/// Checked, and without effect so far.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Tls {
+    pub(crate) mode: TlsMode,
+    pub(crate) client_certificate: String,
+    pub(crate) private_key: String,
+    pub(crate) ca_certificates: String,
+    pub(crate) ca_crl: String,
+    pub(crate) credential_name: String,
+    pub(crate) subject_alt_names: Vec<String>,
+    _sni: String,
+    pub(crate) insecure_skip_verify: Option<bool>,
+}
+
+/// In the order of the API's enum numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum TlsMode {
+    #[default]
+    Disable,
+    Simple,
+    Mutual,
+    IstioMutual,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -23,7 +23,7 @@ pub(crate) struct Metadata {
     pub(crate) name: String,
     _generate_name: String,
     pub(crate) namespace: String,
-    _labels: Labels,
+    pub(crate) labels: Labels,
     pub(crate) annotations: Labels,
     /// RFC 3339 in UTC, as Kubernetes writes it, so that texts sort as times do.
     pub(crate) creation_timestamp: Option<String>,

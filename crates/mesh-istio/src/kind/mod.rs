@@ -14,7 +14,8 @@ mod string_match;
 mod virtual_service;
 
 pub(crate) use destination_rule::{
-    ConnectionPool, DestinationRule, LoadBalancer, SimpleLoadBalancer, Subset, TrafficPolicy,
+    ConnectionPool, DestinationRule, LoadBalancer, SimpleLoadBalancer, Subset, Tls, TlsMode,
+    TrafficPolicy,
 };
 pub(crate) use duration::Duration;
 pub(crate) use export_to::ExportTo;
@@ -23,11 +24,11 @@ pub(crate) use names::{Fault as NameFault, Known, lookup};
 pub(crate) use service::{
     KubernetesService, ServicePort, ServiceType, TargetPort, TransportProtocol,
 };
-pub(crate) use service_entry::{Resolution, ServiceEntry, WorkloadEntry};
+pub(crate) use service_entry::{Location, Resolution, ServiceEntry, WorkloadEntry};
 pub(crate) use string_match::StringMatch;
 pub(crate) use virtual_service::{
-    Destination, HeaderOperations, Headers, HttpMatch, HttpRetry, HttpRoute, HttpRouteDestination,
-    VirtualService,
+    DerivePort, Destination, DirectResponse, HeaderOperations, Headers, HttpMatch, HttpRetry,
+    HttpRoute, HttpRouteDestination, Redirect, TlsRoute, VirtualService, is_claim,
 };
 
 /// Names in order, so that everything made from them has one order.

@@ -1,6 +1,6 @@
 //! Which kinds there are, in which group, and what is done with each.
 
-use crate::suggest::nearest;
+use crate::suggest::{nearest, nearest_within};
 
 /// What is done with a document, by its `apiVersion` and `kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn unknown_group(group: &str, version: &str, kind: &str) -> Result<Known, (Fault
     if let Some((_, replacement)) = RETIRED.iter().find(|(name, _)| *name == group) {
         return Err((Fault::ApiVersion, Some((*replacement).to_owned())));
     }
-    let near = nearest(group, GROUPS.iter().map(|known| known.name));
+    let near = nearest_within(GROUP_SLIPS, group, GROUPS.iter().map(|known| known.name));
     let ours = group.ends_with("istio.io") || group_of(kind).is_some();
     if !ours && near.is_none() {
         return Ok(Known::NoEffect);
@@ -148,10 +148,20 @@ const GROUPS: &[ApiGroup] = &[
         kinds: &[
             ("Service", Known::KubernetesService),
             ("List", Known::List),
+            ("Endpoints", Known::NotYet),
             ("ServiceAccount", Known::NoEffect),
         ],
     },
+    ApiGroup {
+        name: "discovery.k8s.io",
+        versions: &["v1", "v1beta1"],
+        kinds: &[("EndpointSlice", Known::NotYet)],
+    },
 ];
+
+/// A slip of the pen, and no more: `networking.k8s.io` is a group of its own, five letters away from
+/// `networking.istio.io`.
+const GROUP_SLIPS: usize = 2;
 
 /// Groups that Istio no longer has, with what took their place.
 const RETIRED: &[(&str, &str)] = &[
@@ -196,5 +206,26 @@ mod tests {
         assert_eq!(lookup("v1", "Namespace"), Ok(Known::NoEffect));
         assert_eq!(lookup("v1", "ServiceAccount"), Ok(Known::NoEffect));
         assert_eq!(lookup("cert-manager.io/v1", "Certificate"), Ok(Known::NoEffect));
+        for (group, kind) in [
+            ("networking.k8s.io", "NetworkPolicy"),
+            ("networking.gke.io", "ManagedCertificate"),
+            ("security.openshift.io", "SecurityContextConstraints"),
+        ] {
+            assert_eq!(lookup(&format!("{group}/v1"), kind), Ok(Known::NoEffect), "{group}");
+        }
+    }
+
+    #[test]
+    fn a_slip_in_a_group_names_the_right_one() {
+        let (_, fix) = lookup("networking.itsio.oi/v1", "VirtualService").unwrap_err();
+        assert_eq!(fix.unwrap(), "did you mean \"networking.istio.io/v1\"?");
+        let (_, fix) = lookup("securty.istio.io/v1", "Whatever").unwrap_err();
+        assert_eq!(fix.unwrap(), "did you mean \"security.istio.io/v1\"?");
+    }
+
+    #[test]
+    fn endpoints_of_kubernetes_are_not_passed_over() {
+        assert_eq!(lookup("v1", "Endpoints"), Ok(Known::NotYet));
+        assert_eq!(lookup("discovery.k8s.io/v1", "EndpointSlice"), Ok(Known::NotYet));
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct ServiceEntry {
     pub(crate) hosts: Vec<String>,
     pub(crate) addresses: Vec<String>,
     pub(crate) ports: Vec<ServiceEntryPort>,
-    _location: Option<Location>,
+    pub(crate) location: Option<Location>,
     pub(crate) resolution: Resolution,
     pub(crate) endpoints: Vec<WorkloadEntry>,
     pub(crate) workload_selector: Option<WorkloadSelector>,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -16,7 +18,7 @@ pub(crate) struct VirtualService {
     pub(crate) hosts: Vec<String>,
     pub(crate) gateways: Vec<String>,
     pub(crate) http: Vec<HttpRoute>,
-    pub(crate) tls: Option<NotYet<Vec<IgnoredAny>>>,
+    pub(crate) tls: Option<NotYet<Vec<TlsRoute>>>,
     pub(crate) tcp: Option<NotYet<Vec<IgnoredAny>>>,
     pub(crate) export_to: ExportTo,
 }
@@ -27,8 +29,8 @@ pub(crate) struct HttpRoute {
     pub(crate) name: String,
     pub(crate) r#match: Vec<HttpMatch>,
     pub(crate) route: Vec<HttpRouteDestination>,
-    pub(crate) redirect: Later,
-    pub(crate) direct_response: Later,
+    pub(crate) redirect: Option<Redirect>,
+    pub(crate) direct_response: Option<DirectResponse>,
     pub(crate) delegate: Later,
     _rewrite: Later,
     pub(crate) timeout: Option<Duration>,
@@ -109,11 +111,84 @@ pub(crate) struct HeaderOperations {
     pub(crate) remove: Vec<String>,
 }
 
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Redirect {
+    pub(crate) uri: String,
+    pub(crate) prefix_rewrite: String,
+    pub(crate) authority: String,
+    pub(crate) scheme: String,
+    pub(crate) port: u32,
+    pub(crate) derive_port: Option<DerivePort>,
+    /// 0 stands for 301.
+    pub(crate) redirect_code: u32,
+}
+
+/// In the order of the API's enum numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum DerivePort {
+    FromProtocolDefault,
+    FromRequestPort,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DirectResponse {
+    pub(crate) status: u32,
+    pub(crate) body: Option<ResponseBody>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ResponseBody {
+    pub(crate) string: Option<String>,
+    pub(crate) bytes: Option<Base64>,
+}
+
+/// Bytes as proto3 JSON has them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Base64(pub(crate) Vec<u8>);
+
+impl TryFrom<String> for Base64 {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        BASE64.decode(text).map(Self).map_err(|_| "not base64")
+    }
+}
+
+/// Read as far as it is checked; without effect so far.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TlsRoute {
+    pub(crate) r#match: Vec<TlsMatch>,
+    #[serde(rename = "route")]
+    _route: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TlsMatch {
+    pub(crate) sni_hosts: Vec<String>,
+    _destination_subnets: Option<IgnoredAny>,
+    _port: Option<IgnoredAny>,
+    _source_labels: Option<IgnoredAny>,
+    _gateways: Option<IgnoredAny>,
+    _source_namespace: Option<IgnoredAny>,
+}
+
 impl VirtualService {
     /// Whether the rule holds for clients in the mesh, and not only for gateways.
     pub(crate) fn in_mesh(&self) -> bool {
         self.gateways.is_empty() || self.gateways.iter().any(|gateway| gateway == MESH)
     }
+}
+
+/// Whether a header of a match stands for a claim of the request's token, and for no header.
+pub(crate) fn is_claim(name: &str) -> bool {
+    name.starts_with("@request.auth.")
 }
 
 /// The reserved gateway name that stands for every client in the mesh.

@@ -65,6 +65,11 @@ impl<T> Rules<T> {
             .unwrap_or_default()
     }
 
+    /// Whether a rule that is `wanted` is for just this host or pattern.
+    pub(crate) fn has(&self, host: &str, wanted: impl Fn(&Rule<T>) -> bool) -> bool {
+        self.by_host.get(host).is_some_and(|rules| rules.iter().any(|rule| wanted(rule)))
+    }
+
     /// All rules whose pattern holds `host`.
     pub(crate) fn all<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Arc<Rule<T>>> {
         patterns(host).filter_map(|pattern| self.by_host.get(&pattern)).flatten()

@@ -113,8 +113,9 @@ impl Reader<'_> {
         };
         let content = match known {
             Known::List => {
-                let Origin { tree, .. } = origin;
-                return self.list(tree, named);
+                list_items(&mut report);
+                self.parsed.diagnostics.append(&mut report.finish());
+                return self.list(origin.tree, named);
             }
             Known::NoEffect => None,
             Known::NotYet => {
@@ -131,7 +132,7 @@ impl Reader<'_> {
                 Content::DestinationRule { spec, metadata }
             }),
             Known::ServiceEntry => self.typed(&mut report, named, |spec, metadata, report| {
-                check::service_entry(&spec, report);
+                check::service_entry(&spec, &metadata.labels, report);
                 Content::ServiceEntry { spec, metadata }
             }),
             Known::WorkloadEntry => self.typed(&mut report, named, |spec, metadata, report| {
@@ -247,6 +248,21 @@ fn identify(report: &mut Report<'_>) -> Option<Known> {
             };
             report.error(&root.key(field), text).fix = fix;
             None
+        }
+    }
+}
+
+/// A list that has none is most likely misspelt, and everything in it lost.
+fn list_items(report: &mut Report<'_>) {
+    let tree = &report.origin().tree;
+    let path = FieldPath::default().key("items");
+    match tree.field("items").map(|items| &items.value) {
+        Some(Value::Sequence(_) | Value::Null) => {}
+        Some(_) => {
+            report.error(&path, "expected a list");
+        }
+        None => {
+            report.error(&path, "items is missing");
         }
     }
 }

@@ -9,7 +9,7 @@ use mesh_pb::envoy::r#type::matcher::v3::{
 };
 use mesh_pb::google::protobuf::BoolValue;
 
-use crate::kind::{HttpMatch, StringMatch};
+use crate::kind::{HttpMatch, StringMatch, is_claim};
 
 /// Every part of the rule must hold; without a rule every request does.
 pub(super) fn route_match(rule: Option<&HttpMatch>) -> RouteMatch {
@@ -29,7 +29,9 @@ pub(super) fn route_match(rule: Option<&HttpMatch>) -> RouteMatch {
         [(":scheme", &rule.scheme), (":method", &rule.method), (":authority", &rule.authority)];
     let mut headers: Vec<HeaderMatcher> = Vec::new();
     headers.extend(rule.headers.iter().map(|(name, value)| header(name, value)));
-    headers.extend(rule.without_headers.iter().map(|(name, value)| HeaderMatcher {
+    // That a claim is absent holds for every request, as no token is checked yet.
+    let without = rule.without_headers.iter().filter(|(name, _)| !is_claim(name));
+    headers.extend(without.map(|(name, value)| HeaderMatcher {
         invert_match: true,
         // Without the header the rule holds, which inversion alone would not say.
         treat_missing_header_as_empty: !value.matches_any(),

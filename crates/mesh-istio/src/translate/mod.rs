@@ -3,6 +3,7 @@
 //! Pure: the same model, node and name give the same resource with the same fingerprint, on
 //! every machine and after every restart.
 
+mod answer;
 mod cluster;
 mod endpoints;
 mod fingerprint;

@@ -9,6 +9,7 @@ use mesh_pb::envoy::config::route::v3::weighted_cluster::{
     ClusterWeight, cluster_weight::HostRewriteSpecifier as ClusterHostRewrite,
 };
 
+use super::answer::answer;
 use super::headers::Changes;
 use super::matcher::{is_catch_all, route_match};
 use super::metadata::{config_path, istio, string};
@@ -18,7 +19,8 @@ use super::target::{Target, virtual_service};
 use super::{duration, uint32};
 use crate::host::resolve;
 use crate::kind::{
-    Destination, Duration, HttpMatch, HttpRoute, HttpRouteDestination, VirtualService, selects,
+    Destination, Duration, HttpMatch, HttpRoute, HttpRouteDestination, VirtualService, is_claim,
+    selects,
 };
 use crate::model::{Model, Rule, Service};
 use crate::node::{Mode, Node};
@@ -82,7 +84,8 @@ fn domains(model: &Model, node: &Node, target: &Target<'_>) -> Vec<String> {
 
 /// Without a rule: everything to the service itself, on Istio's defaults.
 fn default_route(target: &Target<'_>, node: &Node) -> xds::Route {
-    let cluster = ClusterName { port: target.port, subset: "", host: &target.host }.to_string();
+    let host = target.service.map_or(target.host.as_str(), |service| service.host.as_str());
+    let cluster = ClusterName { port: target.port, subset: "", host }.to_string();
     let mut action = xds::RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
         retry_policy: retry_policy(None),
@@ -129,7 +132,8 @@ impl Router<'_> {
     /// Whether a match can hold for this client on this port; these parts are no part of a request.
     fn concerns(&self, rule: &HttpMatch) -> bool {
         let port = rule.port == 0 || rule.port == u32::from(self.target.port);
-        if !port {
+        // Nobody checks tokens yet, so no request has the claim asked for.
+        if !port || rule.headers.keys().any(|name| is_claim(name)) {
             return false;
         }
         if !rule.gateways.is_empty() {
@@ -141,10 +145,30 @@ impl Router<'_> {
             && selects(&rule.source_labels, &self.node.labels)
     }
 
-    /// None for a route that only redirects or answers: those are not yet honoured, and the
-    /// request goes on to the next route as if this one were absent.
+    /// None for a route that only delegates: that is not yet honoured, and as with a delegate that
+    /// is not there, the request goes on to the next route.
     fn route(&self, http: &HttpRoute, rule: Option<&HttpMatch>) -> Option<xds::Route> {
         let mut changes = Changes::new(&http.headers);
+        let action = match answer(http, self.target.port) {
+            Some(action) => action,
+            None => Action::Route(self.forward(http, &mut changes)?),
+        };
+        let path = config_path("virtual-service", &self.rule.namespace, &self.rule.name);
+        Some(xds::Route {
+            name: route_name(&http.name, rule.map(|rule| rule.name.as_str())),
+            r#match: Some(route_match(rule)),
+            metadata: Some(istio([("config", string(path))])),
+            request_headers_to_add: changes.request_add,
+            request_headers_to_remove: changes.request_remove,
+            response_headers_to_add: changes.response_add,
+            response_headers_to_remove: changes.response_remove,
+            action: Some(action),
+            ..Default::default()
+        })
+    }
+
+    /// To the destinations; `changes` are then those of the route and of its only destination.
+    fn forward(&self, http: &HttpRoute, changes: &mut Changes) -> Option<xds::RouteAction> {
         let specifier = match http.route.as_slice() {
             [] => return None,
             [only] => {
@@ -163,18 +187,7 @@ impl Router<'_> {
             ..Default::default()
         };
         set_timeout(&mut action, http.timeout, self.node);
-        let path = config_path("virtual-service", &self.rule.namespace, &self.rule.name);
-        Some(xds::Route {
-            name: route_name(&http.name, rule.map(|rule| rule.name.as_str())),
-            r#match: Some(route_match(rule)),
-            metadata: Some(istio([("config", string(path))])),
-            request_headers_to_add: changes.request_add,
-            request_headers_to_remove: changes.request_remove,
-            response_headers_to_add: changes.response_add,
-            response_headers_to_remove: changes.response_remove,
-            action: Some(Action::Route(action)),
-            ..Default::default()
-        })
+        Some(action)
     }
 
     fn weighted(&self, entries: &[HttpRouteDestination]) -> xds::WeightedCluster {

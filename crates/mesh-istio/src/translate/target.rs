@@ -9,6 +9,9 @@ use crate::model::{Model, Rule, Service};
 use crate::node::Node;
 
 /// A host and port a client can reach, by a service or by a rule alone.
+///
+/// The host is the service's, unless that is a wildcard and a rule names one host below it: then it
+/// is that one, whose requests have routes of their own.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     pub(super) host: String,
@@ -28,7 +31,7 @@ impl<'a> Target<'a> {
                     (None, [only]) => Some(only.number),
                     (None, _) => None,
                 }?;
-                Some(Self { host: service.host.clone(), port, service: Some(service) })
+                Some(Self::of(service, host, port, model, node))
             }
             None => Self::ruled(model, node, host, port.unwrap_or(HTTP_PORT)),
         })
@@ -38,12 +41,22 @@ impl<'a> Target<'a> {
     pub(super) fn named(model: &'a Model, node: &Node, name: &ClusterName<'_>) -> Option<Self> {
         match model.registry().lookup(name.host, &node.namespace) {
             Some(service) => {
-                (service.host == name.host && service.port_index(name.port).is_some()).then(|| {
-                    Self { host: service.host.clone(), port: name.port, service: Some(service) }
-                })
+                service.port_index(name.port)?;
+                let target = Self::of(service, name.host, name.port, model, node);
+                (target.host == name.host).then_some(target)
             }
             None => Self::ruled(model, node, name.host, name.port),
         }
+    }
+
+    /// `host` is how the service was looked up.
+    fn of(service: &'a Arc<Service>, host: &str, port: u16, model: &Model, node: &Node) -> Self {
+        let visible = |rule: &Rule<VirtualService>| rule.visible(&node.namespace);
+        // An address also finds a service under another name, and has no rules of its own.
+        let below = service.host.starts_with('*') && port == HTTP_PORT;
+        let own = below && model.virtual_services().has(host, visible);
+        let host = if own { host } else { &service.host };
+        Self { host: host.to_owned(), port, service: Some(service) }
     }
 
     /// A host that only a VirtualService knows. Istio serves such hosts on port 80 alone.

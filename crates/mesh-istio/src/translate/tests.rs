@@ -167,6 +167,37 @@ fn a_service_of_a_service_entry_is_seen_as_exported() {
 }
 
 #[test]
+fn a_rule_for_one_host_below_a_wildcard_holds_for_that_host() {
+    let more = r"
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: all}
+spec: {hosts: ['*.example.com'], resolution: STATIC, ports: [{number: 80, name: http}],
+  endpoints: [{address: 1.1.1.1}]}
+---
+";
+    let rule = rule(
+        "  hosts: [www.example.com]\n  http: [{timeout: 1s, route: [{destination: \
+         {host: www.example.com}}]}]\n",
+    );
+    let model = model(&format!("{more}{rule}"));
+    let routes = |listener: &str, name: &str| {
+        let listener = model.listener(&here(), listener).unwrap();
+        let any = listener.api_listener.unwrap().api_listener.unwrap();
+        let manager = hcm::HttpConnectionManager::decode(any.value.as_slice()).unwrap();
+        assert_eq!(manager.stat_prefix, name);
+        model.route_configuration(&here(), name).unwrap().virtual_hosts.remove(0)
+    };
+    let host = routes("www.example.com:80", "outbound|80||www.example.com");
+    assert!(host.domains.contains(&"www.example.com".to_owned()));
+    assert_eq!(cluster_of(&host.routes[0]), "outbound|80||*.example.com");
+    assert_eq!(action(&host.routes[0]).timeout.unwrap().seconds, 1);
+    let other = routes("other.example.com:80", "outbound|80||*.example.com");
+    assert_eq!(action(&other.routes[0]).timeout.unwrap().seconds, 0);
+    assert!(model.route_configuration(&here(), "outbound|80||other.example.com").is_none());
+}
+
+#[test]
 fn every_name_that_is_listed_leads_to_a_resource() {
     let model = model(&rule(
         "  hosts: [reviews]\n  http: [{route: [{destination: {host: reviews, subset: v1}}]}]\n",

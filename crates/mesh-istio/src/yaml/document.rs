@@ -48,7 +48,7 @@ fn cut(text: &str) -> Vec<(u32, &str)> {
         let marker = line
             .strip_prefix("---")
             .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        if marker && offset > start {
+        if marker && offset > start && !is_directives(&text[start..offset]) {
             documents.push((start_line, &text[start..offset]));
             (start, start_line) = (offset, number);
         }
@@ -56,6 +56,12 @@ fn cut(text: &str) -> Vec<(u32, &str)> {
     }
     documents.push((start_line, &text[start..]));
     documents
+}
+
+/// Whether this is what may stand before a document's `---` and belongs to it, as `%YAML 1.2` does.
+fn is_directives(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    text.contains('%') && lines.all(|line| line.starts_with('%'))
 }
 
 fn parse(document: &str, lines_before: u32) -> Result<Node, SyntaxError> {
@@ -172,6 +178,14 @@ mod tests {
         }
         let deepest = format!("{}x", "- ".repeat(MAX_DEPTH - 1));
         assert!(documents(&deepest)[0].is_ok());
+    }
+
+    #[test]
+    fn a_directive_belongs_to_the_document_after_it() {
+        let parsed = documents("# one\n%YAML 1.2\n---\na: 1\n---\nb: 2\n");
+        assert_eq!(parsed.len(), 2, "{parsed:?}");
+        assert_eq!(parsed[0].as_ref().unwrap().entry("a").unwrap().at.line, 4);
+        assert_eq!(parsed[1].as_ref().unwrap().entry("b").unwrap().at.line, 6);
     }
 
     #[test]

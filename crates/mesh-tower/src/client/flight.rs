@@ -81,27 +81,24 @@ impl Flight {
         copy: &mut Option<Box<Copy>>,
     ) -> Result<Self, Error> {
         let Routed { hold, route, cluster, dialect, mut random, caller, record } = routed;
-        let view = hold.view(route);
         let Some(state) = hold.cluster(cluster) else {
-            return Err(no_cluster(&hold, &view, cluster));
+            return Err(no_cluster(&hold, route, cluster));
         };
         let permit = match state.admit() {
             Ok(permit) => permit,
-            Err(overloaded) => return Err(not_admitted(&view, state, overloaded)),
+            Err(overloaded) => return Err(not_admitted(&hold.view(route), state, overloaded)),
         };
-        let total = match view.timeout(dialect) {
+        let forwarding = hold.forwarding(route).expect("the decision was to forward");
+        let total = match forwarding.timeout(dialect) {
             None => caller,
             timeout => total_deadline(now(), timeout, caller),
         };
-        let changes_response = view.changes_headers();
-        if changes_response {
-            view.change_request_headers(request.headers_mut());
-        }
-        if let Some(host) = view.host_rewrite() {
-            rewrite_host(request, host);
+        let changes_response = forwarding.changes_headers();
+        if changes_response || forwarding.rewrites_host() {
+            change_head(&hold.view(route), request);
         }
         let mut own = None;
-        if let Some(policy) = view.retry_policy() {
+        if let Some(policy) = forwarding.retry_policy() {
             // HTTP/1.1 has no way to refuse a request that was sent.
             let http2 =
                 dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
@@ -112,7 +109,7 @@ impl Flight {
         }
         let endpoint = match state.pick(Avoid::default(), random.next()) {
             Ok(endpoint) => endpoint,
-            Err(none) => return Err(no_endpoints(&view, state, none)),
+            Err(none) => return Err(no_endpoints(&hold.view(route), state, none)),
         };
         if let Some(record) = &record {
             record.attempt(endpoint.address());
@@ -212,7 +209,8 @@ impl Flight {
     /// What to do when the attempt's time is over.
     pub(super) fn timed_out(&mut self, copy: &mut Option<Box<Copy>>) -> Result<Again, Error> {
         self.observe(false);
-        let again = if self.own.is_some() { self.retry(Outcome::PerTryTimeout, None, copy) } else { None };
+        let again =
+            if self.own.is_some() { self.retry(Outcome::PerTryTimeout, None, copy) } else { None };
         again.ok_or_else(|| self.failed(Outcome::PerTryTimeout))
     }
 
@@ -329,6 +327,15 @@ fn of_response<B>(response: &Response<B>) -> Outcome {
         status: response.status(),
         grpc_status: grpc_status.and_then(|status| status.to_str().ok()?.parse().ok()),
         rate_limited: response.headers().contains_key("x-envoy-ratelimited"),
+    }
+}
+
+/// Makes the route's changes of a request's head.
+#[inline(never)]
+fn change_head(view: &RouteView<'_>, request: &mut Request<Body>) {
+    view.change_request_headers(request.headers_mut());
+    if let Some(host) = view.host_rewrite() {
+        rewrite_host(request, host);
     }
 }
 

@@ -126,7 +126,7 @@ where
 
     const GIVES_BACK: bool = false;
 
-    #[inline]
+    #[inline(always)]
     fn send(&self, endpoint: &EndpointState<Io>, _: Dialect, request: Request<Body>) -> Attempt<S> {
         let client = endpoint.attached().clients.client(self.shared.id, &self.shared.make);
         Attempt::new(client, request)
@@ -150,7 +150,7 @@ where
 {
     /// Calls the client at once when it says that it is ready. One that is not is asked again
     /// with a waker, so that nothing is lost by asking without.
-    #[inline]
+    #[inline(always)]
     fn new(mut client: S, request: Request<Body>) -> Self {
         match client.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Self::Called { future: client.call(request) },
@@ -168,17 +168,19 @@ where
     type Output = Result<Response<B>, Failed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match self.project() {
-            AttemptProject::Called { future } => ready!(future.poll(cx)).map_err(Into::into),
-            AttemptProject::Waiting { oneshot } => {
-                ready!(oneshot.as_mut().poll(cx)).map_err(Into::into)
-            }
-            AttemptProject::Failed { error } => Err(error.take().expect("polled after it failed")),
+        let error = match self.project() {
+            AttemptProject::Called { future } => match ready!(future.poll(cx)) {
+                Ok(response) => return Poll::Ready(Ok(response)),
+                Err(error) => error.into(),
+            },
+            AttemptProject::Waiting { oneshot } => match ready!(oneshot.as_mut().poll(cx)) {
+                Ok(response) => return Poll::Ready(Ok(response)),
+                Err(error) => error.into(),
+            },
+            AttemptProject::Failed { error } => error.take().expect("polled after it failed"),
         };
-        Poll::Ready(result.map_err(|error| {
-            let outcome = outcome(&*error);
-            Failed { outcome, error, request: None }
-        }))
+        let outcome = outcome(&*error);
+        Poll::Ready(Err(Failed { outcome, error, request: None }))
     }
 }
 

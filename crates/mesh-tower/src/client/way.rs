@@ -1,15 +1,15 @@
 //! Errors of requests that were routed: they name the way to where it ended.
 
 use mesh_core::cluster::{ClusterState, NoEndpoints, Overloaded};
-use mesh_core::snapshot::{ClusterIndex, RouteView};
+use mesh_core::snapshot::{ClusterIndex, RouteRef, RouteView};
 
 use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Io};
 
 #[cold]
-pub(super) fn no_cluster(hold: &Hold, view: &RouteView<'_>, cluster: ClusterIndex) -> Error {
+pub(super) fn no_cluster(hold: &Hold, route: RouteRef, cluster: ClusterIndex) -> Error {
     let name = hold.cluster_name(cluster);
-    let text = format!("cluster {name:?} does not exist ({})", route_way(view));
+    let text = format!("cluster {name:?} does not exist ({})", route_way(&hold.view(route)));
     let error = Error::new(ErrorKind::NoCluster, text);
     match hold.cluster_failure(cluster) {
         Some(failure) => error.because(failure.clone()),
@@ -18,13 +18,21 @@ pub(super) fn no_cluster(hold: &Hold, view: &RouteView<'_>, cluster: ClusterInde
 }
 
 #[cold]
-pub(super) fn not_admitted(view: &RouteView<'_>, state: &ClusterState<Io>, why: Overloaded) -> Error {
+pub(super) fn not_admitted(
+    view: &RouteView<'_>,
+    state: &ClusterState<Io>,
+    why: Overloaded,
+) -> Error {
     let text = format!("not admitted ({})", way(view, state));
     Error::new(ErrorKind::Overloaded, text).because(why)
 }
 
 #[cold]
-pub(super) fn no_endpoints(view: &RouteView<'_>, state: &ClusterState<Io>, why: NoEndpoints) -> Error {
+pub(super) fn no_endpoints(
+    view: &RouteView<'_>,
+    state: &ClusterState<Io>,
+    why: NoEndpoints,
+) -> Error {
     Error::new(ErrorKind::NoEndpoints, format!("not sent ({})", way(view, state))).because(why)
 }
 

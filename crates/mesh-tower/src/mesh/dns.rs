@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use mesh_core::finding::{Failure, FailureKind, ResourceId, ResourceType};
@@ -22,19 +22,28 @@ const REFRESH: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Resolves targets when the mesh is off, and makes configuration that passes requests through.
+/// Its drop ends the mailbox.
 #[derive(Debug)]
 pub(super) struct Resolver {
     runtime: Handle,
     mailbox: Arc<Mailbox>,
-    /// Channels of one target share its resolving.
-    targets: Mutex<HashMap<Name, Weak<Resolving>>>,
+    targets: Arc<Targets>,
 }
+
+/// Channels of one target share its resolving.
+type Targets = Mutex<HashMap<Name, Weak<Resolving>>>;
 
 /// What changed since the task last looked, merged by name.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    update: Mutex<Update>,
-    filled: Notify,
+    state: Mutex<Filled>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Filled {
+    update: Update,
+    is_closed: bool,
 }
 
 /// A target that is being resolved. Dropping it ends that.
@@ -43,28 +52,56 @@ pub(super) struct Resolving {
     target: Name,
     task: AbortHandle,
     mailbox: Arc<Mailbox>,
+    targets: Arc<Targets>,
 }
 
 impl Mailbox {
     fn put(&self, update: Update) {
-        self.update.lock().expect("no panic while held").merge(update);
-        self.filled.notify_one();
+        self.lock().update.merge(update);
+        self.changed.notify_one();
     }
 
-    pub(super) async fn next(&self) -> Update {
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// What changed; waits until something has. `None` once the resolver is gone.
+    pub(super) async fn next(&self) -> Option<Update> {
         loop {
-            let update = std::mem::take(&mut *self.update.lock().expect("no panic while held"));
-            if !update.is_empty() {
-                return update;
+            {
+                let mut state = self.lock();
+                if state.is_closed {
+                    return None;
+                }
+                if !state.update.is_empty() {
+                    return Some(std::mem::take(&mut state.update));
+                }
             }
-            self.filled.notified().await;
+            self.changed.notified().await;
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Filled> {
+        self.state.lock().expect("no panic while held")
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        self.mailbox.close();
     }
 }
 
 impl Drop for Resolving {
     fn drop(&mut self) {
         self.task.abort();
+        let mut targets = self.targets.lock().expect("no panic while held");
+        // A later channel may resolve the same target by now; what it finds must stay.
+        if targets.get(&self.target).is_some_and(|later| later.strong_count() > 0) {
+            return;
+        }
+        targets.remove(&self.target);
         let mut removal = Update::default();
         removal.roots.insert(self.target.clone(), None);
         removal.clusters.insert(self.target.clone(), None);
@@ -75,7 +112,7 @@ impl Drop for Resolving {
 impl Resolver {
     pub(super) fn new(runtime: Handle) -> (Self, Arc<Mailbox>) {
         let mailbox = Arc::new(Mailbox::default());
-        (Self { runtime, mailbox: mailbox.clone(), targets: Mutex::default() }, mailbox)
+        (Self { runtime, mailbox: mailbox.clone(), targets: Arc::default() }, mailbox)
     }
 
     /// Follows `target`, `host:port` or a host of port 80.
@@ -89,10 +126,13 @@ impl Resolver {
         }
         let follow = follow(host.to_owned(), port, target.clone(), self.mailbox.clone());
         let task = self.runtime.spawn(follow).abort_handle();
-        let (target, mailbox) = (target.clone(), self.mailbox.clone());
-        let resolving = Arc::new(Resolving { target: target.clone(), task, mailbox });
-        targets.retain(|_, resolving| resolving.strong_count() > 0);
-        targets.insert(target, Arc::downgrade(&resolving));
+        let resolving = Arc::new(Resolving {
+            target: target.clone(),
+            task,
+            mailbox: self.mailbox.clone(),
+            targets: self.targets.clone(),
+        });
+        targets.insert(target.clone(), Arc::downgrade(&resolving));
         Ok(resolving)
     }
 }
@@ -171,4 +211,43 @@ fn unresolved(target: &Name, error: &std::io::Error) -> Update {
     };
     let roots = HashMap::from([(target.clone(), Some(root))]);
     Update { roots, ..Update::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(update: &Update) -> Vec<(&str, bool)> {
+        update.roots.iter().map(|(name, root)| (&**name, root.is_some())).collect()
+    }
+
+    #[tokio::test]
+    async fn target_is_removed_with_its_last_channel() {
+        let (resolver, mailbox) = Resolver::new(Handle::current());
+        let resolving = resolver.resolve(&"127.0.0.1:80".into()).unwrap();
+        assert_eq!(roots(&mailbox.next().await.unwrap()), [("127.0.0.1:80", true)]);
+        drop(resolving);
+        assert_eq!(roots(&mailbox.next().await.unwrap()), [("127.0.0.1:80", false)]);
+        assert!(resolver.targets.lock().unwrap().is_empty());
+    }
+
+    /// The drop of the earlier one may come last, on another thread.
+    #[tokio::test]
+    async fn target_resolved_again_outlives_the_drop_of_the_earlier_one() {
+        let (resolver, mailbox) = Resolver::new(Handle::current());
+        let target = Name::from("127.0.0.1:80");
+        let earlier = resolver.resolve(&target).unwrap();
+        resolver.targets.lock().unwrap().clear();
+        let _later = resolver.resolve(&target).unwrap();
+        assert_eq!(roots(&mailbox.next().await.unwrap()), [("127.0.0.1:80", true)]);
+        drop(earlier);
+        assert!(mailbox.lock().update.is_empty());
+    }
+
+    #[tokio::test]
+    async fn mailbox_ends_with_the_resolver() {
+        let (resolver, mailbox) = Resolver::new(Handle::current());
+        drop(resolver);
+        assert!(mailbox.next().await.is_none());
+    }
 }

@@ -63,4 +63,12 @@ impl EndpointIo {
             Arc::new(Connections::new(config, self.runtime.clone()))
         })
     }
+
+    /// Keeps no connection from now on.
+    pub(crate) fn drain(&self) {
+        self.http.drain();
+        if let Some(grpc) = self.grpc.get() {
+            grpc.drain();
+        }
+    }
 }

@@ -17,6 +17,8 @@ mod published;
 mod random;
 mod source;
 mod task;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 pub use builder::Builder;
@@ -32,16 +34,20 @@ use std::time::Duration;
 use mesh_core::snapshot::Explanation;
 use mesh_core::{Dialect, Finding, Head};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
 use crate::server::Drain;
 use published::Published;
 use source::Source;
 
+/// How long a server may take from its cut to its end: its tasks only have to be dropped.
+const CUT_TIME: Duration = Duration::from_secs(1);
+
 /// A service's place in the mesh: its configuration, live, and all it makes for it.
 ///
 /// Cheap to clone; all clones are one mesh, with one stream to its control plane. One mesh per
-/// process is the normal case. It ends when the last clone, channel and server is dropped.
+/// process is the normal case. It ends when the last clone and channel is dropped; servers go on.
 #[derive(Clone, Debug)]
 pub struct Mesh {
     inner: Arc<Inner>,
@@ -100,8 +106,9 @@ impl Mesh {
             let targets = self.inner.targets.lock().expect("no panic while held");
             targets.iter().filter_map(Weak::upgrade).collect()
         };
+        let deadline = Instant::now() + RESOLUTION_TIMEOUT;
         for target in targets {
-            self.inner.ready(&target).await?;
+            self.inner.ready_by(&target, deadline).await?;
         }
         Ok(())
     }
@@ -135,10 +142,21 @@ impl Mesh {
     }
 
     /// Ends this mesh's servers: they take no new connections, finish their calls and close, or
-    /// are cut at `deadline` from now. Connections to other services close as requests end.
+    /// are cut at `deadline` from now. Then connections to other services close, those in use with
+    /// their last request.
+    ///
+    /// A server that does not end when it is cut (its handler blocks the thread, or it was bound
+    /// and is not served) is waited for no longer than a second more.
     pub async fn shutdown(&self, deadline: Duration) {
-        self.inner.drain.begin(tokio::time::Instant::now() + deadline);
-        self.inner.drain.finished().await;
+        let deadline = Instant::now() + deadline;
+        self.inner.drain.begin(deadline);
+        let ended = self.inner.drain.finished();
+        if tokio::time::timeout_at(deadline + CUT_TIME, ended).await.is_err() {
+            tracing::warn!("a server did not end at the deadline of the shutdown");
+        }
+        for cluster in self.inner.hold().clusters() {
+            cluster.tables().all().for_each(|endpoint| endpoint.attached().drain());
+        }
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -80,12 +80,13 @@ impl Source {
     pub(super) fn trouble(&self) -> Option<BoxError> {
         let Self::Xds(client) = self else { return None };
         let status = client.status();
+        // The error of an earlier stream explains nothing while there is another.
         let servers = status.servers.iter().map(|server| match (&server.error, server.connected) {
-            (Some((error, since)), _) => {
+            (_, true) => awaited(&server.uri, &status.resources),
+            (Some((error, since)), false) => {
                 let age = since.elapsed().as_secs_f64();
                 format!("control plane {}: {error} ({age:.1} s ago)", server.uri)
             }
-            (None, true) => awaited(&server.uri, &status.resources),
             (None, false) => format!("control plane {}: connecting", server.uri),
         });
         let text: Vec<_> = servers.collect();

@@ -22,7 +22,7 @@ impl Feed {
     async fn next(&mut self) -> Option<Update> {
         match self {
             Self::Xds(updates) => updates.next().await,
-            Self::Dns(mailbox) => Some(mailbox.next().await),
+            Self::Dns(mailbox) => mailbox.next().await,
         }
     }
 }

@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -67,8 +66,16 @@ impl Inner {
     }
 
     /// Waits until `target` can serve requests.
-    pub(crate) async fn ready(self: &Arc<Self>, target: &Subscribed) -> Result<(), Error> {
-        let deadline = Instant::now() + RESOLUTION_TIMEOUT;
+    pub(crate) async fn ready(&self, target: &Subscribed) -> Result<(), Error> {
+        self.ready_by(target, Instant::now() + RESOLUTION_TIMEOUT).await
+    }
+
+    /// As [`ready`](Self::ready), no longer than until `deadline`.
+    pub(super) async fn ready_by(
+        &self,
+        target: &Subscribed,
+        deadline: Instant,
+    ) -> Result<(), Error> {
         loop {
             let changed = self.changed.notified();
             self.resolved_by(target, deadline).await?;

@@ -23,8 +23,9 @@ pub(super) fn connection_builder() -> auto::Builder<TokioExecutor> {
 
 /// How long a request's head may take, from the moment the connection is free for it: a client that
 /// trickles bytes holds a connection no longer, and an idle HTTP/1.1 connection is closed after it.
-/// nginx's `client_header_timeout`; our own clients let go of idle connections earlier.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The first bytes of any connection may take as long. nginx's `client_header_timeout`; our own
+/// clients let go of idle connections earlier.
+pub(super) const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Envoy's default `max_request_headers_kb`.
 const MAX_HEADER_BYTES: u32 = 60 << 10;

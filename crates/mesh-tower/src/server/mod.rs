@@ -17,6 +17,7 @@ mod bind;
 mod conn;
 mod drain;
 mod limits;
+mod opening;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use super::accept::accept;
 use super::bind::Server;
 use super::conn::{Conn, WithConn};
 use super::limits;
+use super::opening::Opening;
 use crate::body::BoxError;
 
 /// The connections of one server. Its drop ends them.
@@ -115,9 +116,10 @@ where
         let _ = crate::connection::tune(&stream);
         let Ok(local) = stream.local_addr() else { return };
         let app = WithConn { app: self.app.clone(), conn: Conn { peer, local } };
+        let opening = Opening::new(stream, limits::HEADER_READ_TIMEOUT);
         let connection = self
             .builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app))
+            .serve_connection_with_upgrades(TokioIo::new(opening), TowerToHyperService::new(app))
             .into_owned();
         let watched = self.graceful.watch(connection);
         self.tasks.spawn(async move {

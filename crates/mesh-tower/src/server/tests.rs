@@ -277,16 +277,21 @@ async fn connection_beyond_the_limit_waits_for_another_to_end() {
     assert_eq!(text(soon(waiting).await.unwrap().unwrap()).await, "hello");
 }
 
+/// Whether it began to speak or not, and in whichever protocol.
 #[tokio::test(start_paused = true)]
 async fn silent_connection_is_closed() {
-    let server = Server::listen(&Drain::default(), ANY).await.unwrap();
-    let (address, _server) = start(server, hello);
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
-    let start = Instant::now();
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).await.unwrap();
-    assert_eq!(start.elapsed().as_secs(), 60);
+    for begun in ["", "PRI * HT", "GET / HTTP/1.1\r\nhost:"] {
+        let server = Server::listen(&Drain::default(), ANY).await.unwrap();
+        let (address, _server) = start(server, hello);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let start = Instant::now();
+        let mut rest = Vec::new();
+        let read = stream.read_to_end(&mut rest);
+        let closed = tokio::time::timeout(Duration::from_secs(3600), read).await;
+        assert!(closed.is_ok(), "open after an hour: {begun:?}");
+        assert_eq!(start.elapsed().as_secs(), 60, "{begun:?}");
+    }
 }
 
 #[tokio::test]

@@ -133,6 +133,37 @@ fn no_names_means_everything_until_a_name_was_sent_and_nothing_after() {
 }
 
 #[test]
+fn names_beside_the_wildcard_are_kept_for_as_long_as_they_are_asked_for() {
+    let model = model(&[("a", 80), ("b", 80)]);
+    let mut lds = Subscription::new(ResourceType::Listener);
+    let ask = |names: &[&str], nonce: &str| xds::DiscoveryRequest {
+        resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        response_nonce: nonce.to_owned(),
+        ..Default::default()
+    };
+    lds.request(&ask(&["*", "a:80"], ""));
+    // The wildcard brings the full names; a short one is another name of the same.
+    assert_eq!(lds.response(&model, &node(), 1).unwrap().resources.len(), 3);
+    for nonce in 1..100_u64 {
+        let name = format!("a.default:{}", 8_000 + nonce);
+        lds.request(&ask(&["*", "b:80", &name], &nonce.to_string()));
+        assert_eq!(lds.response(&model, &node(), nonce + 1).unwrap().resources.len(), 3);
+        assert_eq!(lds.names(), 4);
+    }
+}
+
+#[test]
+fn a_type_without_a_wildcard_forgets_names_that_are_no_longer_asked_for() {
+    let mut eds = Subscription::new(EDS);
+    for service in ["a", "b", "c"] {
+        let mut request = request(&[service], "");
+        request.resource_names.push("*".to_owned());
+        eds.request(&request);
+        assert_eq!(eds.names(), 1);
+    }
+}
+
+#[test]
 fn a_version_is_a_hash_of_the_content() {
     let version = |model: &Model, names: &[&str]| {
         let mut cds = Subscription::new(CDS);

@@ -284,3 +284,64 @@ fn a_host_that_only_a_rule_knows_is_served_on_port_80() {
     let route = &config.virtual_hosts[0].routes[0];
     assert_eq!(cluster_of(route), "outbound|80||ratings.default.svc.cluster.local");
 }
+
+#[test]
+fn a_route_may_answer_by_itself() {
+    let model = model(&rule(
+        r"
+  hosts: [reviews]
+  http:
+  - match: [{uri: {exact: /gone}}]
+    directResponse: {status: 410, body: {string: no more}}
+    headers: {response: {set: {x: z}}}
+  - match: [{uri: {exact: /bytes}}]
+    directResponse: {status: 200, body: {bytes: AAEC}}
+  - match: [{uri: {prefix: /old}}]
+    redirect: {prefixRewrite: /new, authority: a.test, redirectCode: 308, derivePort: FROM_REQUEST_PORT}
+  - redirect: {uri: /elsewhere, scheme: https, port: 443}
+  - route: [{destination: {host: reviews}}]
+",
+    ));
+    let routes = routes(&model, &here());
+    assert_eq!(routes.len(), 4, "what follows a redirect of everything is never reached");
+    assert_eq!(routes[0].response_headers_to_add.len(), 1);
+    let body = |route: &xds::Route| match &route.action {
+        Some(Action::DirectResponse(answer)) => (answer.status, answer.body.clone().unwrap()),
+        other => panic!("{other:?}"),
+    };
+    use mesh_pb::envoy::config::core::v3::data_source::Specifier;
+    let (status, gone) = body(&routes[0]);
+    assert_eq!((status, gone.specifier), (410, Some(Specifier::InlineString("no more".into()))));
+    assert_eq!(body(&routes[1]).1.specifier, Some(Specifier::InlineBytes(vec![0, 1, 2])));
+    let redirect = |route: &xds::Route| match &route.action {
+        Some(Action::Redirect(redirect)) => redirect.clone(),
+        other => panic!("{other:?}"),
+    };
+    use xds::redirect_action::{PathRewriteSpecifier, RedirectResponseCode};
+    let old = redirect(&routes[2]);
+    assert_eq!((old.host_redirect.as_str(), old.port_redirect), ("a.test", 9080));
+    assert_eq!(old.response_code(), RedirectResponseCode::PermanentRedirect);
+    let prefix = PathRewriteSpecifier::PrefixRewrite("/new".to_owned());
+    assert_eq!(old.path_rewrite_specifier, Some(prefix));
+    let all = redirect(&routes[3]);
+    assert_eq!(all.port_redirect, 0, "a scheme's own port is left out");
+    let path = PathRewriteSpecifier::PathRedirect("/elsewhere".to_owned());
+    assert_eq!(all.path_rewrite_specifier, Some(path));
+}
+
+#[test]
+fn no_request_has_a_claim() {
+    let model = model(&rule(
+        r#"
+  hosts: [reviews]
+  http:
+  - match: [{headers: {"@request.auth.claims.group": {exact: admin}}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - match: [{withoutHeaders: {"@request.auth.claims.group": {exact: admin}}, uri: {prefix: /a}}]
+    route: [{destination: {host: reviews, subset: v1}}]
+"#,
+    ));
+    let routes = routes(&model, &here());
+    assert_eq!(routes.iter().map(cluster_of).collect::<Vec<_>>(), [V1]);
+    assert!(routes[0].r#match.as_ref().unwrap().headers.is_empty());
+}

@@ -270,6 +270,14 @@ fn circuit_breakers_of_default_priority() {
     let found = made(&proto).circuit_breakers;
     assert_eq!((found.max_requests, found.max_retries, found.max_connections), (7, 0, 1024));
     assert_eq!(found.retry_budget.unwrap().budget_percent, 50.0);
+    let limits = |value| {
+        let (max_connections, max_pending_requests) = (number(value), number(value));
+        with(vec![Thresholds { max_connections, max_pending_requests, ..Thresholds::default() }])
+    };
+    let at = "circuit_breakers.thresholds[0]";
+    let fields = [format!("{at}.max_connections"), format!("{at}.max_pending_requests")];
+    findings(Cluster, &limits(9), &fields.each_ref().map(String::as_str));
+    findings(Cluster, &limits(u32::MAX), &[]);
     for bad in [-1.0, 101.0, f64::NAN] {
         let field = "circuit_breakers.thresholds[0].retry_budget.budget_percent";
         refused(Cluster, &with(vec![budget(bad)]), field, "is not in 0");
