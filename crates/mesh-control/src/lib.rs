@@ -58,6 +58,7 @@ pub use builder::Builder;
 pub use clients::{Client, Rejection, TypeStatus};
 pub use control_plane::ControlPlane;
 pub use error::{Error, ErrorKind};
+pub use folder::Reading;
 
 #[cfg(test)]
 mod tests {

@@ -32,7 +32,7 @@ pub struct Channel {
 
 impl Channel {
     /// A channel to `target`: `xds:///name`, `host:port` or a host alone. The target's name
-    /// selects the virtual host and is the `:authority` of every call.
+    /// selects the virtual host and is the `:authority` of calls whose client gives no origin.
     ///
     /// # Errors
     /// Kind `Config` when the target cannot be parsed.

@@ -42,10 +42,13 @@ impl Stamp {
 pub(super) fn list(folders: &[PathBuf]) -> io::Result<BTreeMap<PathBuf, Stamp>> {
     let mut found = BTreeMap::new();
     for folder in folders {
-        let metadata = folder.metadata()?;
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+        };
+        let metadata = folder.metadata().map_err(named)?;
         if metadata.is_dir() {
-            let mut seen = HashSet::from([folder.canonicalize()?]);
-            walk(folder, MAX_DEPTH, &mut seen, &mut found, true)?;
+            let mut seen = HashSet::from([folder.canonicalize().map_err(named)?]);
+            walk(folder, MAX_DEPTH, &mut seen, &mut found, true).map_err(named)?;
         } else {
             found.insert(folder.clone(), Stamp::new(&metadata));
         }

@@ -95,6 +95,11 @@ impl Store {
         Model::build(&parsed, &self.options)
     }
 
+    /// How many files there are.
+    pub(crate) fn len(&self) -> usize {
+        self.files.len()
+    }
+
     /// What to report when the folders cannot be listed.
     pub(crate) fn unlisted(&self, error: &io::Error) -> Vec<Diagnostic> {
         let name = self.folders.first().map(|f| f.display().to_string()).unwrap_or_default();

@@ -110,6 +110,7 @@ impl<A: Attach> ClusterState<A> {
     ///
     /// # Errors
     /// When none may be picked.
+    #[inline(always)]
     pub fn pick(&self, avoid: Avoid<'_>, random: u64) -> Result<Picked<A>, NoEndpoints> {
         let tables = self.tables.load();
         if tables.usable.is_empty() {
@@ -117,15 +118,31 @@ impl<A: Attach> ClusterState<A> {
         }
         let mut draws = Draws(random);
         let mut endpoint = self.draw(&tables.usable, &mut draws);
-        for _ in 0..avoid.max_attempts.min(MAX_REDRAWS) {
-            if !avoid.tried.contains(&endpoint.address()) {
-                break;
-            }
-            endpoint = self.draw(&tables.usable, &mut draws);
+        if !avoid.tried.is_empty() {
+            endpoint = self.redraw(endpoint, &tables.usable, avoid, &mut draws);
         }
         Ok(Picked::new(endpoint.clone()))
     }
 
+    /// Draws again for as long as it is told to and finds endpoints that were tried.
+    #[cold]
+    fn redraw<'t>(
+        &self,
+        mut endpoint: &'t Arc<EndpointState<A>>,
+        usable: &'t [Arc<EndpointState<A>>],
+        avoid: Avoid<'_>,
+        draws: &mut Draws,
+    ) -> &'t Arc<EndpointState<A>> {
+        for _ in 0..avoid.max_attempts.min(MAX_REDRAWS) {
+            if !avoid.tried.contains(&endpoint.address()) {
+                break;
+            }
+            endpoint = self.draw(usable, draws);
+        }
+        endpoint
+    }
+
+    #[inline]
     fn draw<'t>(
         &self,
         usable: &'t [Arc<EndpointState<A>>],
@@ -156,6 +173,7 @@ impl<A: Attach> ClusterState<A> {
 }
 
 /// The least loaded of `choices` endpoints drawn with replacement; the first of equals.
+#[inline]
 fn least_request<'t, A: Attach>(
     usable: &'t [Arc<EndpointState<A>>],
     choices: u32,

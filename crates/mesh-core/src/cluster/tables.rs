@@ -71,6 +71,7 @@ impl<A: Attach> Tables<A> {
         &self.assignment
     }
 
+    #[cold]
     pub(crate) fn no_endpoints(&self) -> NoEndpoints {
         NoEndpoints { total: self.all.len(), failure: self.assignment.failure.clone() }
     }

@@ -154,7 +154,7 @@ fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) ->
 }
 
 /// A header's value, among headers without repeated names.
-#[inline(never)]
+#[inline(always)]
 fn only_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
     headers.get(name).map(HeaderValue::as_bytes)
 }

@@ -54,32 +54,45 @@ impl PathIndex {
     }
 
     /// The first of `routes`, those this was made of, whose path matches and for which `holds`.
-    ///
-    /// Every list is in order and each is left at its first success, or where it passes the best
-    /// one so far.
+    #[inline(always)]
     pub(crate) fn first(
         &self,
         routes: &[Route],
         path: &str,
         holds: impl Fn(&RouteMatch) -> bool,
     ) -> Option<u32> {
-        let holds_at_all = |matcher: &RouteMatch| path_matches(matcher, path) && holds(matcher);
-        let index = match self {
-            Self::Scan => return position(routes, holds_at_all),
-            Self::Indexed(index) => index,
-        };
-        let mut best = u32::MAX;
-        let exact = index.exact.get(path).map(|rules| &**rules);
-        for rules in exact.into_iter().chain(index.prefixes.of(path)) {
-            best = first_below(best, rules, |rule| holds(&routes[rule].matcher));
+        match self {
+            Self::Scan => {
+                let holds =
+                    |route: &Route| path_matches(&route.matcher, path) && holds(&route.matcher);
+                routes.iter().position(holds).map(|rule| rule as u32)
+            }
+            Self::Indexed(index) => index.first(routes, path, holds),
         }
-        best = first_below(best, &index.rest, |rule| holds_at_all(&routes[rule].matcher));
-        (best != u32::MAX).then_some(best)
     }
 }
 
-fn position(routes: &[Route], holds: impl Fn(&RouteMatch) -> bool) -> Option<u32> {
-    routes.iter().position(|route| holds(&route.matcher)).map(|rule| rule as u32)
+impl Indexed {
+    /// Every list is in order and each is left at its first success, or where it passes the best
+    /// one so far.
+    #[inline(never)]
+    fn first(
+        &self,
+        routes: &[Route],
+        path: &str,
+        holds: impl Fn(&RouteMatch) -> bool,
+    ) -> Option<u32> {
+        let mut best = u32::MAX;
+        let exact = self.exact.get(path).map(|rules| &**rules);
+        for rules in exact.into_iter().chain(self.prefixes.of(path)) {
+            best = first_below(best, rules, |rule| holds(&routes[rule].matcher));
+        }
+        best = first_below(best, &self.rest, |rule| {
+            let matcher = &routes[rule].matcher;
+            path_matches(matcher, path) && holds(matcher)
+        });
+        (best != u32::MAX).then_some(best)
+    }
 }
 
 /// The first of `rules` below `best` for which `holds`, else `best`.

@@ -118,6 +118,7 @@ impl RouteTable {
     }
 
     /// The first route of `host` that takes the request.
+    #[inline]
     pub(crate) fn route(
         &self,
         host: u32,

@@ -62,7 +62,7 @@ impl<A: Attach> Snapshot<A> {
     /// The root of a listener name; `None` when nothing has been published for it.
     ///
     /// `hint` remembers the position, so that the name is looked up once and not per request.
-    #[inline]
+    #[inline(always)]
     pub fn root(&self, name: &Name, hint: &RootHint) -> Option<RootIndex> {
         let known = RootIndex(hint.get());
         if self.roots.name(known.0).is_some_and(|at| at == name) {
@@ -71,6 +71,7 @@ impl<A: Attach> Snapshot<A> {
         self.find_root(name, hint)
     }
 
+    #[cold]
     fn find_root(&self, name: &Name, hint: &RootHint) -> Option<RootIndex> {
         let index = self.roots.find(name)?;
         hint.set(index);

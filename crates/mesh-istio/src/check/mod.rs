@@ -50,3 +50,6 @@ fn labels(labels: &Labels, path: &FieldPath, report: &mut Report<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

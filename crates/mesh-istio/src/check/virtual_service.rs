@@ -170,12 +170,14 @@ fn http_match(rule: &HttpMatch, path: &FieldPath, report: &mut Report<'_>) {
         if matches!(value, StringMatch::Prefix(prefix) if prefix.is_empty()) {
             report.error(&path, "an empty prefix matches everything; leave the match out");
         }
+        no_empty_regex(value, &path, report);
     }
     header_matches(&rule.headers, &path.key("headers"), report);
     header_matches(&rule.without_headers, &path.key("withoutHeaders"), report);
     for (name, value) in &rule.query_params {
         let path = path.key("queryParams").key(name.clone());
         string_match(value, &path, report);
+        no_empty_regex(value, &path, report);
     }
     if rule.port != 0 {
         port(rule.port, &path.key("port"), report);
@@ -206,6 +208,13 @@ fn header_matches(
 fn string_match(value: &StringMatch, path: &FieldPath, report: &mut Report<'_>) {
     if let Some(fault) = value.fault() {
         report.error(&path.key("regex"), fault);
+    }
+}
+
+/// Of headers alone an empty one means presence; elsewhere no request would match.
+fn no_empty_regex(value: &StringMatch, path: &FieldPath, report: &mut Report<'_>) {
+    if matches!(value, StringMatch::Regex(regex) if regex.is_empty()) {
+        report.error(&path.key("regex"), "an empty expression matches nothing");
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Response};
 use mesh_core::resilience::grpc_timeout;
@@ -17,8 +18,8 @@ use super::copy::Copy;
 use super::flight::{Flight, Routed};
 use super::now;
 use super::record::{Deadline, Record};
-use super::transport::Transport;
-use crate::body::Body;
+use super::transport::{Transport, Unsent};
+use crate::body::{Body, BoxError};
 use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Inner, Mesh, Subscribed};
 
@@ -52,7 +53,7 @@ pin_project! {
         // The wait before a retry.
         Backoff { until: Instant, request: Option<Box<Request<Body>>> },
         // Decided without I/O.
-        Ended { result: Option<Box<Result<Response<ResponseBody<T::Body>>, Error>>> },
+        Ended { result: Option<Ended<T::Body>> },
     }
 }
 
@@ -68,23 +69,37 @@ impl<T: Transport> Call<T> {
     // On its own, and made by one expression at its end, so that a call is built where its caller
     // keeps it: moving one costs as much as a good part of deciding.
     #[inline(never)]
-    pub(crate) fn new(
+    pub(crate) fn new<B>(
         mesh: &Mesh,
         target: &Arc<Subscribed>,
         dialect: Dialect,
         transport: T,
-        request: Request<Body>,
-    ) -> Self {
+        request: Request<B>,
+    ) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let request = &mut Some(request.map(Body::new));
         let hold = mesh.inner().hold();
-        let (mut flight, mut copy) = (None, None);
-        let state = match hold.root(target.listener(), target.hint()) {
-            Some(root) => {
-                let place = Place { mesh: mesh.inner(), target, dialect };
-                begin(place, hold, root, request, &transport, (&mut flight, &mut copy))
-            }
-            None => Start::resolving(mesh.inner(), target, dialect, request),
+        let Some(root) = hold.root(target.listener(), target.hint()) else {
+            let start = Start::new(mesh.inner(), target, dialect, request);
+            return Self::without_flight(start.resolving(), transport);
         };
-        Self { state, transport, flight, copy, timer: None }
+        let place = Place { mesh: mesh.inner(), target, dialect };
+        let mut copy = None;
+        match begin(place, hold, root, request, &transport, &mut copy) {
+            Ok((flight, future)) => {
+                let state = State::Attempt { future };
+                Self { state, transport, flight: Some(flight), copy, timer: None }
+            }
+            Err(result) => Self::without_flight(State::Ended { result: Some(result) }, transport),
+        }
+    }
+
+    #[cold]
+    fn without_flight(state: State<T>, transport: T) -> Self {
+        Self { state, transport, flight: None, copy: None, timer: None }
     }
 }
 
@@ -113,24 +128,21 @@ fn begin<T: Transport>(
     place: Place<'_>,
     hold: Hold,
     root: RootIndex,
-    mut request: Request<Body>,
+    request: &mut Unsent,
     transport: &T,
-    kept: (&mut Option<Flight>, &mut Option<Box<Copy>>),
-) -> State<T> {
-    let (flight, copy) = kept;
-    if request.uri().authority().is_none() && !request.headers().contains_key(HOST) {
-        request.headers_mut().insert(HOST, place.target.host().clone());
+    copy: &mut Option<Box<Copy>>,
+) -> Result<(Flight, T::Future), Ended<T::Body>> {
+    let head = request.as_mut().expect("not sent yet");
+    if head.uri().authority().is_none() && !head.headers().contains_key(HOST) {
+        head.headers_mut().insert(HOST, place.target.host().clone());
     }
-    let routed = match route(place, hold, root, &request) {
-        Ok(routed) => routed,
-        Err(result) => return State::Ended { result: Some(result) },
-    };
-    match Flight::begin(routed, &mut request, T::GIVES_BACK, copy) {
-        Ok(begun) => {
-            let endpoint = flight.insert(begun).endpoint();
-            State::Attempt { future: transport.send(endpoint, place.dialect, request) }
+    let routed = route(place, hold, root, head)?;
+    match Flight::begin(routed, head, T::GIVES_BACK, copy) {
+        Ok(flight) => {
+            let future = transport.send(flight.endpoint(), place.dialect, request);
+            Ok((flight, future))
         }
-        Err(error) => State::end(Err(error)),
+        Err(error) => Err(Box::new(Err(error))),
     }
 }
 
@@ -142,21 +154,24 @@ fn attempt<T: Transport>(
 ) -> State<T> {
     match flight.pick(&mut request) {
         Ok(()) => {
-            let future = transport.send(flight.endpoint(), flight.dialect(), request);
+            let future = transport.send(flight.endpoint(), flight.dialect(), &mut Some(request));
             State::Attempt { future }
         }
-        Err(error) => State::end(Err(error)),
+        Err(error) => State::ended(Err(error)),
     }
 }
 
 impl<T: Transport> State<T> {
     #[cold]
-    fn end(result: Result<Answer<T::Body>, Error>) -> Self {
+    fn ended(result: Result<Answer<T::Body>, Error>) -> Self {
         Self::Ended { result: Some(Box::new(result)) }
     }
 }
 
 type Answer<B> = Response<ResponseBody<B>>;
+
+/// What became of a request without I/O. Boxed, because it is rare.
+type Ended<B> = Box<Result<Answer<B>, Error>>;
 
 /// Where a request goes, or what ends it here.
 #[inline(always)]
@@ -165,7 +180,7 @@ fn route<B: http_body::Body>(
     hold: Hold,
     root: RootIndex,
     request: &Request<Body>,
-) -> Result<Routed, Box<Result<Answer<B>, Error>>> {
+) -> Result<Routed, Ended<B>> {
     let Place { mesh, target, dialect } = place;
     let mut head = Head::of(request);
     if dialect == Dialect::Grpc {
@@ -201,13 +216,10 @@ fn ended<B: http_body::Body>(
 ) -> Result<Answer<B>, Error> {
     match decision {
         Decision::Respond { route } => Ok(direct_response(hold, route)),
-        Decision::Fail(NoRoute::Configuration) => {
-            let error = place.mesh.not_ready(place.target);
-            Err(match hold.failure(root) {
-                Some(failure) => error.because(failure.clone()),
-                None => error,
-            })
-        }
+        Decision::Fail(NoRoute::Configuration) => Err(match hold.failure(root) {
+            Some(failure) => place.target.unresolved().because(failure.clone()),
+            None => place.mesh.not_ready(place.target),
+        }),
         Decision::Fail(why) => Err(unrouted(why, place.target, head)),
         decision => Err(Error::new(ErrorKind::Unsupported, format!("{decision:?}"))),
     }
@@ -276,17 +288,24 @@ impl<T: Transport> Future for Call<T> {
                     ready!(poll_until(this.timer.as_mut(), *until, cx));
                     let request = request.take().expect("taken when the wait is over, once");
                     let flight = this.flight.as_mut().expect("a retry has a flight");
-                    let state = attempt(flight, this.transport, *request);
+                    let state = match flight.expired() {
+                        Some(error) => State::ended(Err(error)),
+                        None => attempt(flight, this.transport, *request),
+                    };
                     this.state.set(state);
                     continue;
                 }
                 StateProject::Resolving { future, start } => {
                     let resolved = ready!(future.as_mut().poll(cx));
                     let start = start.take().expect("taken when resolved, once");
-                    let kept = (&mut *this.flight, &mut *this.copy);
-                    let state = match resolved {
-                        Ok(()) => start.begin(this.transport, kept),
-                        Err(error) => State::end(Err(error)),
+                    let begun = resolved.map_err(|error| Box::new(Err(error)));
+                    let begun = begun.and_then(|()| start.begin(this.transport, this.copy));
+                    let state = match begun {
+                        Ok((flight, future)) => {
+                            *this.flight = Some(flight);
+                            State::Attempt { future }
+                        }
+                        Err(result) => State::Ended { result: Some(result) },
                     };
                     this.state.set(state);
                     continue;
@@ -302,7 +321,7 @@ impl<T: Transport> Future for Call<T> {
                     let until = wait_until(after, this.flight.as_ref());
                     State::Backoff { until, request: Some(Box::new(request)) }
                 }
-                Err(error) => State::end(Err(error)),
+                Err(error) => State::ended(Err(error)),
             };
             this.state.set(state);
         }
@@ -311,29 +330,37 @@ impl<T: Transport> Future for Call<T> {
 
 impl Start {
     #[cold]
-    fn resolving<T: Transport>(
+    fn new(
         mesh: &Arc<Inner>,
         target: &Arc<Subscribed>,
         dialect: Dialect,
-        request: Request<Body>,
-    ) -> State<T> {
-        let (mesh, target) = (mesh.clone(), target.clone());
-        let start = Box::new(Self { mesh, target, dialect, request });
-        State::Resolving { future: resolve(&start), start: Some(start) }
+        request: &mut Unsent,
+    ) -> Box<Self> {
+        let request = request.take().expect("not sent yet");
+        Box::new(Self { mesh: mesh.clone(), target: target.clone(), dialect, request })
+    }
+
+    fn resolving<T: Transport>(mut self: Box<Self>) -> State<T> {
+        // The time a header states begins now, not when the target is resolved.
+        if let Some(deadline) = caller_deadline(&self.request, self.dialect) {
+            self.request.headers_mut().remove("grpc-timeout");
+            self.request.extensions_mut().insert(Deadline(deadline));
+        }
+        State::Resolving { future: resolve(&self), start: Some(self) }
     }
 
     /// Goes on once the target is resolved.
     fn begin<T: Transport>(
         self: Box<Self>,
         transport: &T,
-        kept: (&mut Option<Flight>, &mut Option<Box<Copy>>),
-    ) -> State<T> {
+        copy: &mut Option<Box<Copy>>,
+    ) -> Result<(Flight, T::Future), Ended<T::Body>> {
         let Self { mesh, target, dialect, request } = *self;
         let place = Place { mesh: &mesh, target: &target, dialect };
         let hold = mesh.hold();
         match hold.root(target.listener(), target.hint()) {
-            Some(root) => begin(place, hold, root, request, transport, kept),
-            None => State::end(Err(mesh.not_ready(&target))),
+            Some(root) => begin(place, hold, root, &mut Some(request), transport, copy),
+            None => Err(Box::new(Err(mesh.not_ready(&target)))),
         }
     }
 }

@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::call::Call;
 use super::transport::Direct;
-use crate::body::{Body, BoxError};
+use crate::body::BoxError;
 use crate::connection::Received;
 use crate::error::Error;
 use crate::mesh::{Mesh, Subscribed};
@@ -93,7 +93,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let request = request.map(Body::new);
         ResponseFuture { call: Call::new(&self.mesh, &self.target, self.dialect, Direct, request) }
     }
 }

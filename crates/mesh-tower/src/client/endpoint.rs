@@ -54,14 +54,23 @@ impl Slots {
     }
 
     /// The client of `layer`, made when it is asked for first. Of two made at once one is kept.
+    #[inline(always)]
     pub(crate) fn client<S>(&self, layer: u64, make: impl Fn(&Endpoint) -> S) -> S
     where
         S: Clone + Send + Sync + 'static,
     {
-        if let Some(client) = find(&self.clients.load(), layer) {
-            return client;
+        match find(&self.clients.load(), layer) {
+            Some(client) => client,
+            None => self.made(layer, make(&self.endpoint)),
         }
-        let made: Arc<dyn Any + Send + Sync> = Arc::new(make(&self.endpoint));
+    }
+
+    #[cold]
+    fn made<S>(&self, layer: u64, client: S) -> S
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        let made: Arc<dyn Any + Send + Sync> = Arc::new(client);
         self.clients.rcu(|clients| {
             let mut clients = Vec::clone(clients);
             if !clients.iter().any(|slot| slot.layer == layer) {

@@ -166,6 +166,12 @@ impl Flight {
         self.own.or(self.total)
     }
 
+    /// The error of a request whose time ended while it waited for another attempt.
+    pub(super) fn expired(&self) -> Option<Error> {
+        let over = self.total.is_some_and(|total| total <= now());
+        over.then(|| self.failed(Outcome::PerTryTimeout))
+    }
+
     /// When the request must be over.
     pub(super) fn total_deadline(&self) -> Option<Instant> {
         self.total
@@ -254,14 +260,16 @@ impl Flight {
         else {
             return None;
         };
+        let history = self.history.get_or_insert_default();
+        // The retry before gives its place back first: it is over.
+        history.retry_permit = None;
+        let permit = state.admit_retry().ok()?;
+        // Only once it is admitted: the body of another attempt cuts off the one before.
         let request = match unsent {
             Some(request) => request,
             None => copy.as_mut()?.next()?,
         };
-        let history = self.history.get_or_insert_default();
-        // The retry before gives its place back first: it is over.
-        history.retry_permit = None;
-        history.retry_permit = Some(state.admit_retry().ok()?);
+        history.retry_permit = Some(permit);
         history.retries += 1;
         if policy.avoid_previous_hosts {
             history.tried.extend(last);

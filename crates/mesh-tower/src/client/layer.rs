@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::call::Call;
 use super::endpoint::Endpoint;
-use super::transport::{Failed, Transport};
+use super::transport::{Failed, Transport, Unsent};
 use crate::body::{Body, BoxError};
 use crate::error::Error;
 use crate::mesh::{Io, Mesh, Subscribed};
@@ -127,7 +127,7 @@ where
     const GIVES_BACK: bool = false;
 
     #[inline(always)]
-    fn send(&self, endpoint: &EndpointState<Io>, _: Dialect, request: Request<Body>) -> Attempt<S> {
+    fn send(&self, endpoint: &EndpointState<Io>, _: Dialect, request: &mut Unsent) -> Attempt<S> {
         let client = endpoint.attached().clients.client(self.shared.id, &self.shared.make);
         Attempt::new(client, request)
     }
@@ -151,8 +151,10 @@ where
     /// Calls the client at once when it says that it is ready. One that is not is asked again
     /// with a waker, so that nothing is lost by asking without.
     #[inline(always)]
-    fn new(mut client: S, request: Request<Body>) -> Self {
-        match client.poll_ready(&mut Context::from_waker(Waker::noop())) {
+    fn new(mut client: S, request: &mut Unsent) -> Self {
+        let ready = client.poll_ready(&mut Context::from_waker(Waker::noop()));
+        let request = request.take().expect("not sent yet");
+        match ready {
             Poll::Ready(Ok(())) => Self::Called { future: client.call(request) },
             Poll::Ready(Err(error)) => Self::Failed { error: Some(error.into()) },
             Poll::Pending => Self::Waiting { oneshot: Box::pin(Oneshot::new(client, request)) },
@@ -215,7 +217,6 @@ where
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
         let transport = self.inner.clone();
-        let request = request.map(Body::new);
         let call = Call::new(&self.mesh, &self.target, Dialect::Http, transport, request);
         ClientFuture { call }
     }

@@ -1,9 +1,8 @@
 //! Clients: requests through the mesh.
 //!
 //! One request, whatever the client: take a Snapshot, route, change headers, then attempts until
-//! one counts. The whole of it is one future written by hand, [`Call`](call::Call), over a
-//! [`Transport`](transport::Transport): our own connections for [`Channel`], users' own clients
-//! for [`ClientLayer`].
+//! one counts. The whole of it is one future written by hand, over what sends an attempt: the
+//! mesh's own connections for [`Channel`], users' own clients for [`ClientLayer`].
 
 mod body;
 mod call;

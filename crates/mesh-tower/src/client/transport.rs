@@ -24,14 +24,18 @@ pub(crate) trait Transport {
     /// needed to try again.
     const GIVES_BACK: bool;
 
-    /// Sends a request.
+    /// Sends the request, which it takes.
     fn send(
         &self,
         endpoint: &EndpointState<Io>,
         dialect: Dialect,
-        request: Request<Body>,
+        request: &mut Unsent,
     ) -> Self::Future;
 }
+
+/// A request until it is sent. A request is large, so the whole way down it stays in one place and is
+/// moved once, to whom it is for.
+pub(crate) type Unsent = Option<Request<Body>>;
 
 /// An attempt without an answer.
 pub(crate) struct Failed {
@@ -64,8 +68,9 @@ impl Transport for Direct {
         &self,
         endpoint: &EndpointState<Io>,
         dialect: Dialect,
-        request: Request<Body>,
+        request: &mut Unsent,
     ) -> Attempt {
+        let request = request.take().expect("not sent yet");
         let connections = endpoint.attached().connections(dialect).clone();
         Box::pin(async move { connections.send(request).await.map_err(Failed::from) })
     }

@@ -36,7 +36,7 @@ use mesh_core::{Dialect, Finding, Head};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::server::Drain;
 use published::Published;
 use source::Source;
@@ -190,8 +190,7 @@ impl Inner {
 
     /// The error of a target nothing is known of.
     pub(crate) fn not_ready(&self, target: &Subscribed) -> Error {
-        let text = format!("target {:?} is not resolved", target.name());
-        let error = Error::new(ErrorKind::NotReady, text);
+        let error = target.unresolved();
         match self.source.trouble() {
             Some(trouble) => error.because(trouble),
             None => error,

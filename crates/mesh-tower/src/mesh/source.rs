@@ -119,6 +119,11 @@ fn awaited(uri: &str, resources: &[ResourceStatus]) -> String {
 const NAMED: usize = 3;
 
 impl Subscribed {
+    /// The error of a target that cannot be used, still without a reason.
+    pub(crate) fn unresolved(&self) -> Error {
+        Error::new(ErrorKind::NotReady, format!("target {:?} is not resolved", self.name))
+    }
+
     /// The target as it was given, without a scheme.
     pub(crate) fn name(&self) -> &str {
         &self.name

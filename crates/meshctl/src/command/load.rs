@@ -1,5 +1,5 @@
 use std::io::{IsTerminal as _, stdout};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::mesh;
-use super::request::{BodyArguments, RequestArguments};
+use super::request::{BodyArguments, RequestArguments, duration};
 use crate::call::{Caller, Keep};
 use crate::error::Error;
 use crate::load::{self, Plan, Report, Tally};
@@ -22,6 +22,9 @@ const CLOSED_WORKERS: usize = 10;
 /// Workers of an open loop, when nothing is said. They bound the requests in flight, and should
 /// be so many that a slow server never makes a request wait for one.
 const OPEN_WORKERS: usize = 1_000;
+
+/// The most workers. More connections than a machine has ports would only wait for each other.
+const MAX_WORKERS: i64 = 65_535;
 
 /// How often the progress bar moves.
 const PROGRESS: Duration = Duration::from_millis(200);
@@ -49,8 +52,8 @@ pub(crate) struct Arguments {
     rate: Option<f64>,
 
     /// The most requests in flight: 10 when left out, 1000 with --rate.
-    #[arg(long, value_name = "C")]
-    concurrency: Option<NonZeroUsize>,
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=MAX_WORKERS))]
+    concurrency: Option<u32>,
 
     /// Also print the counts of each interval of this length.
     #[arg(long, value_name = "D", value_parser = duration)]
@@ -141,7 +144,7 @@ impl Arguments {
             requests: self.requests.map(NonZeroU64::get),
             duration: self.duration,
             rate_per_second: self.rate,
-            concurrency: self.concurrency.map_or(workers, NonZeroUsize::get),
+            concurrency: self.concurrency.map_or(workers, |workers| workers as usize),
         }
     }
 
@@ -204,15 +207,6 @@ fn print(output: Output, interval: Option<u64>, report: &Report) -> Result<(), E
 
 fn strings<K: ToString>(counts: &std::collections::BTreeMap<K, u64>) -> Vec<(String, u64)> {
     counts.iter().map(|(key, count)| (key.to_string(), *count)).collect()
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    // Shorter intervals than the timers' resolution would only say so.
-    match duration >= Duration::from_millis(1) {
-        true => Ok(duration),
-        false => Err("1ms at least".to_owned()),
-    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

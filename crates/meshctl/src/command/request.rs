@@ -46,7 +46,7 @@ pub(crate) struct BodyArguments {
     pub(crate) grpc: Option<GrpcMethod>,
 
     /// Gives the request up after this time, as in `2s`. Without it the route's timeout counts.
-    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "D", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -72,6 +72,20 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let value = value.trim().parse().map_err(|error| format!("{error}"))?;
     Ok((name, value))
 }
+
+/// A length of time, as in `10s`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    // Less than the timers' resolution could only fail.
+    match (MIN_DURATION..=MAX_DURATION).contains(&duration) {
+        true => Ok(duration),
+        false => Err("between 1ms and 1year".to_owned()),
+    }
+}
+
+const MIN_DURATION: Duration = Duration::from_millis(1);
+/// Clocks cannot count much further than some centuries; nobody waits for a year.
+const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 fn grpc_method(text: &str) -> Result<GrpcMethod, String> {
     match text.split_once('/') {
@@ -114,6 +128,14 @@ mod tests {
         assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-time", "12:30"));
         assert!(header("no colon").is_err());
         assert!(header("bad name: x").is_err());
+    }
+
+    #[test]
+    fn durations_are_such_as_clocks_can_count() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for bad in ["0s", "10us", "18446744073709551615s", "10years", "10", ""] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

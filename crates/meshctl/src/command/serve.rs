@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use mesh_control::ControlPlane;
+use mesh_control::{ControlPlane, ErrorKind};
 use serde::Serialize;
 
 use crate::diagnostic::shown;
@@ -70,7 +70,11 @@ pub(crate) async fn run(output: Output, arguments: Arguments) -> Result<Verdict,
     }
     let control = builder.serve().await.map_err(|error| {
         if error.diagnostics().is_empty() {
-            return Error::failed("cannot serve").because(error);
+            let text = "cannot serve";
+            return match error.kind() {
+                ErrorKind::Settings => Error::usage(text).because(error),
+                _ => Error::failed(text).because(error),
+            };
         }
         for diagnostic in error.diagnostics() {
             anstream::eprintln!("{}", shown(diagnostic));

@@ -1,8 +1,9 @@
-use std::fs::{self, DirEntry};
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use mesh_istio::{Diagnostic, Level, Model, Options, Parsed, Source};
+use mesh_control::Reading;
+use mesh_istio::{Diagnostic, Level, Options, Parsed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,17 +31,14 @@ pub(crate) fn run(output: Output, arguments: &Arguments) -> Result<Verdict, Erro
     let options = Options::default().with_lenient(arguments.lenient);
     match &arguments.jsonl {
         Some(path) => objects(output, open(path)?, &options),
-        None => files(output, &arguments.paths, &options),
+        None => files(output, &arguments.paths, options),
     }
 }
 
 /// Checks files, each by itself and against each other.
-fn files(output: Output, paths: &[PathBuf], options: &Options) -> Result<Verdict, Error> {
-    let mut sources = Vec::new();
-    for path in paths {
-        read(path, &mut sources)?;
-    }
-    let checked = Model::read(&sources, options);
+fn files(output: Output, paths: &[PathBuf], options: Options) -> Result<Verdict, Error> {
+    let Reading { files, checked, .. } = Reading::new(paths.to_vec(), options)
+        .map_err(|error| Error::usage("cannot read the files").because(error))?;
     for diagnostic in &checked.diagnostics {
         match output.is_json() {
             true => output.json(diagnostic)?,
@@ -50,47 +48,9 @@ fn files(output: Output, paths: &[PathBuf], options: &Options) -> Result<Verdict
     let count = |level| checked.diagnostics.iter().filter(|found| found.level == level).count();
     if !output.is_json() {
         let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-        let files = sources.len();
         output.line(&format!("{files} files, {errors} errors, {warnings} warnings"))?;
     }
     Ok(if checked.is_valid() { Verdict::Right } else { Verdict::Wrong })
-}
-
-/// Reads a file, or of a folder the files that `serve` would read.
-fn read(path: &Path, sources: &mut Vec<Source>) -> Result<(), Error> {
-    let failed =
-        |error: io::Error| Error::usage(format!("cannot read {}", path.display())).because(error);
-    if !fs::metadata(path).map_err(failed)?.is_dir() {
-        let text = fs::read_to_string(path).map_err(failed)?;
-        sources.push(Source::new(path.display().to_string(), text));
-        return Ok(());
-    }
-    let entries = fs::read_dir(path).map_err(failed)?;
-    let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    // The order of objects decides conflicts, so it must not be that of the disk.
-    entries.sort_by_key(DirEntry::path);
-    for entry in entries {
-        // Of links only those to files: one to a folder may lead back up, for ever.
-        let is_folder = entry.file_type().map_err(failed)?.is_dir();
-        if !is_hidden(&entry) && (is_folder || is_configuration(&entry)) {
-            read(&entry.path(), sources)?;
-        }
-    }
-    Ok(())
-}
-
-/// What editors and version control keep beside the files.
-fn is_hidden(entry: &DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().first().is_some_and(|first| b".#".contains(first))
-}
-
-fn is_configuration(entry: &DirEntry) -> bool {
-    let path = entry.path();
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let known = |extension: &str| {
-        ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-    };
-    extension.is_some_and(known) && path.is_file()
 }
 
 #[derive(Debug, Deserialize)]

@@ -93,6 +93,21 @@ async fn paths_that_cannot_be_read_are_usage_errors() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn reads_what_the_control_plane_would_read() {
+    let (folder, file) = folder(VALID);
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::write(elsewhere.path().join("bad.yaml"), b"\xff").unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("linked")).unwrap();
+    let output = run(&["validate", "--json", text(folder.path())]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let errors = json_lines(&output).into_iter().filter(|found| found["level"] == "error");
+    let files: Vec<_> = errors.map(|found| found["file"].clone()).collect();
+    assert_eq!(files, [json!(folder.path().join("linked/bad.yaml"))]);
+    assert_eq!(run(&["validate", &file]).await.status.code(), Some(0));
+}
+
 #[tokio::test]
 async fn judges_objects_line_by_line() {
     let object = |destination: Value| {

@@ -103,6 +103,18 @@ async fn total_timeout_ends_the_request_and_per_try_timeout_the_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_attempt_begins_after_the_request_has_ended() {
+    let mut policy = retry(On::FIVE_XX, 3);
+    policy.base_interval = 60_000 * MS;
+    policy.max_interval = 60_000 * MS;
+    let options = Options { retry: Some(policy), timeout: Some(10 * MS), ..Options::default() };
+    let fixture = Fixture::new([Step::Answer(503); 4], options);
+    assert_eq!(fixture.send("").await.unwrap_err().kind(), ErrorKind::Deadline);
+    assert_eq!(fixture.script.seen().len(), 1);
+    assert_eq!(fixture.under_way(), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn unset_timeout_is_fifteen_seconds_and_zero_is_none() {
     let fixture = Fixture::new([Step::Slow(16_000 * MS, 200)], Options::default());
     assert_eq!(fixture.send("").await.unwrap_err().kind(), ErrorKind::Deadline);
