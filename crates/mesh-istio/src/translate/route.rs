@@ -43,7 +43,6 @@ pub(super) fn route_configuration(
         name: format!("{}:{}", target.host, target.port),
         domains: domains(model, node, &target),
         routes,
-        include_request_attempt_count: true,
         ..Default::default()
     };
     Some(xds::RouteConfiguration {
