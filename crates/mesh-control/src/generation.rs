@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mesh_istio::{Checked, Diagnostic, Model};
+use mesh_istio::{Checked, Diagnostic, Level, Model};
 use tokio::sync::watch;
 
 /// One published set.
@@ -103,10 +103,13 @@ impl Publisher {
 }
 
 fn log(diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics.iter().filter(|d| d.is_error()).take(MAX_LOGGED) {
+    // Errors first, so that they are not the ones left out.
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+    let others = diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Warning);
+    for diagnostic in errors.chain(others).take(MAX_LOGGED) {
         tracing::warn!("{diagnostic}");
     }
 }
 
-/// Errors logged for one reading; the admin endpoint has them all.
+/// Errors and warnings logged for one reading; the admin endpoint has them all.
 const MAX_LOGGED: usize = 20;

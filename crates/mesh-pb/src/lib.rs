@@ -27,11 +27,11 @@ pub mod type_url {
     /// The HTTP connection manager, inside `Listener.api_listener`.
     pub const HTTP_CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
     /// The router filter, which ends every HTTP filter chain.
-    pub const ROUTER: &str =
-        "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+    pub const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
     /// Protocol options of a cluster, in `Cluster.typed_extension_protocol_options`.
     pub const HTTP_PROTOCOL_OPTIONS: &str =
         "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     /// Retry predicate that avoids hosts already tried.
-    pub const PREVIOUS_HOSTS: &str = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
+    pub const PREVIOUS_HOSTS: &str =
+        "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
 }

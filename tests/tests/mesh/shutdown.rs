@@ -91,9 +91,7 @@ async fn loses_nothing_when_one_of_two_servers_goes(protocol: &str) {
     let staying = Backend::start("echo", "v2").await;
     let endpoints = [(leaving.address, "v1"), (staying.address, "v2")];
     let service = yaml::service("echo", 9080, protocol, &endpoints);
-    // Of two servers the idle one would be preferred, and one that is gone is always idle.
-    let rule = yaml::round_robin("echo");
-    let files = [("service.yaml", service.as_str()), ("rule.yaml", &rule)];
+    let files = [("service.yaml", service.as_str())];
     let control = Control::start(&files).await;
     let channel = Channel::new(&mesh(control.xds()), "echo:9080").unwrap();
     channel.ready().await.unwrap();

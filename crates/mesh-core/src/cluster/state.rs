@@ -125,6 +125,9 @@ impl<A: Attach> ClusterState<A> {
     }
 
     /// Draws again for as long as it is told to and finds endpoints that were tried.
+    ///
+    /// A dead endpoint has no load, so among those drawn at once an untried one goes first,
+    /// whatever its load.
     #[cold]
     fn redraw<'t>(
         &self,
@@ -133,11 +136,18 @@ impl<A: Attach> ClusterState<A> {
         avoid: Avoid<'_>,
         draws: &mut Draws,
     ) -> &'t Arc<EndpointState<A>> {
+        let tried = |endpoint: &EndpointState<A>| avoid.tried.contains(&endpoint.address());
         for _ in 0..avoid.max_attempts.min(MAX_REDRAWS) {
-            if !avoid.tried.contains(&endpoint.address()) {
+            if !tried(endpoint) {
                 break;
             }
-            endpoint = self.draw(usable, draws);
+            endpoint = match self.spec.lb_policy {
+                LbPolicy::LeastRequest { choice_count } => {
+                    let weight = |one: &EndpointState<A>| (tried(one), one.load());
+                    least(usable, choice_count, draws, weight)
+                }
+                LbPolicy::RoundRobin => self.draw(usable, draws),
+            };
         }
         endpoint
     }
@@ -153,7 +163,9 @@ impl<A: Attach> ClusterState<A> {
                 let turn = self.cursor.0.fetch_add(1, Ordering::Relaxed);
                 &usable[turn % usable.len()]
             }
-            LbPolicy::LeastRequest { choice_count } => least_request(usable, choice_count, draws),
+            LbPolicy::LeastRequest { choice_count } => {
+                least(usable, choice_count, draws, EndpointState::load)
+            }
         }
     }
 
@@ -172,17 +184,18 @@ impl<A: Attach> ClusterState<A> {
     }
 }
 
-/// The least loaded of `choices` endpoints drawn with replacement; the first of equals.
+/// The lightest of `choices` endpoints drawn with replacement; the first of equals.
 #[inline]
-fn least_request<'t, A: Attach>(
+fn least<'t, A: Attach, W: Ord>(
     usable: &'t [Arc<EndpointState<A>>],
     choices: u32,
     draws: &mut Draws,
+    weight: impl Fn(&EndpointState<A>) -> W,
 ) -> &'t Arc<EndpointState<A>> {
     let mut best = &usable[draws.below(usable.len())];
     for _ in 1..choices.min(MAX_CHOICES) {
         let other = &usable[draws.below(usable.len())];
-        if other.load() < best.load() {
+        if weight(other) < weight(best) {
             best = other;
         }
     }

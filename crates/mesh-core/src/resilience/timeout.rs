@@ -33,6 +33,7 @@ fn limit(duration: Option<Duration>) -> Option<Duration> {
 
 /// When a request must be over: the earlier of the route's limit from `now` and the caller's
 /// deadline. A limit beyond what the clock can express is none.
+#[inline]
 pub fn total_deadline(
     now: Instant,
     timeout: Option<Duration>,

@@ -1,5 +1,6 @@
 //! Matchers of routes: the conditions as configured. Matching itself is in [`crate::route`].
 
+use std::fmt;
 use std::ops::Range;
 
 use http::HeaderName;
@@ -110,6 +111,17 @@ pub enum ValueMatch {
     Range(Range<i64>),
 }
 
+impl fmt::Display for ValueMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present(true) => f.write_str("it must be there"),
+            Self::Present(false) => f.write_str("it must not be there"),
+            Self::String(string) => string.fmt(f),
+            Self::Range(range) => write!(f, "a number from {} below {}", range.start, range.end),
+        }
+    }
+}
+
 /// A condition on one query parameter; the first value counts, undecoded.
 #[derive(Clone, Debug)]
 pub struct QueryParameterMatcher {
@@ -153,6 +165,20 @@ pub enum StringMatcher {
     },
     /// The whole string matches this expression.
     Regex(Regex),
+}
+
+impl fmt::Display for StringMatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, value, ignore_case) = match self {
+            Self::Exact { value, ignore_case } => ("exactly", value, *ignore_case),
+            Self::Prefix { value, ignore_case } => ("beginning with", value, *ignore_case),
+            Self::Suffix { value, ignore_case } => ("ending with", value, *ignore_case),
+            Self::Contains { value, ignore_case } => ("containing", value, *ignore_case),
+            Self::Regex(regex) => return write!(f, "matching {:?}", regex.source()),
+        };
+        let case = if ignore_case { ", case ignored" } else { "" };
+        write!(f, "{kind} {value:?}{case}")
+    }
 }
 
 impl StringMatcher {

@@ -44,7 +44,7 @@ impl fmt::Display for Mismatch<'_> {
             Self::Header(matcher) => {
                 let not = if matcher.invert { "inverted " } else { "" };
                 write!(f, "{not}header condition on {} does not hold", Header(&matcher.name))?;
-                write!(f, ": {:?}", matcher.value)
+                write!(f, ": {}", matcher.value)
             }
             Self::QueryParameter(matcher) => {
                 write!(f, "query parameter condition on {:?} does not hold", matcher.name)
@@ -108,7 +108,17 @@ pub(super) fn conditions_mismatch<'a>(
     }
 }
 
+#[inline(always)]
 pub(super) fn path_matches(matcher: &RouteMatch, path: &str) -> bool {
+    match &matcher.path {
+        PathMatcher::Prefix(prefix) if matcher.case_sensitive => path.starts_with(&**prefix),
+        _ => any_path_matches(matcher, path),
+    }
+}
+
+/// As [`path_matches`]; apart, because prefixes are nearly all there are.
+#[inline(never)]
+fn any_path_matches(matcher: &RouteMatch, path: &str) -> bool {
     let ignore_case = !matcher.case_sensitive;
     match &matcher.path {
         PathMatcher::Prefix(prefix) => starts_with(path.as_bytes(), prefix, ignore_case),
@@ -156,8 +166,18 @@ fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) ->
 /// A header's value, among headers without repeated names.
 #[inline(always)]
 fn only_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
-    headers.get(name).map(HeaderValue::as_bytes)
+    let value = if headers.len() <= SCANNED_HEADERS {
+        headers.iter().find(|(at, _)| *at == name).map(|(_, value)| value)
+    } else {
+        headers.get(name)
+    };
+    value.map(HeaderValue::as_bytes)
 }
+
+/// Up to this many headers are compared one after the other. The map's hash goes byte by byte, so
+/// that it takes as long as six comparisons. Measured: 6 ns against 9 ns among four headers, as much
+/// among six to eight.
+const SCANNED_HEADERS: usize = 6;
 
 /// Whether a header of that name is not looked for among the headers.
 #[inline(always)]

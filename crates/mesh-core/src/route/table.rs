@@ -118,7 +118,7 @@ impl RouteTable {
     }
 
     /// The first route of `host` that takes the request.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn route(
         &self,
         host: u32,

@@ -79,7 +79,7 @@ impl<A: Attach> Snapshot<A> {
     ///
     /// # Panics
     /// When `root` is of another Snapshot and out of range here.
-    #[inline]
+    #[inline(always)]
     pub fn route(
         &self,
         root: RootIndex,

@@ -7,7 +7,13 @@ use mesh_pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
 use mesh_pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
-use mesh_pb::envoy::config::core::v3::{Http2ProtocolOptions, Metadata};
+use mesh_pb::envoy::config::core::v3::transport_socket::ConfigType;
+use mesh_pb::envoy::config::core::v3::{Http2ProtocolOptions, Metadata, TransportSocket};
+use mesh_pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use mesh_pb::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateProviderPluginInstance, CertificateValidationContext, CommonTlsContext,
+    UpstreamTlsContext,
+};
 use mesh_pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
@@ -54,6 +60,7 @@ pub(super) fn cluster(
         lb_policy: lb_policy(&policy, node.mode).into(),
         circuit_breakers: circuit_breakers(&policy, node.mode),
         typed_extension_protocol_options: http2.then(http2_options).unwrap_or_default(),
+        transport_socket: policy.tls.map(|_| tls_socket()),
         metadata: Some(metadata(service, &policies, parsed.subset)),
         ..Default::default()
     })
@@ -100,6 +107,38 @@ fn circuit_breakers(policy: &Effective<'_>, mode: Mode) -> Option<CircuitBreaker
     };
     Some(CircuitBreakers { thresholds: vec![thresholds], ..Default::default() })
 }
+
+/// TLS by the certificates a client was started with (Istio's names of the provider instances).
+///
+/// What a rule says of names and files is not translated yet. The socket is, so that no client
+/// takes such a cluster for one of plain text.
+fn tls_socket() -> TransportSocket {
+    let roots = CertificateProviderPluginInstance {
+        instance_name: "default".to_owned(),
+        certificate_name: "ROOTCA".to_owned(),
+    };
+    let validation = CertificateValidationContext {
+        ca_certificate_provider_instance: Some(roots),
+        ..Default::default()
+    };
+    let identity = CertificateProviderPluginInstance {
+        instance_name: "default".to_owned(),
+        certificate_name: "default".to_owned(),
+    };
+    let context = CommonTlsContext {
+        tls_certificate_provider_instance: Some(identity),
+        validation_context_type: Some(ValidationContextType::ValidationContext(validation)),
+        ..Default::default()
+    };
+    let context = UpstreamTlsContext { common_tls_context: Some(context), ..Default::default() };
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(any(UPSTREAM_TLS_CONTEXT, &context))),
+    }
+}
+
+const UPSTREAM_TLS_CONTEXT: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 
 /// Without them HTTP/1.1 is spoken.
 fn http2_options() -> HashMap<String, mesh_pb::google::protobuf::Any> {

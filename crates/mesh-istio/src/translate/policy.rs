@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::kind::{ConnectionPool, DestinationRule, LoadBalancer, Subset, TrafficPolicy};
+use crate::kind::{
+    ConnectionPool, DestinationRule, LoadBalancer, Subset, Tls, TlsMode, TrafficPolicy,
+};
 use crate::model::{Model, Rule, Service};
 use crate::node::Node;
+use crate::yaml::NotYet;
 
 /// The rules that hold, oldest first: all of one namespace and for one host.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) struct Policies<'a> {
 pub(super) struct Effective<'a> {
     pub(super) load_balancer: Option<&'a LoadBalancer>,
     pub(super) connection_pool: Option<&'a ConnectionPool>,
+    /// TLS to the endpoints; `None` also where it is switched off.
+    pub(super) tls: Option<&'a Tls>,
 }
 
 impl<'a> Policies<'a> {
@@ -71,11 +76,20 @@ impl<'a> Effective<'a> {
             Some(settings) => Self {
                 load_balancer: settings.load_balancer.as_ref(),
                 connection_pool: settings.connection_pool.as_ref(),
+                tls: settings.tls.as_ref().and_then(wanted),
             },
             None => Self {
                 load_balancer: policy.load_balancer.as_ref().or(self.load_balancer),
                 connection_pool: policy.connection_pool.as_ref().or(self.connection_pool),
+                tls: match &policy.tls {
+                    Some(tls) => wanted(tls),
+                    None => self.tls,
+                },
             },
         }
     }
+}
+
+fn wanted(tls: &NotYet<Tls>) -> Option<&Tls> {
+    (tls.0.mode != TlsMode::Disable).then_some(&tls.0)
 }

@@ -45,6 +45,7 @@ pub(super) struct UnderWay {
 }
 
 impl<B: HttpBody> ResponseBody<B> {
+    #[inline]
     pub(super) fn upstream(body: B, under_way: UnderWay, deadline: Option<Instant>) -> Self {
         // A response without a body is over with its head.
         let under_way = (!body.is_end_stream()).then_some(under_way);

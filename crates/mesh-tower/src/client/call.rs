@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 
 use super::body::ResponseBody;
 use super::copy::Copy;
-use super::flight::{Flight, Routed};
+use super::flight::{Again, Flight, Routed};
 use super::now;
 use super::record::{Deadline, Record};
 use super::transport::{Transport, Unsent};
@@ -137,13 +137,7 @@ fn begin<T: Transport>(
         head.headers_mut().insert(HOST, place.target.host().clone());
     }
     let routed = route(place, hold, root, head)?;
-    match Flight::begin(routed, head, T::GIVES_BACK, copy) {
-        Ok(flight) => {
-            let future = transport.send(flight.endpoint(), place.dialect, request);
-            Ok((flight, future))
-        }
-        Err(error) => Err(Box::new(Err(error))),
-    }
+    Flight::begin(routed, request, transport, copy).map_err(|error| Box::new(Err(error)))
 }
 
 /// Sends a request another time.
@@ -186,9 +180,9 @@ fn route<B: http_body::Body>(
     if dialect == Dialect::Grpc {
         head.authority = target.authority();
     }
-    let mut random = mesh.random();
+    let random = mesh.random();
     let record = request.extensions().get::<Record>().cloned();
-    match hold.route(root, &head, dialect, random.next()) {
+    match hold.route(root, &head, dialect, random.first()) {
         Decision::Forward { route, cluster } => {
             if let Some(record) = &record {
                 record.routed(&hold.view(route).route.name, hold.cluster_name(cluster));
@@ -262,9 +256,9 @@ fn caller_deadline(request: &Request<Body>, dialect: Dialect) -> Option<Instant>
 impl<T: Transport> Future for Call<T> {
     type Output = Result<Response<ResponseBody<T::Body>>, Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
+            let mut this = self.as_mut().project();
             let again = match this.state.as_mut().project() {
                 StateProject::Attempt { future } => {
                     let result = future.poll(cx);
@@ -284,47 +278,69 @@ impl<T: Transport> Future for Call<T> {
                         }
                     }
                 }
-                StateProject::Backoff { until, request } => {
-                    ready!(poll_until(this.timer.as_mut(), *until, cx));
-                    let request = request.take().expect("taken when the wait is over, once");
-                    let flight = this.flight.as_mut().expect("a retry has a flight");
-                    let state = match flight.expired() {
-                        Some(error) => State::ended(Err(error)),
-                        None => attempt(flight, this.transport, *request),
-                    };
-                    this.state.set(state);
-                    continue;
-                }
-                StateProject::Resolving { future, start } => {
-                    let resolved = ready!(future.as_mut().poll(cx));
-                    let start = start.take().expect("taken when resolved, once");
-                    let begun = resolved.map_err(|error| Box::new(Err(error)));
-                    let begun = begun.and_then(|()| start.begin(this.transport, this.copy));
-                    let state = match begun {
-                        Ok((flight, future)) => {
-                            *this.flight = Some(flight);
-                            State::Attempt { future }
-                        }
-                        Err(result) => State::Ended { result: Some(result) },
-                    };
-                    this.state.set(state);
-                    continue;
-                }
                 StateProject::Ended { result } => {
                     // Gives back what the request held now, not when the caller drops this.
                     *this.flight = None;
                     return Poll::Ready(*result.take().expect("polled after it ended"));
                 }
-            };
-            let state = match again {
-                Ok((after, request)) => {
-                    let until = wait_until(after, this.flight.as_ref());
-                    State::Backoff { until, request: Some(Box::new(request)) }
+                _ => {
+                    ready!(self.as_mut().poll_wait(cx));
+                    continue;
                 }
-                Err(error) => State::ended(Err(error)),
             };
-            this.state.set(state);
+            self.as_mut().wait(again);
         }
+    }
+}
+
+// Apart from `poll`, which is for the many requests that are answered at their first attempt: what
+// is below would take registers there.
+impl<T: Transport> Call<T> {
+    /// Waits until another attempt may begin.
+    #[inline(never)]
+    fn wait(self: Pin<&mut Self>, again: Result<Again, Error>) {
+        let mut this = self.project();
+        let state = match again {
+            Ok((after, request)) => {
+                let until = wait_until(after, this.flight.as_ref());
+                State::Backoff { until, request: Some(Box::new(request)) }
+            }
+            Err(error) => State::ended(Err(error)),
+        };
+        this.state.set(state);
+    }
+
+    /// Waits for what has to come before an attempt, and begins it.
+    #[inline(never)]
+    fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let state = match this.state.as_mut().project() {
+            StateProject::Backoff { until, request } => {
+                ready!(poll_until(this.timer.as_mut(), *until, cx));
+                let request = request.take().expect("taken when the wait is over, once");
+                let flight = this.flight.as_mut().expect("a retry has a flight");
+                match flight.expired() {
+                    Some(error) => State::ended(Err(error)),
+                    None => attempt(flight, this.transport, *request),
+                }
+            }
+            StateProject::Resolving { future, start } => {
+                let resolved = ready!(future.as_mut().poll(cx));
+                let start = start.take().expect("taken when resolved, once");
+                let begun = resolved.map_err(|error| Box::new(Err(error)));
+                let begun = begun.and_then(|()| start.begin(this.transport, this.copy));
+                match begun {
+                    Ok((flight, future)) => {
+                        *this.flight = Some(flight);
+                        State::Attempt { future }
+                    }
+                    Err(result) => State::Ended { result: Some(result) },
+                }
+            }
+            StateProject::Attempt { .. } | StateProject::Ended { .. } => return Poll::Ready(()),
+        };
+        this.state.set(state);
+        Poll::Ready(())
     }
 }
 
@@ -373,6 +389,7 @@ fn wait_until(after: Duration, flight: Option<&Flight>) -> Instant {
 }
 
 /// Waits on the one timer, which is armed, or set anew, when it does not stand there already.
+#[inline(never)]
 fn poll_until(
     mut timer: Pin<&mut Option<Sleep>>,
     deadline: Instant,

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use http::uri::Authority;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use mesh_core::Dialect;
 use mesh_core::cluster::{Avoid, ClusterState, Permit, Picked, RetryPermit};
 use mesh_core::resilience::{
@@ -15,7 +15,7 @@ use super::body::{ResponseBody, UnderWay};
 use super::copy::{Copy, needs_copy};
 use super::now;
 use super::record::Record;
-use super::transport::Failed;
+use super::transport::{Failed, Transport, Unsent};
 use super::way::{no_cluster, no_endpoints, not_admitted, way};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
@@ -71,15 +71,19 @@ pub(super) struct Routed {
 }
 
 impl Flight {
-    /// Admits a routed request, changes its head, keeps a copy where a retry may need one, and picks
-    /// an endpoint.
+    /// Admits a routed request, changes its head, keeps a copy where a retry may need one, picks an
+    /// endpoint, and sends it.
+    //
+    // Sends before the flight is made, so that the flight is never in the way of a panic there and
+    // its fields are written once, where the call keeps them.
     #[inline(always)]
-    pub(super) fn begin(
+    pub(super) fn begin<T: Transport>(
         routed: Routed,
-        request: &mut Request<Body>,
-        gives_back: bool,
+        unsent: &mut Unsent,
+        transport: &T,
         copy: &mut Option<Box<Copy>>,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, T::Future), Error> {
+        let request = unsent.as_mut().expect("not sent yet");
         let Routed { hold, route, cluster, dialect, mut random, caller, record } = routed;
         let Some(state) = hold.cluster(cluster) else {
             return Err(no_cluster(&hold, route, cluster));
@@ -102,7 +106,7 @@ impl Flight {
             // HTTP/1.1 has no way to refuse a request that was sent.
             let http2 =
                 dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
-            if needs_copy(policy, dialect, gives_back, http2, request.headers()) {
+            if needs_copy(policy, dialect, T::GIVES_BACK, http2, request.headers()) {
                 *copy = Some(Box::new(Copy::of(request)));
             }
             own = own_limit(policy, total);
@@ -118,7 +122,8 @@ impl Flight {
         if dialect == Dialect::Grpc {
             write_grpc_timeout(request, total, caller_decides);
         }
-        Ok(Self {
+        let future = transport.send(&endpoint, dialect, unsent);
+        let flight = Self {
             hold,
             route,
             cluster,
@@ -132,7 +137,8 @@ impl Flight {
             own,
             history: None,
             record,
-        })
+        };
+        Ok((flight, future))
     }
 
     /// Picks an endpoint for another attempt, and makes the request ready for it.
@@ -178,6 +184,7 @@ impl Flight {
     }
 
     /// Whether a response is not to be taken but tried again.
+    #[inline]
     pub(super) fn answered<B>(
         &mut self,
         response: &Response<B>,
@@ -185,23 +192,25 @@ impl Flight {
     ) -> Option<Again> {
         self.observe(!response.status().is_server_error());
         copy.as_ref()?;
-        self.retry(of_response(response), None, copy)
+        self.retry(of_response(response.status(), response.headers()), None, copy)
     }
 
     /// The response, which from now on holds what the request held.
+    #[inline]
     pub(super) fn respond<B: http_body::Body>(
         &mut self,
-        mut response: Response<B>,
+        response: Response<B>,
     ) -> Response<ResponseBody<B>> {
+        let (mut head, body) = response.into_parts();
         if self.changes_response {
-            self.hold.view(self.route).change_response_headers(response.headers_mut());
+            self.hold.view(self.route).change_response_headers(&mut head.headers);
         }
         let under_way = UnderWay { _permit: self.permit.take(), _endpoint: self.endpoint.take() };
-        let deadline = self.total;
-        response.map(|body| ResponseBody::upstream(body, under_way, deadline))
+        Response::from_parts(head, ResponseBody::upstream(body, under_way, self.total))
     }
 
     /// What to do about an attempt without an answer.
+    #[cold]
     pub(super) fn broke(
         &mut self,
         failed: Failed,
@@ -213,6 +222,7 @@ impl Flight {
     }
 
     /// What to do when the attempt's time is over.
+    #[cold]
     pub(super) fn timed_out(&mut self, copy: &mut Option<Box<Copy>>) -> Result<Again, Error> {
         self.observe(false);
         let again =
@@ -232,6 +242,7 @@ impl Flight {
     }
 
     /// The request of another attempt and how long to wait, if there is to be one.
+    #[inline(never)]
     fn retry(
         &mut self,
         outcome: Outcome,
@@ -329,12 +340,15 @@ fn write_grpc_timeout(request: &mut Request<Body>, total: Option<Instant>, calle
     request.headers_mut().insert(GRPC_TIMEOUT, grpc_timeout::format(left));
 }
 
-fn of_response<B>(response: &Response<B>) -> Outcome {
-    let grpc_status = response.headers().get("grpc-status");
+#[inline(never)]
+fn of_response(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+    static RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
+    let grpc_status = headers.get(&GRPC_STATUS);
     Outcome::Response {
-        status: response.status(),
+        status,
         grpc_status: grpc_status.and_then(|status| status.to_str().ok()?.parse().ok()),
-        rate_limited: response.headers().contains_key("x-envoy-ratelimited"),
+        rate_limited: headers.contains_key(&RATE_LIMITED),
     }
 }
 

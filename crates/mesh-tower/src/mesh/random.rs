@@ -28,6 +28,11 @@ impl Source {
 pub(crate) struct Random(u64);
 
 impl Random {
+    /// The first draw: the number itself, which is random as it is. Only before any other.
+    pub(crate) fn first(&self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         mix(self.0)

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, Method};
 use mesh_core::snapshot::{ClusterExplanation, Explanation};
-use mesh_core::{Dialect, Head};
+use mesh_core::{Decision, Dialect, Head};
 use serde::Serialize;
 
 use super::mesh;
@@ -41,7 +41,14 @@ pub(crate) async fn run(output: Output, arguments: Arguments) -> Result<Verdict,
         true => output.json(&Explained::new(&explanation))?,
         false => output.line(explanation.to_string().trim_end())?,
     }
-    Ok(Verdict::Right)
+    Ok(if would_be_served(&explanation) { Verdict::Right } else { Verdict::Wrong })
+}
+
+fn would_be_served(explanation: &Explanation) -> bool {
+    match explanation.decision {
+        Decision::Fail(_) => false,
+        _ => explanation.cluster.as_ref().is_none_or(|cluster| !cluster.usable.is_empty()),
+    }
 }
 
 /// The object `explain --json` prints: null or empty is what the request did not reach.

@@ -59,7 +59,7 @@ virtual host         reviews
 route                #2 split
   not #0 health (does not forward): path is not \"/health\"
   not #1 testers: header condition on end-user does not hold: \
-        String(Exact { value: \"jason\", ignore_case: false })
+        exactly \"jason\"
   not #3 late: matches too, but comes later
 cluster              v3 (weight 10 of 100)
 endpoints            2 of 2: 10.0.0.1:80, 10.0.0.2:80

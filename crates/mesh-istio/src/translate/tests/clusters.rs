@@ -215,3 +215,18 @@ fn cluster_metadata_names_service_rule_and_subset() {
     ]);
     assert_eq!(fields["services"], metadata::list(vec![service]));
 }
+
+#[test]
+fn tls_is_never_left_out() {
+    let rule = |mode: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: tls}}\n\
+             spec:\n  host: reviews\n  trafficPolicy: {{tls: {{mode: {mode}}}}}\n"
+        )
+    };
+    let socket = |mode| model(&rule(mode)).cluster(&here(), REVIEWS).unwrap().transport_socket;
+    assert!(socket("DISABLE").is_none());
+    for mode in ["SIMPLE", "ISTIO_MUTUAL"] {
+        assert_eq!(socket(mode).unwrap().name, "envoy.transport_sockets.tls");
+    }
+}
