@@ -85,6 +85,7 @@ pub(crate) fn first_mismatch<'a>(
 }
 
 /// As [`first_mismatch`] for a path that is known to match.
+#[inline(always)]
 pub(super) fn conditions_mismatch<'a>(
     matcher: &'a RouteMatch,
     head: &Head<'_>,

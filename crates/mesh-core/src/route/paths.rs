@@ -63,9 +63,13 @@ impl PathIndex {
     ) -> Option<u32> {
         match self {
             Self::Scan => {
-                let holds =
-                    |route: &Route| path_matches(&route.matcher, path) && holds(&route.matcher);
-                routes.iter().position(holds).map(|rule| rule as u32)
+                // A loop, and no iterator with closures, so that it becomes part of its caller.
+                for (rule, route) in (0..).zip(routes) {
+                    if path_matches(&route.matcher, path) && holds(&route.matcher) {
+                        return Some(rule);
+                    }
+                }
+                None
             }
             Self::Indexed(index) => index.first(routes, path, holds),
         }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -25,8 +25,6 @@ pin_project! {
         #[pin]
         inner: Inner<B>,
         under_way: Option<UnderWay>,
-        deadline: Option<Instant>,
-        timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -40,21 +38,39 @@ pin_project! {
 
 /// What a request holds until its response has ended.
 pub(super) struct UnderWay {
-    pub(super) _permit: Option<Permit>,
-    pub(super) _endpoint: Option<Picked<Io>>,
+    _permit: Option<Permit>,
+    _endpoint: Option<Picked<Io>>,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl UnderWay {
+    #[inline]
+    pub(super) fn new(
+        permit: Option<Permit>,
+        endpoint: Option<Picked<Io>>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self { _permit: permit, _endpoint: endpoint, deadline, timer: None }
+    }
+
+    /// Whether its time is over.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let timer =
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        timer.as_mut().poll(cx)
+    }
 }
 
 impl<B: HttpBody> ResponseBody<B> {
     #[inline]
-    pub(super) fn upstream(body: B, under_way: UnderWay, deadline: Option<Instant>) -> Self {
-        // A response without a body is over with its head.
-        let under_way = (!body.is_end_stream()).then_some(under_way);
-        Self { inner: Inner::Upstream { body }, under_way, deadline, timer: None }
+    pub(super) fn upstream(body: B, under_way: Option<UnderWay>) -> Self {
+        Self { inner: Inner::Upstream { body }, under_way }
     }
 
     pub(super) fn local(body: Bytes) -> Self {
-        let inner = Inner::Local { body: Full::new(body) };
-        Self { inner, under_way: None, deadline: None, timer: None }
+        Self { inner: Inner::Local { body: Full::new(body) }, under_way: None }
     }
 }
 
@@ -80,20 +96,13 @@ where
                 let over = !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream();
                 if over {
                     *this.under_way = None;
-                    *this.timer = None;
                 }
                 Poll::Ready(frame)
             }
             Poll::Pending => {
-                let Some(deadline) = *this.deadline else { return Poll::Pending };
-                let timer = this
-                    .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-                if timer.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
+                let Some(under_way) = this.under_way else { return Poll::Pending };
+                ready!(under_way.poll_over(cx));
                 *this.under_way = None;
-                *this.deadline = None;
                 let error = Error::new(ErrorKind::Deadline, "response body timed out");
                 Poll::Ready(Some(Err(error.into())))
             }

@@ -1,3 +1,4 @@
+use std::any::{Any, TypeId};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Response};
 use mesh_core::resilience::grpc_timeout;
-use mesh_core::snapshot::{Decision, NoRoute, RootIndex, RouteRef};
+use mesh_core::snapshot::{ClusterIndex, Decision, NoRoute, RootIndex, RouteRef};
 use mesh_core::{Dialect, Head};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -80,7 +81,8 @@ impl<T: Transport> Call<T> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let request = &mut Some(request.map(Body::new));
+        let (mut given, mut converted) = (Some(request), None);
+        let request = unsent(&mut given, &mut converted);
         let hold = mesh.inner().hold();
         let Some(root) = hold.root(target.listener(), target.hint()) else {
             let start = Start::new(mesh.inner(), target, dialect, request);
@@ -101,6 +103,20 @@ impl<T: Transport> Call<T> {
     fn without_flight(state: State<T>, transport: T) -> Self {
         Self { state, transport, flight: None, copy: None, timer: None }
     }
+}
+
+/// The request with a body of our own type: where it lies, when that is what it has.
+#[inline(always)]
+fn unsent<'r, B>(given: &'r mut Option<Request<B>>, converted: &'r mut Unsent) -> &'r mut Unsent
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    if TypeId::of::<B>() == TypeId::of::<Body>() {
+        return (given as &mut dyn Any).downcast_mut().expect("the types are the same");
+    }
+    *converted = given.take().map(|request| request.map(Body::new));
+    converted
 }
 
 /// Where a request is on its way from.
@@ -136,7 +152,12 @@ fn begin<T: Transport>(
     if head.uri().authority().is_none() && !head.headers().contains_key(HOST) {
         head.headers_mut().insert(HOST, place.target.host().clone());
     }
-    let routed = route(place, hold, root, head)?;
+    let Place { mesh, dialect, .. } = place;
+    let random = mesh.random();
+    let (route, cluster) = route(place, &hold, root, head, random.first())?;
+    let caller = caller_deadline(head, dialect);
+    let record = head.extensions().get::<Record>().cloned();
+    let routed = Routed { hold, route, cluster, dialect, random, caller, record };
     Flight::begin(routed, request, transport, copy).map_err(|error| Box::new(Err(error)))
 }
 
@@ -171,31 +192,33 @@ type Ended<B> = Box<Result<Answer<B>, Error>>;
 #[inline(always)]
 fn route<B: http_body::Body>(
     place: Place<'_>,
-    hold: Hold,
+    hold: &Hold,
     root: RootIndex,
     request: &Request<Body>,
-) -> Result<Routed, Ended<B>> {
-    let Place { mesh, target, dialect } = place;
+    random: u64,
+) -> Result<(RouteRef, ClusterIndex), Ended<B>> {
     let mut head = Head::of(request);
-    if dialect == Dialect::Grpc {
-        head.authority = target.authority();
+    if place.dialect == Dialect::Grpc {
+        head.authority = place.target.authority();
     }
-    let random = mesh.random();
-    let record = request.extensions().get::<Record>().cloned();
-    match hold.route(root, &head, dialect, random.first()) {
+    let decision = hold.route(root, &head, place.dialect, random);
+    if let Some(record) = request.extensions().get::<Record>() {
+        note(record, hold, decision);
+    }
+    match decision {
+        Decision::Forward { route, cluster } => Ok((route, cluster)),
+        decision => Err(Box::new(ended(place, hold, root, &head, decision))),
+    }
+}
+
+#[cold]
+fn note(record: &Record, hold: &Hold, decision: Decision) {
+    match decision {
         Decision::Forward { route, cluster } => {
-            if let Some(record) = &record {
-                record.routed(&hold.view(route).route.name, hold.cluster_name(cluster));
-            }
-            let caller = caller_deadline(request, dialect);
-            Ok(Routed { hold, route, cluster, dialect, random, caller, record })
+            record.routed(&hold.view(route).route.name, hold.cluster_name(cluster));
         }
-        decision => {
-            if let (Decision::Respond { route }, Some(record)) = (decision, &record) {
-                record.routed(&hold.view(route).route.name, "");
-            }
-            Err(Box::new(ended(place, &hold, root, &head, decision)))
-        }
+        Decision::Respond { route } => record.routed(&hold.view(route).route.name, ""),
+        _ => {}
     }
 }
 
@@ -261,13 +284,15 @@ impl<T: Transport> Future for Call<T> {
             let mut this = self.as_mut().project();
             let again = match this.state.as_mut().project() {
                 StateProject::Attempt { future } => {
-                    let result = future.poll(cx);
                     let flight = this.flight.as_mut().expect("an attempt has a flight");
-                    match result {
-                        Poll::Ready(Ok(response)) => match flight.answered(&response, this.copy) {
-                            None => return Poll::Ready(Ok(flight.respond(response))),
-                            Some(again) => Ok(again),
-                        },
+                    match future.poll(cx) {
+                        Poll::Ready(Ok(response)) => {
+                            match flight.answered(response.status(), response.headers(), this.copy)
+                            {
+                                None => return Poll::Ready(Ok(flight.respond(response))),
+                                Some(again) => Ok(again),
+                            }
+                        }
                         Poll::Ready(Err(failed)) => flight.broke(failed, this.copy),
                         Poll::Pending => {
                             let Some(deadline) = flight.attempt_deadline() else {

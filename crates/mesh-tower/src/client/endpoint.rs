@@ -1,9 +1,8 @@
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{PoisonError, RwLock};
 
-use arc_swap::ArcSwap;
 use mesh_core::resource::{Cluster, Endpoint as EndpointSpec, Name, UpstreamProtocol};
 
 /// An endpoint, as a maker of clients sees it.
@@ -32,15 +31,17 @@ impl Endpoint {
 }
 
 /// The clients that layers hung on one endpoint. They go with it.
+///
+/// Behind a lock of the endpoint's own, held to clone one client and for no call of anybody's code:
+/// it is written where the endpoint's load is written anyway.
 pub(crate) struct Slots {
     endpoint: Endpoint,
-    clients: ArcSwap<Vec<Slot>>,
+    clients: RwLock<Vec<Slot>>,
 }
 
-#[derive(Clone)]
 struct Slot {
     layer: u64,
-    client: Arc<dyn Any + Send + Sync>,
+    client: Box<dyn Any + Send + Sync>,
 }
 
 impl Slots {
@@ -50,7 +51,7 @@ impl Slots {
             cluster: cluster.name.clone(),
             protocol: cluster.protocol,
         };
-        Self { endpoint, clients: ArcSwap::default() }
+        Self { endpoint, clients: RwLock::default() }
     }
 
     /// The client of `layer`, made when it is asked for first. Of two made at once one is kept.
@@ -59,10 +60,13 @@ impl Slots {
     where
         S: Clone + Send + Sync + 'static,
     {
-        match find(&self.clients.load(), layer) {
-            Some(client) => client,
-            None => self.made(layer, make(&self.endpoint)),
+        // A client whose `clone` panics leaves the list as it was.
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = find(&clients, layer) {
+            return client;
         }
+        drop(clients);
+        self.made(layer, make(&self.endpoint))
     }
 
     #[cold]
@@ -70,24 +74,18 @@ impl Slots {
     where
         S: Clone + Send + Sync + 'static,
     {
-        let made: Arc<dyn Any + Send + Sync> = Arc::new(client);
-        self.clients.rcu(|clients| {
-            let mut clients = Vec::clone(clients);
-            if !clients.iter().any(|slot| slot.layer == layer) {
-                clients.push(Slot { layer, client: made.clone() });
-            }
-            clients
-        });
-        find(&self.clients.load(), layer).expect("it was put in, and nothing is taken out")
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = find(&clients, layer) {
+            return client;
+        }
+        clients.push(Slot { layer, client: Box::new(client.clone()) });
+        client
     }
 
     /// Takes out the client of a layer that is gone.
     pub(crate) fn remove(&self, layer: u64) {
-        self.clients.rcu(|clients| {
-            let mut clients = Vec::clone(clients);
-            clients.retain(|slot| slot.layer != layer);
-            clients
-        });
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|slot| slot.layer != layer);
     }
 }
 

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use http::response::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use mesh_core::Dialect;
@@ -33,7 +34,7 @@ pub(super) struct Flight {
     dialect: Dialect,
     /// Whether the route changes response headers.
     changes_response: bool,
-    /// Whether the caller's deadline is the one that counts.
+    /// Whether the caller's deadline is the one that counts. Only known of gRPC calls.
     caller_decides: bool,
     random: Random,
     /// Taken by the response body.
@@ -42,18 +43,26 @@ pub(super) struct Flight {
     total: Option<Instant>,
     /// This attempt's own limit, where it ends before the request's.
     own: Option<Instant>,
-    /// Made when a first attempt failed, so that the many that do not are small.
+    /// Made when a first attempt failed or all are recorded, so that the many others are small.
     history: Option<Box<History>>,
-    record: Option<Record>,
 }
 
 /// The attempts so far.
 #[derive(Default)]
 struct History {
+    record: Option<Record>,
     retries: u32,
     retry_permit: Option<RetryPermit>,
     /// Endpoints to stay away from.
     tried: Vec<SocketAddr>,
+}
+
+impl History {
+    #[cold]
+    fn recorded(record: Record, first: SocketAddr) -> Box<Self> {
+        record.attempt(first);
+        Box::new(Self { record: Some(record), ..Self::default() })
+    }
 }
 
 /// Another attempt: how long to wait, and with what.
@@ -85,6 +94,7 @@ impl Flight {
     ) -> Result<(Self, T::Future), Error> {
         let request = unsent.as_mut().expect("not sent yet");
         let Routed { hold, route, cluster, dialect, mut random, caller, record } = routed;
+        let forwarding = hold.forwarding(route).expect("the decision was to forward");
         let Some(state) = hold.cluster(cluster) else {
             return Err(no_cluster(&hold, route, cluster));
         };
@@ -92,7 +102,6 @@ impl Flight {
             Ok(permit) => permit,
             Err(overloaded) => return Err(not_admitted(&hold.view(route), state, overloaded)),
         };
-        let forwarding = hold.forwarding(route).expect("the decision was to forward");
         let total = match forwarding.timeout(dialect) {
             None => caller,
             timeout => total_deadline(now(), timeout, caller),
@@ -115,11 +124,10 @@ impl Flight {
             Ok(endpoint) => endpoint,
             Err(none) => return Err(no_endpoints(&hold.view(route), state, none)),
         };
-        if let Some(record) = &record {
-            record.attempt(endpoint.address());
-        }
-        let caller_decides = caller.is_some() && caller == total;
+        let history = record.map(|record| History::recorded(record, endpoint.address()));
+        let mut caller_decides = false;
         if dialect == Dialect::Grpc {
+            caller_decides = caller.is_some() && caller == total;
             write_grpc_timeout(request, total, caller_decides);
         }
         let future = transport.send(&endpoint, dialect, unsent);
@@ -135,8 +143,7 @@ impl Flight {
             endpoint: Some(endpoint),
             total,
             own,
-            history: None,
-            record,
+            history,
         };
         Ok((flight, future))
     }
@@ -148,7 +155,7 @@ impl Flight {
         let tried = self.history.as_ref().map_or(&[][..], |history| &history.tried);
         let endpoint = self.endpoint.insert(pick(&view, state, tried, &mut self.random)?);
         self.own = view.retry_policy().and_then(|policy| own_limit(policy, self.total));
-        if let Some(record) = &self.record {
+        if let Some(record) = self.history.as_ref().and_then(|history| history.record.as_ref()) {
             record.attempt(endpoint.address());
         }
         if self.dialect == Dialect::Grpc {
@@ -185,14 +192,15 @@ impl Flight {
 
     /// Whether a response is not to be taken but tried again.
     #[inline]
-    pub(super) fn answered<B>(
+    pub(super) fn answered(
         &mut self,
-        response: &Response<B>,
+        status: StatusCode,
+        headers: &HeaderMap,
         copy: &mut Option<Box<Copy>>,
     ) -> Option<Again> {
-        self.observe(!response.status().is_server_error());
+        self.observe(!status.is_server_error());
         copy.as_ref()?;
-        self.retry(of_response(response.status(), response.headers()), None, copy)
+        self.retry(of_response(status, headers), None, copy)
     }
 
     /// The response, which from now on holds what the request held.
@@ -201,12 +209,23 @@ impl Flight {
         &mut self,
         response: Response<B>,
     ) -> Response<ResponseBody<B>> {
-        let (mut head, body) = response.into_parts();
+        let (head, body) = response.into_parts();
+        let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
+        // A response without a body is over with its head.
+        let over = body.is_end_stream();
+        let under_way = (!over).then(|| UnderWay::new(permit, endpoint, self.total));
+        let body = ResponseBody::upstream(body, under_way);
         if self.changes_response {
-            self.hold.view(self.route).change_response_headers(&mut head.headers);
+            return Response::from_parts(self.changed(head), body);
         }
-        let under_way = UnderWay { _permit: self.permit.take(), _endpoint: self.endpoint.take() };
-        Response::from_parts(head, ResponseBody::upstream(body, under_way, self.total))
+        Response::from_parts(head, body)
+    }
+
+    // Given the head and not lent it, so that it stays where it is on the way that is usual.
+    #[cold]
+    fn changed(&self, mut head: Parts) -> Parts {
+        self.hold.view(self.route).change_response_headers(&mut head.headers);
+        head
     }
 
     /// What to do about an attempt without an answer.
