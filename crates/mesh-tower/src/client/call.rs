@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Response};
-use mesh_core::resilience::grpc_timeout;
-use mesh_core::snapshot::{ClusterIndex, Decision, NoRoute, RootIndex, RouteRef};
-use mesh_core::{Dialect, Head};
+use mesh_core::Dialect;
+use mesh_core::snapshot::RootIndex;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
@@ -19,9 +18,10 @@ use super::copy::Copy;
 use super::flight::{Again, Flight, Routed};
 use super::now;
 use super::record::{Deadline, Record};
+use super::routing::{Answer, Ended, Place, caller_deadline, route};
 use super::transport::{Transport, Unsent};
 use crate::body::{Body, BoxError};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::mesh::{Hold, Inner, Mesh, Subscribed};
 
 type Resolving = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
@@ -29,8 +29,9 @@ type Resolving = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 pin_project! {
     /// One request through the mesh.
     ///
-    /// The route is decided when it is made, by the Snapshot in force then; all else happens when
-    /// it is polled. Dropping it gives up the request: its attempt, its permits and its wait.
+    /// It is routed and sent for the first time when it is made, by the Snapshot in force then, so
+    /// that a request which is answered at once needs no further poll. Dropping it gives up the
+    /// request: its attempt, its permits and its wait.
     //
     // What is rare is boxed, so that what is common is small: moving it costs more than deciding.
     pub(crate) struct Call<T: Transport> {
@@ -119,14 +120,6 @@ where
     converted
 }
 
-/// Where a request is on its way from.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    mesh: &'a Inner,
-    target: &'a Subscribed,
-    dialect: Dialect,
-}
-
 /// Waits for a target no longer than its request may take.
 fn resolve(start: &Start) -> Resolving {
     let (mesh, target) = (start.mesh.clone(), start.target.clone());
@@ -181,99 +174,6 @@ impl<T: Transport> State<T> {
     fn ended(result: Result<Answer<T::Body>, Error>) -> Self {
         Self::Ended { result: Some(Box::new(result)) }
     }
-}
-
-type Answer<B> = Response<ResponseBody<B>>;
-
-/// What became of a request without I/O. Boxed, because it is rare.
-type Ended<B> = Box<Result<Answer<B>, Error>>;
-
-/// Where a request goes, or what ends it here.
-#[inline(always)]
-fn route<B: http_body::Body>(
-    place: Place<'_>,
-    hold: &Hold,
-    root: RootIndex,
-    request: &Request<Body>,
-    random: u64,
-) -> Result<(RouteRef, ClusterIndex), Ended<B>> {
-    let mut head = Head::of(request);
-    if place.dialect == Dialect::Grpc {
-        head.authority = place.target.authority();
-    }
-    let decision = hold.route(root, &head, place.dialect, random);
-    if let Some(record) = request.extensions().get::<Record>() {
-        note(record, hold, decision);
-    }
-    match decision {
-        Decision::Forward { route, cluster } => Ok((route, cluster)),
-        decision => Err(Box::new(ended(place, hold, root, &head, decision))),
-    }
-}
-
-#[cold]
-fn note(record: &Record, hold: &Hold, decision: Decision) {
-    match decision {
-        Decision::Forward { route, cluster } => {
-            record.routed(&hold.view(route).route.name, hold.cluster_name(cluster));
-        }
-        Decision::Respond { route } => record.routed(&hold.view(route).route.name, ""),
-        _ => {}
-    }
-}
-
-/// What a request gets that goes nowhere: the answer of its configuration, or an error.
-#[cold]
-fn ended<B: http_body::Body>(
-    place: Place<'_>,
-    hold: &Hold,
-    root: RootIndex,
-    head: &Head<'_>,
-    decision: Decision,
-) -> Result<Answer<B>, Error> {
-    match decision {
-        Decision::Respond { route } => Ok(direct_response(hold, route)),
-        Decision::Fail(NoRoute::Configuration) => Err(match hold.failure(root) {
-            Some(failure) => place.target.unresolved().because(failure.clone()),
-            None => place.mesh.not_ready(place.target),
-        }),
-        Decision::Fail(why) => Err(unrouted(why, place.target, head)),
-        decision => Err(Error::new(ErrorKind::Unsupported, format!("{decision:?}"))),
-    }
-}
-
-fn direct_response<B: http_body::Body>(hold: &Hold, route: RouteRef) -> Answer<B> {
-    let view = hold.view(route);
-    let (status, body) = view.direct_response().expect("the decision was to respond");
-    let mut response = Response::new(ResponseBody::local(body.clone()));
-    *response.status_mut() = status;
-    view.change_response_headers(response.headers_mut());
-    response
-}
-
-fn unrouted(why: NoRoute, target: &Subscribed, head: &Head<'_>) -> Error {
-    let kind = match why {
-        NoRoute::Unsupported(_) | NoRoute::NonForwarding(_) => ErrorKind::Unsupported,
-        _ => ErrorKind::NoRoute,
-    };
-    let listener = target.listener();
-    let Head { method, authority, path_and_query, .. } = head;
-    let text =
-        format!("{why}: {method} {path_and_query} for {authority:?} (listener {listener:?})");
-    Error::new(kind, text)
-}
-
-/// The caller's deadline: an extension, or gRPC's own header.
-#[inline]
-fn caller_deadline(request: &Request<Body>, dialect: Dialect) -> Option<Instant> {
-    if let Some(Deadline(deadline)) = request.extensions().get() {
-        return Some(*deadline);
-    }
-    if dialect == Dialect::Http {
-        return None;
-    }
-    let timeout = grpc_timeout::parse(request.headers().get("grpc-timeout")?)?;
-    now().checked_add(timeout)
 }
 
 impl<T: Transport> Future for Call<T> {

@@ -12,6 +12,7 @@ mod endpoint;
 mod flight;
 mod layer;
 mod record;
+mod routing;
 #[cfg(test)]
 mod tests;
 mod transport;
