@@ -17,8 +17,8 @@ use super::body::ResponseBody;
 use super::copy::Copy;
 use super::flight::{Again, Flight, Routed};
 use super::now;
-use super::record::{Deadline, Record};
-use super::routing::{Answer, Ended, Place, caller_deadline, route};
+use super::record::Deadline;
+use super::routing::{Answer, Ended, Place, caller_deadline, record_of, route};
 use super::transport::{Transport, Unsent};
 use crate::body::{Body, BoxError};
 use crate::error::Error;
@@ -147,9 +147,9 @@ fn begin<T: Transport>(
     }
     let Place { mesh, dialect, .. } = place;
     let random = mesh.random();
-    let (route, cluster) = route(place, &hold, root, head, random.first())?;
+    let record = record_of(head);
+    let (route, cluster) = route(place, &hold, root, head, random.first(), record.as_ref())?;
     let caller = caller_deadline(head, dialect);
-    let record = head.extensions().get::<Record>().cloned();
     let routed = Routed { hold, route, cluster, dialect, random, caller, record };
     Flight::begin(routed, request, transport, copy).map_err(|error| Box::new(Err(error)))
 }

@@ -33,13 +33,14 @@ pub(super) fn route<B: http_body::Body>(
     root: RootIndex,
     request: &Request<Body>,
     random: u64,
+    record: Option<&Record>,
 ) -> Result<(RouteRef, ClusterIndex), Ended<B>> {
     let mut head = Head::of(request);
     if place.dialect == Dialect::Grpc {
         head.authority = place.target.authority();
     }
     let decision = hold.route(root, &head, place.dialect, random);
-    if let Some(record) = request.extensions().get::<Record>() {
+    if let Some(record) = record {
         note(record, hold, decision);
     }
     match decision {
@@ -100,9 +101,18 @@ fn unrouted(why: NoRoute, target: &Subscribed, head: &Head<'_>) -> Error {
     Error::new(kind, text)
 }
 
-/// The caller's deadline: an extension, or gRPC's own header.
-#[inline]
+/// The caller's deadline: an extension, or gRPC's own header. Most requests have neither, which is
+/// seen at once.
+#[inline(always)]
 pub(super) fn caller_deadline(request: &Request<Body>, dialect: Dialect) -> Option<Instant> {
+    if dialect == Dialect::Http && request.extensions().is_empty() {
+        return None;
+    }
+    stated_deadline(request, dialect)
+}
+
+#[inline(never)]
+fn stated_deadline(request: &Request<Body>, dialect: Dialect) -> Option<Instant> {
     if let Some(Deadline(deadline)) = request.extensions().get() {
         return Some(*deadline);
     }
@@ -111,4 +121,15 @@ pub(super) fn caller_deadline(request: &Request<Body>, dialect: Dialect) -> Opti
     }
     let timeout = grpc_timeout::parse(request.headers().get("grpc-timeout")?)?;
     now().checked_add(timeout)
+}
+
+/// The record a request is to be noted in.
+#[inline(always)]
+pub(super) fn record_of(request: &Request<Body>) -> Option<Record> {
+    if request.extensions().is_empty() { None } else { carried_record(request) }
+}
+
+#[inline(never)]
+fn carried_record(request: &Request<Body>) -> Option<Record> {
+    request.extensions().get().cloned()
 }
