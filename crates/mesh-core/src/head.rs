@@ -1,5 +1,7 @@
 use http::{HeaderMap, Method, Uri, header};
 
+use crate::origin::Origin;
+
 /// What routing sees of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
@@ -13,6 +15,8 @@ pub struct Head<'a> {
     pub path_and_query: &'a str,
     /// The headers.
     pub headers: &'a HeaderMap,
+    /// Where it comes from; the application itself unless said otherwise.
+    pub origin: &'a Origin,
     path: &'a str,
 }
 
@@ -30,13 +34,20 @@ impl<'a> Head<'a> {
         let paths = uri.path_and_query().map(|both| (both.as_str(), both.path()));
         let (path_and_query, path) = paths.unwrap_or(("/", "/"));
         let scheme = uri.scheme_str().unwrap_or("");
-        Self { method, scheme, authority, path_and_query, headers, path }
+        let origin = &APPLICATION;
+        Self { method, scheme, authority, path_and_query, headers, origin, path }
     }
 
     /// The head of a request.
     #[inline]
     pub fn of<B>(request: &'a http::Request<B>) -> Self {
         Self::new(request.method(), request.uri(), request.headers())
+    }
+
+    /// The same head of a request that comes from elsewhere.
+    #[must_use]
+    pub fn from_origin(self, origin: &'a Origin) -> Self {
+        Self { origin, ..self }
     }
 
     /// The path without the query.
@@ -56,6 +67,9 @@ impl<'a> Head<'a> {
         without_userinfo(self.authority)
     }
 }
+
+/// No reference to a constant lives long enough: it has a destructor.
+static APPLICATION: Origin = Origin::APPLICATION;
 
 fn host_header(headers: &HeaderMap) -> &str {
     headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("")

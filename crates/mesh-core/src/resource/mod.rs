@@ -15,6 +15,7 @@ mod endpoints;
 mod headers;
 mod listener;
 mod matcher;
+mod metadata;
 mod regex;
 mod resources;
 mod retry;
@@ -29,6 +30,7 @@ pub use matcher::{
     HeaderMatch, HeaderMatcher, PathMatcher, QueryParameterMatcher, RouteMatch, StringMatcher,
     ValueMatch,
 };
+pub use metadata::{Metadata, MetadataMatcher, Struct, Value, ValueMatcher};
 pub use regex::{MatcherError, Regex};
 pub use resources::{Entry, Resource, Resources, Root, Update};
 pub use retry::{RetryConditions, RetryPolicy};

@@ -1,0 +1,51 @@
+use std::net::SocketAddr;
+
+use crate::resource::{Metadata, Name};
+
+/// Where a request comes from: what is known of its connection and of earlier filters.
+///
+/// An application's own request has no connection: see [`Origin::APPLICATION`].
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The peer's address on the connection (`direct_remote_ip`).
+    pub peer: Option<SocketAddr>,
+    /// The client's address as far as it is trusted: the peer's, or one a trusted proxy told of
+    /// (`remote_ip`).
+    pub remote: Option<SocketAddr>,
+    /// The address the connection was accepted on.
+    pub local: Option<SocketAddr>,
+    /// What TLS said; `None` on plain text.
+    pub tls: Option<TlsOrigin>,
+    /// Dynamic metadata: what filters noted of this request.
+    pub metadata: Metadata,
+}
+
+/// What TLS said of a connection's peer.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct TlsOrigin {
+    /// Whether the peer showed a certificate.
+    pub presented: bool,
+    /// Whether that certificate was verified.
+    pub validated: bool,
+    /// The server name the client asked for (SNI); empty when none.
+    pub server_name: Name,
+    /// The URI names of the certificate (SPIFFE IDs among them), in order.
+    pub uri_sans: Vec<Name>,
+    /// The DNS names of the certificate, in order.
+    pub dns_sans: Vec<Name>,
+    /// The subject as RFC 2253 text; empty when there is no certificate.
+    pub subject: Name,
+}
+
+impl Origin {
+    /// The application itself: no connection, nothing noted.
+    pub const APPLICATION: Self = Self {
+        peer: None,
+        remote: None,
+        local: None,
+        tls: None,
+        metadata: Metadata { fields: std::collections::BTreeMap::new() },
+    };
+}
