@@ -3,10 +3,13 @@
 //! The stub is the same on both sides of every comparison: a request with four headers is built
 //! and answered at once, so that the difference is what the mesh adds.
 
+pub mod tables;
+
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -78,14 +81,14 @@ pub fn resources(config: Config) -> Resources {
     let clusters = ["reviews-v1", "reviews-v2"];
     let weights = [90, 10];
     let split = clusters.iter().zip(weights).map(|(name, w)| WeightedCluster::new(*name, w));
-    let mut forward = Forward::new(ClusterSpecifier::Weighted(split.collect()));
+    let mut forward = Forward::new(ClusterSpecifier::Weighted(split.collect::<Vec<_>>().into()));
     if config.retries {
         forward.retry_policy = Some(RetryPolicy::new(RetryConditions::FIVE_XX).into());
     }
     let others = (1..config.routes).map(|number| {
         let action = Forward::new(ClusterSpecifier::Cluster("reviews-v1".into()));
         let matcher = RouteMatch::prefix(format!("/other/{number}/"));
-        Route::new(matcher, Action::Forward(Box::new(action)))
+        Route::new(matcher, Action::Forward(Arc::new(action)))
     });
     let matcher = RouteMatch::prefix("/reviews")
         .with_header(HeaderMatcher::new(
@@ -96,7 +99,7 @@ pub fn resources(config: Config) -> Resources {
             HeaderName::from_static("accept"),
             ValueMatch::Present(true),
         ));
-    let last = Route::new(matcher, Action::Forward(Box::new(forward)));
+    let last = Route::new(matcher, Action::Forward(Arc::new(forward)));
     let routes: Vec<_> = others.chain([last]).collect();
     let host = VirtualHost::new("reviews", [TARGET], routes);
     let routes = RouteConfiguration::new("reviews", vec![host]);
@@ -119,7 +122,9 @@ pub fn resources(config: Config) -> Resources {
 /// Outside a tokio runtime.
 pub fn meshed(
     config: Config,
-) -> impl Service<Request<Body>, Response = Response<impl Send>, Error = mesh_tower::Error> {
+) -> impl Service<Request<Body>, Response = Response<impl Send>, Error = mesh_tower::Error>
++ Clone
++ Send {
     let mesh = Mesh::builder().resources(resources(config)).build().expect("in a runtime");
     ClientLayer::new(&mesh, TARGET).expect("a valid target").layer(|_| Stub)
 }

@@ -2,12 +2,15 @@
 //! needs neither `protoc` nor a build script.
 //!
 //! For each package it writes `PACKAGE.rs` (messages, client, server) and `PACKAGE.bin` (the
-//! encoded `FileDescriptorSet`, for reflection) into a folder named `generated`.
+//! encoded `FileDescriptorSet`, for reflection) into a folder named `generated`. It also writes
+//! the descriptors of the xDS messages, see [`descriptors`].
 //!
 //! ```text
 //! cargo run              writes the files anew
 //! cargo run -- --check   exits 1 when a committed file differs from what would be written
 //! ```
+
+mod descriptors;
 
 use std::error::Error;
 use std::fs;
@@ -67,21 +70,25 @@ fn main() -> ExitCode {
 fn run(check: bool) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("codegen/ has no parent folder")?;
-    let mut differing = Vec::new();
+    let mut files = vec![(root.join(descriptors::PATH), descriptors::generate(root)?)];
     for source in SOURCES {
         let folder = root.join(source.generated);
-        for Generated { name, content } in generate(root, source)? {
-            let path = folder.join(name);
-            if fs::read(&path).is_ok_and(|committed| committed == content) {
-                continue;
+        let generated = generate(root, source)?.into_iter();
+        files.extend(generated.map(|file| (folder.join(file.name), file.content)));
+    }
+    let mut differing = Vec::new();
+    for (path, content) in files {
+        if fs::read(&path).is_ok_and(|committed| committed == content) {
+            continue;
+        }
+        if check {
+            differing.push(path);
+        } else {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
             }
-            if check {
-                differing.push(path);
-            } else {
-                fs::create_dir_all(&folder)?;
-                fs::write(&path, content)?;
-                println!("wrote {}", path.display());
-            }
+            fs::write(&path, content)?;
+            println!("wrote {}", path.display());
         }
     }
     Ok(differing)

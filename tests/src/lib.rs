@@ -19,6 +19,7 @@ pub mod load;
 pub mod process;
 pub mod serve;
 pub mod wait;
+pub mod world;
 pub mod xds;
 pub mod yaml;
 

@@ -42,7 +42,7 @@ where
 {
     let Ok(times) = times.parse::<u64>() else { return ExitCode::from(2) };
     for _ in 0..times {
-        black_box(once(service));
+        black_box(&once(service));
     }
     ExitCode::SUCCESS
 }

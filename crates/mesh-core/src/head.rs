@@ -15,6 +15,9 @@ pub struct Head<'a> {
     pub path_and_query: &'a str,
     /// The headers.
     pub headers: &'a HeaderMap,
+    /// The authority of the target it is sent to, which selects the virtual host in gRPC; empty for
+    /// the one the listener is known for.
+    pub target: &'a str,
     /// Where it comes from; the application itself unless said otherwise.
     pub origin: &'a Origin,
     path: &'a str,
@@ -34,8 +37,22 @@ impl<'a> Head<'a> {
         let paths = uri.path_and_query().map(|both| (both.as_str(), both.path()));
         let (path_and_query, path) = paths.unwrap_or(("/", "/"));
         let scheme = uri.scheme_str().unwrap_or("");
-        let origin = &APPLICATION;
-        Self { method, scheme, authority, path_and_query, headers, origin, path }
+        let origin = Origin::application();
+        Self { method, scheme, authority, path_and_query, headers, target: "", origin, path }
+    }
+
+    /// The head of a request given by its parts: the path may be one that no URI can hold.
+    pub fn of_parts(
+        method: &'a Method,
+        scheme: &'a str,
+        authority: &'a str,
+        path_and_query: &'a str,
+        headers: &'a HeaderMap,
+    ) -> Self {
+        let end = memchr::memchr2(b'?', b'#', path_and_query.as_bytes());
+        let path = end.map_or(path_and_query, |end| &path_and_query[..end]);
+        let origin = Origin::application();
+        Self { method, scheme, authority, path_and_query, headers, target: "", origin, path }
     }
 
     /// The head of a request.
@@ -48,6 +65,12 @@ impl<'a> Head<'a> {
     #[must_use]
     pub fn from_origin(self, origin: &'a Origin) -> Self {
         Self { origin, ..self }
+    }
+
+    /// The same head of a request sent to that target.
+    #[must_use]
+    pub fn to_target(self, target: &'a str) -> Self {
+        Self { target, ..self }
     }
 
     /// The path without the query.
@@ -67,9 +90,6 @@ impl<'a> Head<'a> {
         without_userinfo(self.authority)
     }
 }
-
-/// No reference to a constant lives long enough: it has a destructor.
-static APPLICATION: Origin = Origin::APPLICATION;
 
 fn host_header(headers: &HeaderMap) -> &str {
     headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("")

@@ -14,16 +14,17 @@
 //! either: what it takes has been validated.
 //!
 //! ```
-//! use mesh_core::cluster::Avoid;
+//! use mesh_core::cluster::Choice;
+//! use std::sync::Arc;
+//!
 //! use mesh_core::resource::*;
 //! use mesh_core::snapshot::RootHint;
 //! use mesh_core::{Decision, Dialect, Head, Snapshot};
 //!
-//! let split = ClusterSpecifier::Weighted(vec![
-//!     WeightedCluster::new("reviews-v1", 90),
-//!     WeightedCluster::new("reviews-v2", 10),
-//! ]);
-//! let split = Action::Forward(Box::new(Forward::new(split)));
+//! let split = ClusterSpecifier::Weighted(
+//!     vec![WeightedCluster::new("reviews-v1", 90), WeightedCluster::new("reviews-v2", 10)].into(),
+//! );
+//! let split = Action::Forward(Arc::new(Forward::new(split)));
 //! let routes = vec![Route::new(RouteMatch::prefix("/"), split)];
 //! let host = VirtualHost::new("reviews", ["reviews:9080"], routes);
 //! let manager = HttpConnectionManager::new(RouteSpecifier::Rds("reviews".into()));
@@ -46,7 +47,7 @@
 //! let Decision::Forward { cluster, .. } = decision else { panic!("{decision:?}") };
 //! let cluster = snapshot.cluster(cluster).expect("it was given");
 //! let permit = cluster.admit()?;
-//! let endpoint = cluster.pick(Avoid::default(), 42)?;
+//! let endpoint = cluster.pick(&Choice::new(Dialect::Http), 42)?;
 //! assert_eq!(endpoint.address(), "10.0.0.1:9080".parse()?);
 //! # drop(permit);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -54,10 +55,16 @@
 //!
 //! Stability: none is promised before 1.0. Applications use `mesh-tower` or `mesh-grpc`.
 
+pub mod authz;
+pub mod canonical;
 pub mod cluster;
 mod dialect;
+mod draws;
+pub mod exchange;
+pub mod filter;
 pub mod finding;
 mod head;
+pub mod headers;
 mod origin;
 pub mod resilience;
 pub mod resource;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::resource::{Metadata, Name};
@@ -19,6 +20,8 @@ pub struct Origin {
     pub tls: Option<TlsOrigin>,
     /// Dynamic metadata: what filters noted of this request.
     pub metadata: Metadata,
+    /// Filter state: texts that the application keeps of the connection, by key.
+    pub filter_state: BTreeMap<Name, Name>,
 }
 
 /// What TLS said of a connection's peer.
@@ -39,13 +42,23 @@ pub struct TlsOrigin {
     pub subject: Name,
 }
 
+/// No reference to a constant lives long enough: it has a destructor.
+static APPLICATION: Origin = Origin::APPLICATION;
+
 impl Origin {
+
     /// The application itself: no connection, nothing noted.
     pub const APPLICATION: Self = Self {
         peer: None,
         remote: None,
         local: None,
         tls: None,
-        metadata: Metadata { fields: std::collections::BTreeMap::new() },
+        metadata: Metadata { fields: BTreeMap::new() },
+        filter_state: BTreeMap::new(),
     };
+
+    /// [`Origin::APPLICATION`], to refer to.
+    pub fn application() -> &'static Self {
+        &APPLICATION
+    }
 }

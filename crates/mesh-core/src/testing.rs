@@ -14,12 +14,12 @@ use crate::resource::{
 };
 
 pub(crate) fn forward(cluster: &str) -> Action {
-    Action::Forward(Box::new(Forward::new(ClusterSpecifier::Cluster(cluster.into()))))
+    Action::Forward(Arc::new(Forward::new(ClusterSpecifier::Cluster(cluster.into()))))
 }
 
 pub(crate) fn weighted(clusters: &[(&str, u32)]) -> Action {
     let clusters = clusters.iter().map(|(name, weight)| WeightedCluster::new(*name, *weight));
-    Action::Forward(Box::new(Forward::new(ClusterSpecifier::Weighted(clusters.collect()))))
+    Action::Forward(Arc::new(Forward::new(ClusterSpecifier::Weighted(clusters.collect::<Vec<_>>().into()))))
 }
 
 /// A route that forwards what begins with `prefix`.
@@ -62,6 +62,7 @@ pub(crate) fn locality(priority: u32, endpoints: &[(u8, HealthStatus)]) -> Local
     let endpoints = endpoints.iter().map(endpoint).collect();
     let mut locality = LocalityLbEndpoints::new(Locality::default(), endpoints);
     locality.priority = priority;
+    locality.weight = Some(1);
     locality
 }
 

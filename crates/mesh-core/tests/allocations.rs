@@ -1,10 +1,11 @@
 //! Deciding about a request allocates nothing (invariant 4 of ARCHITECTURE.md).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use allocation_counter::measure;
 use http::{HeaderName, Request};
-use mesh_core::cluster::Avoid;
+use mesh_core::cluster::{Avoid, Choice};
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HeaderMatcher,
     HttpConnectionManager, LbPolicy, Listener, Name, PathMatcher, QueryParameterMatcher, Resource,
@@ -16,7 +17,7 @@ use mesh_core::{Decision, Dialect, Head, Snapshot, resilience};
 
 fn split() -> Action {
     let clusters = vec![WeightedCluster::new("v1", 90), WeightedCluster::new("v2", 10)];
-    Action::Forward(Box::new(Forward::new(ClusterSpecifier::Weighted(clusters))))
+    Action::Forward(Arc::new(Forward::new(ClusterSpecifier::Weighted(clusters.into()))))
 }
 
 fn header(name: &'static str, value: ValueMatch) -> HeaderMatcher {
@@ -31,7 +32,7 @@ fn routes() -> Vec<Route> {
     let number =
         RouteMatch::prefix("/api").with_header(header("x-number", ValueMatch::Range(0..5)));
     let mut query = RouteMatch::prefix("/api");
-    let value = Some(StringMatcher::exact("2"));
+    let value = exact("2");
     query.query_parameters.push(QueryParameterMatcher { name: "page".into(), value });
     let mut fraction = RouteMatch::prefix("/api");
     fraction.runtime_fraction = Some(0);
@@ -81,7 +82,7 @@ fn decide(
     assert!(view.timeout(Dialect::Http).is_some() && view.retry_policy().is_none());
     let cluster = snapshot.cluster(cluster)?;
     let permit = cluster.admit().ok()?;
-    let picked = cluster.pick(Avoid::default(), random).ok()?;
+    let picked = cluster.pick(&Choice::new(Dialect::Http), random).ok()?;
     picked.observe(false);
     let policy = RetryPolicy::new(RetryConditions::FIVE_XX);
     let outcome = resilience::Outcome::ConnectFailure;
@@ -89,7 +90,7 @@ fn decide(
     assert_ne!(decision, resilience::RetryDecision::Done);
     let retry = cluster.admit_retry().ok()?;
     let tried = [picked.address()];
-    let again = cluster.pick(Avoid { tried: &tried, max_attempts: 9 }, random).ok()?;
+    let again = cluster.pick(&Choice::new(Dialect::Http).with_avoid(Avoid::new(&tried, 9)), random).ok()?;
     drop((permit, picked, retry, again));
     Some(())
 }

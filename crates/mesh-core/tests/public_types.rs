@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use mesh_core::cluster::{
-    Avoid, ClusterState, EndpointState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit,
+    Avoid, Choice, ClusterState, EndpointState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit,
     Tables,
 };
 use mesh_core::finding::{Failure, FailureKind};
@@ -28,7 +28,7 @@ fn shared<T: Send + Sync + Debug>() {}
 
 #[test]
 fn state_is_send_sync_and_debug() {
-    shared::<Avoid<'_>>();
+    shared::<(Avoid<'_>, Choice<'_>)>();
     shared::<ClusterState<()>>();
     shared::<EndpointState<()>>();
     shared::<NoEndpoints>();

@@ -1,7 +1,8 @@
 //! xDS messages in use, behind one crate.
 //!
 //! Only this crate names the package that generates them, so that it can be replaced by a smaller
-//! subset one day. It holds messages and their type URLs, and no logic.
+//! subset one day. It holds messages and their type URLs, and no logic. With the feature `json`
+//! it reads and writes them as JSON, for tools.
 
 /// Envoy's API: `envoy.config.*`, `envoy.service.*`, `envoy.extensions.*`, `envoy.r#type.*`.
 pub use envoy_types::pb::envoy;
@@ -9,6 +10,9 @@ pub use envoy_types::pb::envoy;
 pub use envoy_types::pb::google;
 /// `xds.*`: the neutral part of the API.
 pub use envoy_types::pb::xds;
+
+#[cfg(feature = "json")]
+pub mod json;
 
 /// `type_url`s of the resources and extensions that are exchanged.
 pub mod type_url {
@@ -28,6 +32,11 @@ pub mod type_url {
     pub const HTTP_CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
     /// The router filter, which ends every HTTP filter chain.
     pub const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+    /// The authorization filter.
+    pub const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
+    /// What routes say of it, in `typed_per_filter_config`.
+    pub const RBAC_PER_ROUTE: &str =
+        "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute";
     /// Protocol options of a cluster, in `Cluster.typed_extension_protocol_options`.
     pub const HTTP_PROTOCOL_OPTIONS: &str =
         "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";

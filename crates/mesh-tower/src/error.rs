@@ -103,6 +103,12 @@ impl Error {
         Self(Box::new(Inner { kind, text: text.into(), source: None }))
     }
 
+    /// Configuration asks for something this version does not do.
+    #[cold]
+    pub(crate) fn unsupported(what: &str) -> Self {
+        Self::new(ErrorKind::Unsupported, format!("{what} is not supported"))
+    }
+
     /// The same error because of `source`, whose text is added.
     pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
         let source = source.into();

@@ -1,9 +1,11 @@
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::command::{bootstrap, echo, explain, fetch, load, serve, validate};
+use crate::command::{
+    bootstrap, check_balance, check_routes, echo, explain, fetch, load, serve, validate,
+};
 use crate::error::Error;
 use crate::output::{Output, Verdict};
 
@@ -37,11 +39,48 @@ enum Command {
     Validate(validate::Arguments),
     /// Tell where a request would go, and why nowhere else.
     Explain(explain::Arguments),
+    /// Tell what becomes of recorded requests, each under its own configuration.
+    CheckRoutes(check_routes::Arguments),
+    /// Tell which endpoints requests go to, each line under its own cluster.
+    CheckBalance(check_balance::Arguments),
 }
+
+/// Commands whose features do not exist. They are part of the contract all the same, so that
+/// scripts learn that from what they are told, and not from a suggestion of another command.
+const LATER: [&str; 21] = [
+    "analyze",
+    "apply",
+    "authz",
+    "ca",
+    "certs",
+    "clusters",
+    "config",
+    "delete",
+    "demo",
+    "diff",
+    "edge",
+    "endpoints",
+    "inject",
+    "routes",
+    "simulate",
+    "split",
+    "stats",
+    "status",
+    "tap",
+    "top",
+    "translate",
+];
 
 /// Runs the command the process was started with.
 pub fn main() -> ExitCode {
-    let Cli { json, command } = Cli::parse();
+    let matches = arguments().get_matches();
+    if let Some(name) = matches.subcommand_name().filter(|name| LATER.contains(name)) {
+        let error = Error::not_yet_implemented(name);
+        error.print();
+        return ExitCode::from(error.exit_status());
+    }
+    let Cli { json, command } =
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // Standard output belongs to results alone.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -59,6 +98,15 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The arguments that are understood, and those that will be.
+fn arguments() -> clap::Command {
+    LATER.into_iter().fold(Cli::command(), |arguments, name| {
+        let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
+        let later = clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest);
+        arguments.subcommand(later)
+    })
+}
+
 fn run(output: Output, command: Command) -> Result<Verdict, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -73,6 +121,27 @@ fn run(output: Output, command: Command) -> Result<Verdict, Error> {
             Command::Load(arguments) => load::run(output, arguments).await,
             Command::Validate(arguments) => validate::run(output, &arguments),
             Command::Explain(arguments) => explain::run(output, arguments).await,
+            Command::CheckRoutes(arguments) => check_routes::run(output, &arguments),
+            Command::CheckBalance(arguments) => check_balance::run(output, &arguments),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        arguments().debug_assert();
+    }
+
+    #[test]
+    fn takes_any_arguments_of_a_command_that_is_not_there() {
+        for rest in [&["authz", "check", "--json"][..], &["ca", "init", "DIR"], &["top", "-h"]] {
+            let matches = arguments().try_get_matches_from([&["meshctl"], rest].concat()).unwrap();
+            assert!(matches.subcommand_name().is_some_and(|name| LATER.contains(&name)));
+        }
+        assert!(arguments().try_get_matches_from(["meshctl", "flatten"]).is_err());
+    }
 }

@@ -14,12 +14,15 @@
 
 mod answer;
 mod call;
+mod check_balance;
+mod check_routes;
 mod cli;
 mod command;
 mod diagnostic;
 mod dynamic;
 pub mod echo;
 mod error;
+mod lines;
 mod load;
 mod output;
 #[allow(

@@ -5,8 +5,11 @@
 mod bad_configuration;
 mod disabled;
 mod failures;
+mod filters;
 mod grpc;
+mod outliers;
 mod paths;
+mod policies;
 mod refusals;
 mod retries;
 mod shutdown;

@@ -2,16 +2,27 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::resource::CircuitBreakers;
+use crate::resource::{CircuitBreakers, RoutingPriority, Thresholds};
 
-/// What is under way in one cluster. Kept when the cluster's specification changes.
+/// What is under way in one cluster, by priority. Kept when the cluster's specification changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Admission {
+    default: Arc<Counters>,
+    high: Arc<Counters>,
+}
+
+/// What is under way in one priority.
 ///
-/// One allocation, so that the reference count of a permit and the counter it changes share a
-/// cache line: the second write to a line already owned is nearly free.
+/// One allocation, so that the reference count of a permit, the limit and the counter it changes
+/// share a cache line: the second write to a line already owned is nearly free.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+struct Counters {
+    /// How many requests may be under way.
+    limit: AtomicU64,
     requests: AtomicU64,
     retries: AtomicU64,
+    pending: AtomicU64,
+    connections: AtomicU64,
 }
 
 /// A permit to send one request to a cluster.
@@ -29,6 +40,32 @@ pub struct RetryPermit {
     counters: Arc<Counters>,
 }
 
+/// A permit for one request to wait for a connection, held for as long as it waits.
+#[derive(Debug)]
+pub struct PendingPermit {
+    counters: Arc<Counters>,
+}
+
+/// A permit for one connection, held from before it is made until it is closed.
+#[derive(Debug)]
+pub struct ConnectionPermit {
+    counters: Arc<Counters>,
+}
+
+/// What may still begin before a limit is reached (`track_remaining`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Remaining {
+    /// Connections.
+    pub connections: u64,
+    /// Requests waiting for a connection.
+    pub pending: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Retries.
+    pub retries: u64,
+}
+
 /// A limit of the cluster's circuit breakers is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overloaded {
@@ -44,33 +81,115 @@ impl fmt::Display for Overloaded {
 
 impl std::error::Error for Overloaded {}
 
-/// Admits a request, or says which limit it would pass.
-pub(crate) fn admit(
-    counters: &Arc<Counters>,
-    breakers: &CircuitBreakers,
-) -> Result<Permit, Overloaded> {
-    let limit = u64::from(breakers.max_requests);
-    take(&counters.requests, limit)?;
-    Ok(Permit { counters: counters.clone() })
+impl Admission {
+    /// Admission under those limits; what is under way in the `previous` one goes on to count.
+    /// Snapshots that still use that one see the new limit of requests.
+    pub(crate) fn new(breakers: &CircuitBreakers, previous: Option<&Self>) -> Self {
+        let made = previous.cloned().unwrap_or_default();
+        for priority in [RoutingPriority::Default, RoutingPriority::High] {
+            let thresholds = breakers.of(priority);
+            // Envoy asks for a place to wait in before it looks for a connection that is idle.
+            let refuses = thresholds.max_pending_requests == 0;
+            let limit = if refuses { 0 } else { u64::from(thresholds.max_requests) };
+            made.of(priority).limit.store(limit, Ordering::Relaxed);
+        }
+        made
+    }
+
+    #[inline]
+    fn of(&self, priority: RoutingPriority) -> &Arc<Counters> {
+        match priority {
+            RoutingPriority::Default => &self.default,
+            RoutingPriority::High => &self.high,
+        }
+    }
+
+    /// Admits a request, or says which limit it would pass.
+    #[inline]
+    pub(crate) fn admit(&self, priority: RoutingPriority) -> Result<Permit, Overloaded> {
+        let counters = self.of(priority);
+        take(&counters.requests, counters.limit.load(Ordering::Relaxed))?;
+        Ok(Permit { counters: counters.clone() })
+    }
+
+    /// Admits a retry: at most a share of the requests under way when there is a budget, else at
+    /// most `max_retries`.
+    pub(crate) fn admit_retry(
+        &self,
+        priority: RoutingPriority,
+        thresholds: &Thresholds,
+    ) -> Result<RetryPermit, Overloaded> {
+        let counters = self.of(priority);
+        take(&counters.retries, counters.retry_limit(thresholds))?;
+        Ok(RetryPermit { counters: counters.clone() })
+    }
+
+    /// Admits a request to wait for a connection.
+    pub(crate) fn admit_pending(
+        &self,
+        priority: RoutingPriority,
+        thresholds: &Thresholds,
+    ) -> Result<PendingPermit, Overloaded> {
+        let counters = self.of(priority);
+        take(&counters.pending, u64::from(thresholds.max_pending_requests))?;
+        Ok(PendingPermit { counters: counters.clone() })
+    }
+
+    /// Admits a connection.
+    pub(crate) fn admit_connection(
+        &self,
+        priority: RoutingPriority,
+        thresholds: &Thresholds,
+    ) -> Result<ConnectionPermit, Overloaded> {
+        let counters = self.of(priority);
+        take(&counters.connections, u64::from(thresholds.max_connections))?;
+        Ok(ConnectionPermit { counters: counters.clone() })
+    }
+
+    /// What may still begin.
+    pub(crate) fn remaining(
+        &self,
+        priority: RoutingPriority,
+        thresholds: &Thresholds,
+    ) -> Remaining {
+        let counters = self.of(priority);
+        let left = |limit: u64, used: &AtomicU64| limit.saturating_sub(load(used));
+        Remaining {
+            connections: left(thresholds.max_connections.into(), &counters.connections),
+            pending: left(thresholds.max_pending_requests.into(), &counters.pending),
+            requests: left(thresholds.max_requests.into(), &counters.requests),
+            retries: left(counters.retry_limit(thresholds), &counters.retries),
+        }
+    }
+
+    /// Requests under way, of both priorities.
+    pub(crate) fn requests(&self) -> u64 {
+        load(&self.default.requests) + load(&self.high.requests)
+    }
+
+    /// Retries under way, of both priorities.
+    pub(crate) fn retries(&self) -> u64 {
+        load(&self.default.retries) + load(&self.high.retries)
+    }
 }
 
-/// Admits a retry: at most a share of the requests under way when there is a budget, else at most
-/// `max_retries`.
-pub(crate) fn admit_retry(
-    counters: &Arc<Counters>,
-    breakers: &CircuitBreakers,
-) -> Result<RetryPermit, Overloaded> {
-    let limit = breakers.retry_budget.map_or(u64::from(breakers.max_retries), |budget| {
-        let requests = counters.requests.load(Ordering::Relaxed) as f64;
-        let share = (requests * budget.budget_percent / 100.0) as u64;
-        share.max(u64::from(budget.min_retry_concurrency))
-    });
-    take(&counters.retries, limit)?;
-    Ok(RetryPermit { counters: counters.clone() })
+impl Counters {
+    fn retry_limit(&self, thresholds: &Thresholds) -> u64 {
+        thresholds.retry_budget.map_or(u64::from(thresholds.max_retries), |budget| {
+            let requests = (load(&self.requests) + load(&self.pending)) as f64;
+            let share = (requests * budget.budget_percent / 100.0) as u64;
+            share.max(u64::from(budget.min_retry_concurrency))
+        })
+    }
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
 /// Counts one more, unless that passes the limit. Relaxed: the number is all that matters, and
 /// nothing is published through it.
+#[inline]
 fn take(counter: &AtomicU64, limit: u64) -> Result<(), Overloaded> {
     if counter.fetch_add(1, Ordering::Relaxed) >= limit {
         counter.fetch_sub(1, Ordering::Relaxed);
@@ -91,12 +210,14 @@ impl Drop for RetryPermit {
     }
 }
 
-impl Counters {
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+impl Drop for PendingPermit {
+    fn drop(&mut self) {
+        self.counters.pending.fetch_sub(1, Ordering::Relaxed);
     }
+}
 
-    pub(crate) fn retries(&self) -> u64 {
-        self.retries.load(Ordering::Relaxed)
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.counters.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

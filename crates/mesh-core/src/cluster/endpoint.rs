@@ -1,9 +1,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
+use super::outlier::Record;
+use crate::dialect::Dialect;
 use crate::resource::Endpoint;
 use crate::snapshot::Attach;
 
@@ -15,7 +18,11 @@ pub struct EndpointState<A: Attach> {
     load: AtomicU32,
     succeeded: AtomicU64,
     failed: AtomicU64,
+    http: Record,
+    grpc: Record,
     address: SocketAddr,
+    /// When it was first drawn by a policy with a slow start.
+    since: OnceLock<Instant>,
     attached: A::Endpoint,
 }
 
@@ -25,7 +32,10 @@ impl<A: Attach> EndpointState<A> {
             load: AtomicU32::new(0),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            http: Record::default(),
+            grpc: Record::default(),
             address: spec.address,
+            since: OnceLock::new(),
             attached,
         }
     }
@@ -53,6 +63,25 @@ impl<A: Attach> EndpointState<A> {
     /// Attempts that failed so far: no answer, or a 5xx one.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// What outlier detection knows of it in that dialect.
+    #[inline]
+    pub fn record(&self, dialect: Dialect) -> &Record {
+        match dialect {
+            Dialect::Http => &self.http,
+            Dialect::Grpc => &self.grpc,
+        }
+    }
+
+    /// Whether outlier detection has ejected it, in HTTP and in gRPC.
+    pub(super) fn ejected(&self) -> [bool; 2] {
+        [self.http.is_ejected(), self.grpc.is_ejected()]
+    }
+
+    /// When its slow start began: with the first request that could go to it.
+    pub(super) fn since(&self, now: Instant) -> Instant {
+        *self.since.get_or_init(|| now)
     }
 
     /// Notes how an attempt ended.

@@ -6,13 +6,28 @@
 //! was routed by an older Snapshot.
 
 mod admission;
+mod alias;
+mod choice;
+mod draws;
 mod endpoint;
+mod hashing;
+mod levels;
+mod maglev;
+mod membership;
+pub mod outlier;
+mod plan;
+mod priority;
+mod resilient;
+mod ring;
 mod state;
 mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use admission::{Overloaded, Permit, RetryPermit};
+pub use admission::{ConnectionPermit, Overloaded, PendingPermit, Permit, Remaining, RetryPermit};
+pub use choice::{Avoid, Choice};
 pub use endpoint::{EndpointState, Picked};
-pub use state::{Avoid, ClusterState};
+pub use hashing::hash_of;
+pub use priority::PriorityLoad;
+pub use state::ClusterState;
 pub use tables::{NoEndpoints, Tables};

@@ -1,37 +1,40 @@
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
-use super::admission::{Counters, admit, admit_retry};
-use super::{EndpointState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit, Tables};
-use crate::resource::{Cluster, ClusterLoadAssignment, Entry, LbPolicy};
+use super::admission::Admission;
+use super::draws::Draws;
+use super::levels::{Levels, Part, least, least_by};
+use super::membership::Membership;
+use super::resilient::Detectors;
+use super::tables::{Way, of_both};
+use super::{Choice, EndpointState, NoEndpoints, Picked, Tables};
+use crate::dialect::Dialect;
+use crate::resource::{Cluster, ClusterLoadAssignment, Entry, Name};
 use crate::snapshot::Attach;
 
 /// A cluster at work. See the [module](super).
 pub struct ClusterState<A: Attach> {
-    spec: Arc<Cluster>,
+    pub(super) spec: Arc<Cluster>,
     attached: A::Cluster,
-    counters: Arc<Counters>,
-    tables: ArcSwap<Tables<A>>,
+    pub(super) admission: Admission,
+    pub(super) detectors: Detectors,
+    /// In HTTP and in gRPC.
+    tables: [ArcSwap<Tables<A>>; 2],
+    /// Whether there are `drop_overloads`.
+    drops: AtomicBool,
     /// Apart from what every request reads: round robin writes it on each pick.
     cursor: Cursor,
 }
 
 #[repr(align(128))]
 #[derive(Debug, Default)]
-struct Cursor(AtomicUsize);
-
-/// Endpoints a retry should stay away from.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Avoid<'a> {
-    /// The endpoints already tried.
-    pub tried: &'a [SocketAddr],
-    /// How often another one is drawn before a tried one is taken after all
-    /// (`host_selection_retry_max_attempts`); counted up to 64.
-    pub max_attempts: u32,
+struct Cursor {
+    next: AtomicUsize,
+    /// For `pick_first`; 0 until it is drawn.
+    seed: AtomicU64,
 }
 
 impl<A: Attach> ClusterState<A> {
@@ -44,12 +47,20 @@ impl<A: Attach> ClusterState<A> {
         attach: &A,
     ) -> Self {
         let kept = previous.filter(|previous| previous.connects_as(&spec));
-        let kept = kept.map(|previous| previous.tables.load_full());
-        let tables = Tables::build(&spec, assignment, kept.as_deref(), attach);
+        let kept = kept.map(|previous| previous.tables().membership.clone());
+        let membership = Membership::new(&spec, assignment, kept.as_deref(), attach);
+        let earlier = previous.map(|previous| &previous.detectors);
+        let detectors = Detectors::new(spec.outlier_detection.as_ref(), earlier);
+        detectors.adopt(&membership);
+        let drops = AtomicBool::new(membership.drops());
+        let tables = of_both(&spec, &Arc::new(membership)).map(ArcSwap::new);
+        let earlier = previous.map(|previous| &previous.admission);
         Self {
             attached: attach.cluster(&spec),
-            counters: previous.map(|previous| previous.counters.clone()).unwrap_or_default(),
-            tables: ArcSwap::from_pointee(tables),
+            admission: Admission::new(&spec.circuit_breakers, earlier),
+            detectors,
+            tables,
+            drops,
             cursor: Cursor::default(),
             spec,
         }
@@ -75,35 +86,60 @@ impl<A: Attach> ClusterState<A> {
         &self.attached
     }
 
-    /// The endpoints as they are now.
+    /// The endpoints as they are now, for HTTP.
     pub fn tables(&self) -> Arc<Tables<A>> {
-        self.tables.load_full()
+        self.tables_of(Dialect::Http)
     }
 
     /// Requests under way.
     pub fn requests(&self) -> u64 {
-        self.counters.requests()
+        self.admission.requests()
     }
 
     /// Retries under way.
     pub fn retries(&self) -> u64 {
-        self.counters.retries()
+        self.admission.retries()
     }
 
-    /// Admits a request.
-    ///
-    /// # Errors
-    /// When `max_requests` are under way.
-    pub fn admit(&self) -> Result<Permit, Overloaded> {
-        admit(&self.counters, &self.spec.circuit_breakers)
+    /// The endpoints as they are now, for one dialect.
+    pub fn tables_of(&self, dialect: Dialect) -> Arc<Tables<A>> {
+        self.live(dialect).load_full()
     }
 
-    /// Admits a retry.
+    #[inline]
+    fn live(&self, dialect: Dialect) -> &ArcSwap<Tables<A>> {
+        match dialect {
+            Dialect::Http => &self.tables[0],
+            Dialect::Grpc => &self.tables[1],
+        }
+    }
+
+    /// Whether [`Choice::now`] is needed: some endpoints may be new.
+    #[inline]
+    pub fn has_slow_start(&self) -> bool {
+        self.spec.balancing.slow_start.is_some()
+    }
+
+    /// The category by which a request is dropped (`drop_overloads`), before all else.
     ///
-    /// # Errors
-    /// When the retry budget, or `max_retries` without one, is used up.
-    pub fn admit_retry(&self) -> Result<RetryPermit, Overloaded> {
-        admit_retry(&self.counters, &self.spec.circuit_breakers)
+    /// Each category has a random number of its own.
+    #[inline]
+    pub fn drop_overload(&self, random: u64) -> Option<Name> {
+        if self.drops.load(Ordering::Relaxed) { self.drawn_drop(random) } else { None }
+    }
+
+    #[cold]
+    fn drawn_drop(&self, random: u64) -> Option<Name> {
+        let tables = self.tables[0].load();
+        let assignment = tables.assignment().value.as_ref()?;
+        let mut draws = Draws::new(random);
+        // The first number of a random one is the number itself, which others draw from as well.
+        draws.number();
+        let mut overloads = assignment.drop_overloads.iter();
+        let drops = |per_million: u32| (draws.below(1_000_000) as u32) < per_million;
+        let mut drops = drops;
+        let found = overloads.find(|overload| drops(overload.per_million));
+        found.map(|overload| overload.category.clone())
     }
 
     /// Picks an endpoint.
@@ -111,20 +147,33 @@ impl<A: Attach> ClusterState<A> {
     /// # Errors
     /// When none may be picked.
     #[inline(always)]
-    pub fn pick(&self, avoid: Avoid<'_>, random: u64) -> Result<Picked<A>, NoEndpoints> {
-        let tables = self.tables.load();
-        if tables.usable.is_empty() {
+    pub fn pick(&self, choice: &Choice<'_>, random: u64) -> Result<Picked<A>, NoEndpoints> {
+        let tables = self.live(choice.dialect).load();
+        let usable = &tables.usable;
+        let length = usable.len();
+        if length == 0 {
             return Err(tables.no_endpoints());
         }
-        let mut draws = Draws(random);
-        let mut endpoint = self.draw(&tables.usable, &mut draws);
-        if !avoid.tried.is_empty() {
-            endpoint = self.redraw(endpoint, &tables.usable, avoid, &mut draws);
+        let mut draws = Draws::new(random);
+        let endpoint = match &tables.way {
+            Way::RoundRobin => usable.get(self.turn() % length),
+            Way::LeastRequest(choices) => least(Part::all(usable), *choices, &mut draws),
+            Way::Levels(levels) => return self.pick_level(&tables, levels, choice, random),
+        };
+        if !choice.avoid.tried.is_empty() || self.is_out(endpoint, choice.dialect) {
+            let endpoint = self.redraw(endpoint, &tables, choice, &mut draws);
+            return Ok(Picked::new(endpoint.clone()));
         }
         Ok(Picked::new(endpoint.clone()))
     }
 
-    /// Draws again for as long as it is told to and finds endpoints that were tried.
+    /// Whether outlier detection has ejected an endpoint since the tables were made.
+    #[inline]
+    fn is_out(&self, endpoint: &EndpointState<A>, dialect: Dialect) -> bool {
+        self.detectors.of(dialect).is_ejected(endpoint.record(dialect))
+    }
+
+    /// Draws again for as long as it is told to and finds endpoints that were tried, or ejected.
     ///
     /// A dead endpoint has no load, so among those drawn at once an untried one goes first,
     /// whatever its load.
@@ -132,104 +181,119 @@ impl<A: Attach> ClusterState<A> {
     fn redraw<'t>(
         &self,
         mut endpoint: &'t Arc<EndpointState<A>>,
-        usable: &'t [Arc<EndpointState<A>>],
-        avoid: Avoid<'_>,
+        tables: &'t Tables<A>,
+        choice: &Choice<'_>,
         draws: &mut Draws,
     ) -> &'t Arc<EndpointState<A>> {
+        let usable = &tables.usable;
+        let avoid = &choice.avoid;
         let tried = |endpoint: &EndpointState<A>| avoid.tried.contains(&endpoint.address());
-        for _ in 0..avoid.max_attempts.min(MAX_REDRAWS) {
-            if !tried(endpoint) {
+        let out = |endpoint: &EndpointState<A>| self.is_out(endpoint, choice.dialect);
+        for attempt in 0..MAX_REDRAWS {
+            if !out(endpoint) && (attempt >= avoid.max_attempts || !tried(endpoint)) {
                 break;
             }
-            endpoint = match self.spec.lb_policy {
-                LbPolicy::LeastRequest { choice_count } => {
-                    let weight = |one: &EndpointState<A>| (tried(one), one.load());
-                    least(usable, choice_count, draws, weight)
+            endpoint = match tables.way {
+                Way::LeastRequest(choices) => {
+                    let weight = |one: &EndpointState<A>| (out(one), tried(one), one.load());
+                    least_by(Part::all(usable), choices, draws, weight)
                 }
-                LbPolicy::RoundRobin => self.draw(usable, draws),
+                Way::RoundRobin | Way::Levels(_) => usable.get(self.turn() % usable.len()),
             };
         }
         endpoint
     }
 
-    #[inline]
-    fn draw<'t>(
+    /// Picks by priority, locality, weight or hash.
+    #[inline(never)]
+    fn pick_level(
         &self,
-        usable: &'t [Arc<EndpointState<A>>],
-        draws: &mut Draws,
-    ) -> &'t Arc<EndpointState<A>> {
-        match self.spec.lb_policy {
-            LbPolicy::RoundRobin => {
-                let turn = self.cursor.0.fetch_add(1, Ordering::Relaxed);
-                &usable[turn % usable.len()]
+        tables: &Tables<A>,
+        levels: &Levels,
+        choice: &Choice<'_>,
+        random: u64,
+    ) -> Result<Picked<A>, NoEndpoints> {
+        let mut draws = Draws::new(random);
+        let hash = choice.hash.unwrap_or(random);
+        let avoid = &choice.avoid;
+        let mut drawn = None;
+        for attempt in 0..=MAX_REDRAWS {
+            drawn = levels.draw(self, &tables.usable, choice, hash, attempt, &mut draws);
+            let Some((endpoint, level)) = drawn else { break };
+            let is_out = !level.panic && self.is_out(endpoint, choice.dialect);
+            let is_tried =
+                attempt < avoid.max_attempts && avoid.tried.contains(&endpoint.address());
+            if !is_out && !is_tried {
+                break;
             }
-            LbPolicy::LeastRequest { choice_count } => {
-                least(usable, choice_count, draws, EndpointState::load)
-            }
+        }
+        match drawn {
+            Some((endpoint, _)) => Ok(Picked::new(endpoint.clone())),
+            None => Err(tables.no_endpoints()),
         }
     }
 
-    /// Swaps in the tables of a new assignment; `None` when it is the one in use.
+    /// The next turn of round robin.
+    #[inline]
+    pub(super) fn turn(&self) -> usize {
+        self.cursor.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Where this client begins, drawn once.
+    pub(super) fn seed(&self, draws: &mut Draws) -> u64 {
+        let seed = self.cursor.seed.load(Ordering::Relaxed);
+        if seed != 0 {
+            return seed;
+        }
+        let drawn = draws.number() >> 32 | 1 << 40;
+        let set =
+            self.cursor.seed.compare_exchange(0, drawn, Ordering::Relaxed, Ordering::Relaxed);
+        set.err().unwrap_or(drawn)
+    }
+
+    /// Swaps in the tables of a new assignment; nothing when it is the one in use. Returns the
+    /// tables that were replaced.
     pub(crate) fn update(
         &self,
         assignment: Entry<ClusterLoadAssignment>,
         attach: &A,
-    ) -> Option<Arc<Tables<A>>> {
-        let current = self.tables.load_full();
+    ) -> Vec<Arc<Tables<A>>> {
+        let current = self.tables();
         if current.assignment().is_same(&assignment) {
-            return None;
+            return Vec::new();
         }
-        let next = Tables::build(&self.spec, assignment, Some(&current), attach);
-        Some(self.tables.swap(Arc::new(next)))
+        let known = Some(&*current.membership);
+        let next = Membership::new(&self.spec, assignment, known, attach);
+        let next = Arc::new(next);
+        self.drops.store(next.drops(), Ordering::Relaxed);
+        self.detectors.adopt(&next);
+        self.swap(of_both(&self.spec, &next))
     }
-}
 
-/// The lightest of `choices` endpoints drawn with replacement; the first of equals.
-#[inline]
-fn least<'t, A: Attach, W: Ord>(
-    usable: &'t [Arc<EndpointState<A>>],
-    choices: u32,
-    draws: &mut Draws,
-    weight: impl Fn(&EndpointState<A>) -> W,
-) -> &'t Arc<EndpointState<A>> {
-    let mut best = &usable[draws.below(usable.len())];
-    for _ in 1..choices.min(MAX_CHOICES) {
-        let other = &usable[draws.below(usable.len())];
-        if weight(other) < weight(best) {
-            best = other;
-        }
+    /// Builds the tables anew after the health of endpoints changed, and returns those that were
+    /// replaced: to be kept until no request reads them. To be called by the one task that also
+    /// brings new endpoints.
+    pub fn rebuild(&self) -> Vec<Arc<Tables<A>>> {
+        let membership = self.tables().membership.clone();
+        self.swap(of_both(&self.spec, &membership))
     }
-    best
+
+    fn swap(&self, [http, grpc]: [Arc<Tables<A>>; 2]) -> Vec<Arc<Tables<A>>> {
+        let mut replaced = vec![self.tables[0].swap(http), self.tables[1].swap(grpc)];
+        replaced.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        replaced
+    }
 }
 
 /// How often at most another endpoint is drawn instead of a tried one, whatever configuration asks
 /// for: when half of the endpoints were tried, this many draws all miss once in 2⁶⁴ requests.
 const MAX_REDRAWS: u32 = 64;
 
-/// How many endpoints `choice_count` compares at most, so that no value makes a pick slow. Two get
-/// nearly all of the benefit; gRPC stops at 10 (gRFC A48), Envoy states no limit.
-const MAX_CHOICES: u32 = 64;
-
-/// Many small random numbers out of one, by Knuth's MMIX generator, whose high bits are good.
-struct Draws(u64);
-
-impl Draws {
-    /// A number below `length`: the high half, scaled, which needs no division and has a bias
-    /// below length / 2³².
-    fn below(&mut self, length: usize) -> usize {
-        const MULTIPLIER: u64 = 6_364_136_223_846_793_005;
-        const INCREMENT: u64 = 1_442_695_040_888_963_407;
-        let number = ((self.0 >> 32) * length as u64) >> 32;
-        self.0 = self.0.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
-        number as usize
-    }
-}
-
 impl<A: Attach> fmt::Debug for ClusterState<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterState")
             .field("name", &self.spec.name)
-            .field("tables", &*self.tables.load())
+            .field("tables", &*self.tables[0].load())
             .finish_non_exhaustive()
     }
 }

@@ -1,89 +1,129 @@
-use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-
-use super::EndpointState;
+use super::levels::Levels;
+use super::membership::Membership;
+use super::plan::{Plan, plan};
+use super::{EndpointState, PriorityLoad};
+use crate::dialect::Dialect;
 use crate::finding::Failure;
-use crate::resource::{Cluster, ClusterLoadAssignment, Endpoint, Entry, HealthStatus};
+use crate::resource::{Cluster, ClusterLoadAssignment, Entry};
 use crate::snapshot::Attach;
 
-/// The endpoints of a cluster at one moment, ready to be picked from.
+/// The endpoints of a cluster at one moment, ready to be picked from in one dialect.
 pub struct Tables<A: Attach> {
-    /// Those that may be picked: the usable ones of the highest priority that has any.
-    pub(super) usable: Box<[Arc<EndpointState<A>>]>,
-    all: HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>,
-    assignment: Entry<ClusterLoadAssignment>,
-    priority: Option<u32>,
+    pub(super) usable: Usable<A>,
+    pub(super) way: Way,
+    pub(super) membership: Arc<Membership<A>>,
+    pub(super) loads: Box<[PriorityLoad]>,
+    /// The priority in use, when it is one alone.
+    pub(super) priority: Option<u32>,
+    /// Why the dialect has no use for the cluster at all.
+    pub(super) refused: Option<&'static str>,
+}
+
+/// Endpoints that may be picked: the lists of all levels, one after the other.
+///
+/// By number, and not by reference: counting 10,000 references takes longer than all else when
+/// one endpoint is ejected.
+pub(super) struct Usable<A: Attach> {
+    states: Arc<[Arc<EndpointState<A>>]>,
+    /// The numbers; `None` when all of them are usable, in their order.
+    numbers: Option<Box<[u32]>>,
+}
+
+impl<A: Attach> Usable<A> {
+    fn new(states: Arc<[Arc<EndpointState<A>>]>, numbers: Vec<u32>) -> Self {
+        let all = numbers.len() == states.len() && (0..).zip(&numbers).all(|(at, n)| at == *n);
+        Self { states, numbers: if all { None } else { Some(numbers.into()) } }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.numbers.as_ref().map_or(self.states.len(), |numbers| numbers.len())
+    }
+
+    /// # Panics
+    /// When `index` is not below `len`.
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> &Arc<EndpointState<A>> {
+        match &self.numbers {
+            None => &self.states[index],
+            Some(numbers) => &self.states[numbers[index] as usize],
+        }
+    }
+}
+
+/// How one of the usable endpoints is picked.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Round robin over all.
+    RoundRobin,
+    /// The least loaded of that many.
+    LeastRequest(u32),
+    /// By priorities, localities, weights or hashes.
+    Levels(Box<Levels>),
+}
+
+/// The tables of both dialects; the same ones when the dialects do not differ.
+pub(super) fn of_both<A: Attach>(
+    cluster: &Cluster,
+    membership: &Arc<Membership<A>>,
+) -> [Arc<Tables<A>>; 2] {
+    let http = plan(cluster, membership, Dialect::Http);
+    let shared = http.suits_grpc;
+    let http = Arc::new(Tables::of(membership, http));
+    let grpc = match shared {
+        true => http.clone(),
+        false => Arc::new(Tables::of(membership, plan(cluster, membership, Dialect::Grpc))),
+    };
+    [http, grpc]
 }
 
 impl<A: Attach> Tables<A> {
-    /// The tables of `assignment`. Endpoints known to `previous` keep their state.
-    pub(crate) fn build(
-        cluster: &Cluster,
-        assignment: Entry<ClusterLoadAssignment>,
-        previous: Option<&Self>,
-        attach: &A,
-    ) -> Self {
-        let mut all: HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState> = HashMap::default();
-        let mut ranked = Vec::new();
-        let localities = assignment.value.iter().flat_map(|value| &value.localities);
-        for locality in localities {
-            for spec in &locality.endpoints {
-                let known = previous.and_then(|previous| previous.all.get(&spec.address));
-                // Looked for here too: decoding refuses an address that occurs twice, code can
-                // still name one, and it is one endpoint all the same.
-                let state = all.entry(spec.address).or_insert_with(|| {
-                    let make = || EndpointState::new(spec, attach.endpoint(cluster, spec));
-                    known.cloned().unwrap_or_else(|| Arc::new(make()))
-                });
-                let state = state.clone();
-                if let Some(rank) = rank(spec, locality.priority) {
-                    ranked.push((rank, state));
-                }
-            }
+    pub(super) fn of(membership: &Arc<Membership<A>>, plan: Plan) -> Self {
+        Self {
+            usable: Usable::new(membership.states.clone(), plan.usable),
+            way: plan.way,
+            loads: plan.loads.into(),
+            priority: plan.priority,
+            refused: plan.refused,
+            membership: membership.clone(),
         }
-        let best = ranked.iter().map(|(rank, _)| *rank).min();
-        let usable = ranked.into_iter().filter(|(rank, _)| Some(*rank) == best);
-        let usable = usable.map(|(_, state)| state).collect();
-        Self { usable, all, assignment, priority: best.map(|(_, priority)| priority) }
     }
 
     /// All endpoints, also those that may not be picked, in no order.
     pub fn all(&self) -> impl Iterator<Item = &Arc<EndpointState<A>>> {
-        self.all.values()
+        self.membership.all()
     }
 
     /// The endpoints that may be picked.
-    pub fn usable(&self) -> &[Arc<EndpointState<A>>] {
-        &self.usable
+    pub fn usable(&self) -> impl ExactSizeIterator<Item = &Arc<EndpointState<A>>> {
+        (0..self.usable.len()).map(|index| self.usable.get(index))
     }
 
-    /// The priority in use; `None` when no endpoint is usable.
+    /// The priority in use; `None` when no endpoint is usable, or several share the load.
     pub fn priority(&self) -> Option<u32> {
         self.priority
     }
 
+    /// The share of requests of each priority.
+    pub fn loads(&self) -> &[PriorityLoad] {
+        &self.loads
+    }
+
     /// What these tables were built from.
     pub(crate) fn assignment(&self) -> &Entry<ClusterLoadAssignment> {
-        &self.assignment
+        &self.membership.assignment
     }
 
     #[cold]
     pub(crate) fn no_endpoints(&self) -> NoEndpoints {
-        NoEndpoints { total: self.all.len(), failure: self.assignment.failure.clone() }
-    }
-}
-
-/// Where an endpoint stands: degraded ones come after all healthy ones of any priority, and what
-/// is unhealthy or leaving is never used.
-fn rank(spec: &Endpoint, priority: u32) -> Option<(bool, u32)> {
-    match spec.health {
-        HealthStatus::Unknown | HealthStatus::Healthy => Some((false, priority)),
-        HealthStatus::Degraded => Some((true, priority)),
-        HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout => None,
+        NoEndpoints {
+            total: self.membership.len(),
+            failure: self.membership.assignment.failure.clone(),
+            refused: self.refused,
+        }
     }
 }
 
@@ -91,8 +131,8 @@ impl<A: Attach> fmt::Debug for Tables<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tables")
             .field("usable", &self.usable.len())
-            .field("all", &self.all.len())
-            .field("priority", &self.priority)
+            .field("all", &self.membership.len())
+            .field("loads", &self.loads)
             .finish_non_exhaustive()
     }
 }
@@ -105,13 +145,16 @@ pub struct NoEndpoints {
     pub total: usize,
     /// Why the endpoints are not known, or not as they should be.
     pub failure: Option<Arc<Failure>>,
+    /// Why the dialect has no use for the cluster.
+    pub refused: Option<&'static str>,
 }
 
 impl fmt::Display for NoEndpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.total {
-            0 => f.write_str("no endpoints"),
-            total => write!(f, "none of {total} endpoints is healthy"),
+        match (self.refused, self.total) {
+            (Some(why), _) => write!(f, "gRPC does not support this cluster: {why}"),
+            (None, 0) => f.write_str("no endpoints"),
+            (None, total) => write!(f, "none of {total} endpoints is healthy"),
         }
     }
 }

@@ -1,7 +1,9 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
 
 use crate::dialect::Dialect;
-use crate::resource::RetryPolicy;
+use crate::resource::{RateLimitedBackOff, ResetHeader, ResetHeaderFormat, RetryPolicy};
 
 /// How long to wait before retry number `retry` (1 is the first).
 ///
@@ -21,10 +23,41 @@ pub fn backoff(policy: &RetryPolicy, retry: u32, dialect: Dialect, random: u64) 
     Duration::try_from_secs_f64(cap.as_secs_f64() * factor).unwrap_or(cap)
 }
 
+/// How long to wait when an answer says so: the first header that names a time of up to
+/// `max_interval`, and up to half as much again, so that not all come back at once. `None` when no
+/// header does; the usual wait counts then.
+pub(super) fn reset_interval(
+    back_off: &RateLimitedBackOff,
+    headers: &HeaderMap,
+    time: SystemTime,
+    random: u64,
+) -> Option<Duration> {
+    let intervals = back_off.reset_headers.iter().filter_map(|at| interval(at, headers, time));
+    let interval = intervals.into_iter().find(|interval| *interval <= back_off.max_interval)?;
+    if interval.is_zero() {
+        return None;
+    }
+    let unit = (random >> 11) as f64 / (1_u64 << 53) as f64;
+    Some(interval.saturating_add(interval.mul_f64(unit / 2.0)))
+}
+
+/// What one header says; only its first value counts. A time that is past says nothing.
+fn interval(at: &ResetHeader, headers: &HeaderMap, time: SystemTime) -> Option<Duration> {
+    let seconds: u64 = headers.get(&at.name)?.to_str().ok()?.trim().parse().ok()?;
+    match at.format {
+        ResetHeaderFormat::Seconds => Some(Duration::from_secs(seconds)),
+        ResetHeaderFormat::UnixTimestamp => {
+            let now = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+            seconds.checked_sub(now).map(Duration::from_secs)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::resource::RetryConditions;
+    use http::HeaderName;
 
     #[test]
     fn caps_double_up_to_ten_times_the_base() {
@@ -47,6 +80,38 @@ mod tests {
         policy.max_interval = Duration::MAX;
         for dialect in [Dialect::Http, Dialect::Grpc] {
             assert!(backoff(&policy, u32::MAX, dialect, u64::MAX) > Duration::from_secs(1 << 60));
+        }
+    }
+
+    #[test]
+    fn waits_what_an_answer_says_and_up_to_half_as_much_again() {
+        use ResetHeaderFormat::{Seconds, UnixTimestamp};
+        let header = |name, format| ResetHeader { name: HeaderName::from_static(name), format };
+        let both = vec![header("retry-after", Seconds), header("reset", UnixTimestamp)];
+        let mut back_off = RateLimitedBackOff::new(both);
+        back_off.max_interval = Duration::from_secs(60);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_500);
+        let table: [(&[(&'static str, &'static str)], Option<u64>); 9] = [
+            (&[("retry-after", "4")], Some(4)),
+            (&[("retry-after", "60")], Some(60)),
+            (&[("retry-after", "61")], None),
+            (&[("retry-after", "61"), ("reset", "1002")], Some(2)),
+            (&[("reset", "1000")], None),
+            (&[("reset", "999")], None),
+            (&[("retry-after", "soon"), ("reset", "1030")], Some(30)),
+            (&[("retry-after", "-1")], None),
+            (&[], None),
+        ];
+        for (headers, want) in table {
+            let named = headers.iter().map(|(name, value)| {
+                (HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            });
+            let headers: HeaderMap = named.collect();
+            let want = want.map(Duration::from_secs);
+            assert_eq!(reset_interval(&back_off, &headers, time, 0), want, "{headers:?}");
+            let top = reset_interval(&back_off, &headers, time, u64::MAX);
+            let edge = want.map(|want| want.mul_f64(1.5));
+            assert!(top <= edge && top >= edge.map(|edge| edge.mul_f64(0.999)), "{top:?}");
         }
     }
 }

@@ -5,10 +5,16 @@
 
 mod backoff;
 pub mod grpc_timeout;
+mod options;
+mod pushback;
 mod retry;
 mod timeout;
 
 pub use backoff::backoff;
-pub use retry::{Outcome, RetryDecision, decide, is_retriable};
+use backoff::reset_interval;
+pub use options::RequestOptions;
+pub use retry::{
+    Ended, Outcome, RetryDecision, RetryState, decide, is_retriable, takes_request,
+};
 pub(crate) use timeout::route_timeout;
-pub use timeout::{attempt_deadline, total_deadline};
+pub use timeout::{Timeouts, attempt_deadline, total_deadline};

@@ -1,10 +1,12 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
+use http::{HeaderMap, Method, StatusCode};
 
-use super::backoff;
+use super::{backoff, pushback, reset_interval};
 use crate::dialect::Dialect;
-use crate::resource::{RetryConditions, RetryPolicy};
+use crate::head::Head;
+use crate::resource::{HeaderMatcher, RetryConditions, RetryPolicy};
+use crate::route::header_matches;
 
 /// gRFC A44: attempts in all, whatever `num_retries` says.
 const GRPC_MAX_RETRIES: u32 = 4;
@@ -31,22 +33,156 @@ pub enum Outcome {
         /// Whether the request's head may have been sent.
         sent: bool,
     },
-    /// The attempt took longer than `per_try_timeout`.
+    /// The attempt took longer than `per_try_timeout` or `per_try_idle_timeout`.
     PerTryTimeout,
+    /// It was dropped here, by a drop category or a circuit breaker. Never tried again (gRFC A6,
+    /// and Envoy on overflow).
+    Dropped,
+}
+
+impl Outcome {
+    /// The outcome of an answer.
+    pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Self {
+        let grpc_status = headers.get("grpc-status");
+        Self::Response {
+            status,
+            grpc_status: grpc_status.and_then(|status| status.to_str().ok()?.parse().ok()),
+            rate_limited: headers.contains_key("x-envoy-ratelimited"),
+        }
+    }
+}
+
+/// How one attempt ended, with all that a decision may look at.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Ended<'a> {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The headers of the answer, where there was one.
+    pub headers: Option<&'a HeaderMap>,
+    /// The time, which an answer may have named for another attempt.
+    pub time: SystemTime,
+}
+
+impl<'a> Ended<'a> {
+    /// An attempt that was answered at `time`.
+    pub fn answered(status: StatusCode, headers: &'a HeaderMap, time: SystemTime) -> Self {
+        Self { outcome: Outcome::of_response(status, headers), headers: Some(headers), time }
+    }
+
+    /// An attempt without an answer.
+    pub fn unanswered(outcome: Outcome, time: SystemTime) -> Self {
+        Self { outcome, headers: None, time }
+    }
 }
 
 /// What to do after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RetryDecision {
     /// Take this outcome.
     Done,
+    /// Take this outcome, although it is one to retry: all retries are used up (Envoy's flag URX).
+    Exhausted,
     /// Try again after this long.
     After(Duration),
+    /// Try again after this long, which the server said; waits begin anew after that.
+    AfterPushback(Duration),
 }
 
-/// Whether `policy` retries after `retries` retries ended in `outcome`, and how long to wait.
-///
-/// Budgets and replayability are the caller's to check.
+/// The retries of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetryState {
+    retries: u32,
+    /// Retries since waits began anew.
+    waits: u32,
+}
+
+impl RetryState {
+    /// How many there were.
+    pub fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// Whether `policy` retries after an attempt that ended like this, and how long to wait.
+    ///
+    /// Budgets and replayability are the caller's to check, who then says
+    /// [`retried`](Self::retried).
+    pub fn decide(
+        &self,
+        policy: &RetryPolicy,
+        ended: &Ended<'_>,
+        dialect: Dialect,
+        random: u64,
+    ) -> RetryDecision {
+        let listed = || ended.headers.is_some_and(|headers| header_listed(policy, headers));
+        if !is_retriable(policy, ended.outcome, dialect)
+            && !(dialect == Dialect::Http && !limited(ended.outcome) && listed())
+        {
+            return RetryDecision::Done;
+        }
+        if self.retries >= most(policy, dialect) {
+            return RetryDecision::Exhausted;
+        }
+        match (dialect, ended.headers) {
+            (Dialect::Grpc, Some(headers)) => match pushback::of(headers) {
+                Some(pushback::Pushback::Stop) => return RetryDecision::Done,
+                Some(pushback::Pushback::After(wait)) => return RetryDecision::AfterPushback(wait),
+                None => {}
+            },
+            (Dialect::Http, Some(headers)) => {
+                let back_off = policy.rate_limited_back_off.as_ref();
+                let wait = back_off.and_then(|it| reset_interval(it, headers, ended.time, random));
+                if let Some(wait) = wait {
+                    return RetryDecision::After(wait);
+                }
+            }
+            (_, None) => {}
+        }
+        RetryDecision::After(backoff(policy, self.waits + 1, dialect, random))
+    }
+
+    /// Counts the retry that was decided on.
+    pub fn retried(&mut self, decision: RetryDecision) {
+        self.retries += 1;
+        match decision {
+            RetryDecision::AfterPushback(_) => self.waits = 0,
+            _ => self.waits += 1,
+        }
+    }
+}
+
+fn limited(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Response { rate_limited: true, .. })
+}
+
+/// Whether an answer has one of the policy's `retriable_headers`.
+fn header_listed(policy: &RetryPolicy, headers: &HeaderMap) -> bool {
+    policy.conditions.intersects(RetryConditions::RETRIABLE_HEADERS)
+        && any_matches(&policy.retriable_headers, &Head::of_parts(&Method::GET, "", "", "", headers))
+}
+
+fn any_matches(matchers: &[HeaderMatcher], head: &Head<'_>) -> bool {
+    matchers.iter().any(|matcher| header_matches(matcher, head, Dialect::Http))
+}
+
+/// Whether a policy retries this request at all: `retriable_request_headers`, which gRPC does not
+/// know.
+#[inline]
+pub fn takes_request(policy: &RetryPolicy, head: &Head<'_>, dialect: Dialect) -> bool {
+    policy.retriable_request_headers.is_empty()
+        || dialect == Dialect::Grpc
+        || any_matches(&policy.retriable_request_headers, head)
+}
+
+fn most(policy: &RetryPolicy, dialect: Dialect) -> u32 {
+    match dialect {
+        Dialect::Http => policy.num_retries,
+        Dialect::Grpc => policy.num_retries.min(GRPC_MAX_RETRIES),
+    }
+}
+
+/// As [`RetryState::decide`] after that many retries, of the outcome alone.
 pub fn decide(
     policy: &RetryPolicy,
     outcome: Outcome,
@@ -54,28 +190,28 @@ pub fn decide(
     dialect: Dialect,
     random: u64,
 ) -> RetryDecision {
-    let most = match dialect {
-        Dialect::Http => policy.num_retries,
-        Dialect::Grpc => policy.num_retries.min(GRPC_MAX_RETRIES),
-    };
-    if retries >= most || !is_retriable(policy, outcome, dialect) {
-        return RetryDecision::Done;
-    }
-    RetryDecision::After(backoff(policy, retries + 1, dialect, random))
+    let state = RetryState { retries, waits: retries };
+    state.decide(policy, &Ended::unanswered(outcome, SystemTime::UNIX_EPOCH), dialect, random)
 }
 
-/// Whether `policy` names this outcome among its conditions.
+/// Whether `policy` names this outcome among its conditions, as far as that can be told without
+/// headers.
 pub fn is_retriable(policy: &RetryPolicy, outcome: Outcome, dialect: Dialect) -> bool {
     use RetryConditions as On;
-    let conditions = policy.conditions;
+    let conditions = match dialect {
+        Dialect::Http => policy.conditions,
+        // gRFC A44 knows these and passes over the others.
+        Dialect::Grpc => policy.conditions.and(On::GRPC),
+    };
     // A reset ends in a 5xx for the caller, so these count it too, as Envoy does.
     let broken = On::FIVE_XX | On::GATEWAY_ERROR | On::RESET;
     // To a gRPC caller every broken attempt is UNAVAILABLE (gRFC A44 looks at the status).
     let unavailable = if dialect == Dialect::Grpc { On::UNAVAILABLE } else { On::default() };
     let any = match outcome {
-        Outcome::Response { status, grpc_status, rate_limited } => {
-            return response(policy, status, grpc_status, rate_limited, dialect);
-        }
+        Outcome::Response { status, grpc_status, rate_limited } => match dialect {
+            Dialect::Http => return http_response(policy, status, grpc_status, rate_limited),
+            Dialect::Grpc => grpc_response(status, grpc_status),
+        },
         Outcome::ConnectFailure => {
             broken | On::CONNECT_FAILURE | On::RESET_BEFORE_REQUEST | unavailable
         }
@@ -83,38 +219,44 @@ pub fn is_retriable(policy: &RetryPolicy, outcome: Outcome, dialect: Dialect) ->
         Outcome::Reset { sent: true } => broken | unavailable,
         Outcome::Reset { sent: false } => broken | On::RESET_BEFORE_REQUEST | unavailable,
         Outcome::PerTryTimeout => broken,
+        Outcome::Dropped => On::default(),
     };
     conditions.intersects(any)
 }
 
-fn response(
+fn http_response(
     policy: &RetryPolicy,
     status: StatusCode,
     grpc_status: Option<u16>,
     rate_limited: bool,
-    dialect: Dialect,
 ) -> bool {
     use RetryConditions as On;
-    // Envoy leaves what an Envoy upstream limited alone, whatever else the policy says.
-    if rate_limited && dialect == Dialect::Http {
-        return false;
-    }
     let conditions = policy.conditions;
-    let by_grpc = grpc_status.and_then(grpc_condition).unwrap_or_default();
+    // What an upstream Envoy limited is retried where that is asked for, whatever else is.
+    if rate_limited {
+        return conditions.intersects(On::ENVOY_RATELIMITED);
+    }
     let by_list = conditions.intersects(On::RETRIABLE_STATUS_CODES)
         && policy.retriable_status_codes.contains(&status);
     let by_class = match status.as_u16() {
-        502..=504 if !rate_limited => On::FIVE_XX | On::GATEWAY_ERROR,
-        500..=599 if !rate_limited => On::FIVE_XX,
+        502..=504 => On::FIVE_XX | On::GATEWAY_ERROR,
+        500..=599 => On::FIVE_XX,
         409 => On::RETRIABLE_4XX,
         _ => On::default(),
     };
-    // A gRPC caller sees UNAVAILABLE for these, by the standard map of HTTP statuses.
-    let mapped = match status.as_u16() {
-        429 | 502..=504 if dialect == Dialect::Grpc && grpc_status.is_none() => On::UNAVAILABLE,
-        _ => On::default(),
-    };
-    by_list || conditions.intersects(by_grpc | by_class | mapped)
+    let by_grpc = grpc_status.and_then(grpc_condition).unwrap_or_default();
+    by_list || conditions.intersects(by_grpc | by_class)
+}
+
+/// What a gRPC caller sees of an answer: its status, or UNAVAILABLE for some HTTP statuses, by the
+/// standard map.
+fn grpc_response(status: StatusCode, grpc_status: Option<u16>) -> RetryConditions {
+    match (grpc_status, status.as_u16()) {
+        (Some(status), _) => grpc_condition(status).unwrap_or_default(),
+        (None, 429 | 502..=504) => RetryConditions::UNAVAILABLE,
+        (None, 400) => RetryConditions::INTERNAL,
+        (None, _) => RetryConditions::default(),
+    }
 }
 
 fn grpc_condition(status: u16) -> Option<RetryConditions> {
@@ -129,92 +271,4 @@ fn grpc_condition(status: u16) -> Option<RetryConditions> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn status(code: u16) -> Outcome {
-        let status = StatusCode::from_u16(code).unwrap();
-        Outcome::Response { status, grpc_status: None, rate_limited: false }
-    }
-
-    fn grpc(code: u16) -> Outcome {
-        let grpc_status = Some(code);
-        Outcome::Response { status: StatusCode::OK, grpc_status, rate_limited: false }
-    }
-
-    /// Which outcomes each `retry_on` word takes in the HTTP dialect (Envoy, measured).
-    #[test]
-    fn each_word_takes_its_outcomes() {
-        let sent = Outcome::Reset { sent: true };
-        let unsent = Outcome::Reset { sent: false };
-        let all = [
-            status(200),
-            status(409),
-            status(500),
-            status(503),
-            grpc(14),
-            grpc(13),
-            sent,
-            unsent,
-            Outcome::Refused,
-            Outcome::ConnectFailure,
-            Outcome::PerTryTimeout,
-        ];
-        let broken =
-            [sent, unsent, Outcome::Refused, Outcome::ConnectFailure, Outcome::PerTryTimeout];
-        let table: &[(&str, &[Outcome])] = &[
-            ("5xx", &[&[status(500), status(503)][..], &broken].concat()),
-            ("gateway-error", &[&[status(503)][..], &broken].concat()),
-            ("reset", &broken),
-            ("reset-before-request", &[unsent, Outcome::ConnectFailure]),
-            ("connect-failure", &[Outcome::ConnectFailure]),
-            ("refused-stream", &[Outcome::Refused]),
-            ("retriable-4xx", &[status(409)]),
-            ("unavailable", &[grpc(14)]),
-            ("internal", &[grpc(13)]),
-        ];
-        for (word, want) in table {
-            let policy = RetryPolicy::new(RetryConditions::of_name(word).unwrap());
-            for outcome in all {
-                let got = is_retriable(&policy, outcome, Dialect::Http);
-                assert_eq!(got, want.contains(&outcome), "{word} with {outcome:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn grpc_counts_broken_attempts_as_unavailable() {
-        let policy = RetryPolicy::new(RetryConditions::UNAVAILABLE);
-        let broken = Outcome::Reset { sent: true };
-        assert!(is_retriable(&policy, broken, Dialect::Grpc));
-        assert!(!is_retriable(&policy, broken, Dialect::Http));
-    }
-
-    #[test]
-    fn stops_after_num_retries_and_grpc_after_five_attempts() {
-        let mut policy = RetryPolicy::new(RetryConditions::FIVE_XX);
-        policy.num_retries = 9;
-        let decide = |retries, dialect| decide(&policy, status(503), retries, dialect, 0);
-        assert_eq!(decide(8, Dialect::Http), RetryDecision::After(Duration::ZERO));
-        assert_eq!(decide(9, Dialect::Http), RetryDecision::Done);
-        assert_ne!(decide(3, Dialect::Grpc), RetryDecision::Done);
-        assert_eq!(decide(4, Dialect::Grpc), RetryDecision::Done);
-    }
-
-    /// Envoy looks at nothing else once an answer says that it was limited.
-    #[test]
-    fn rate_limited_answers_are_not_retried_in_http() {
-        let mut policy = RetryPolicy::new(
-            RetryConditions::FIVE_XX
-                | RetryConditions::RETRIABLE_STATUS_CODES
-                | RetryConditions::UNAVAILABLE,
-        );
-        policy.retriable_status_codes = vec![StatusCode::SERVICE_UNAVAILABLE];
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let limited = Outcome::Response { status, grpc_status: Some(14), rate_limited: true };
-        assert!(!is_retriable(&policy, limited, Dialect::Http));
-        assert!(is_retriable(&policy, limited, Dialect::Grpc));
-        policy.conditions = RetryConditions::FIVE_XX;
-        assert!(!is_retriable(&policy, limited, Dialect::Grpc));
-    }
-}
+mod tests;

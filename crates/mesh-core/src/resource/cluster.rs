@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClusterLoadAssignment, Name};
+use super::{Balancing, CircuitBreakers, ClusterLoadAssignment, LbPolicy, Name, OutlierDetection};
 use crate::finding::Finding;
 
 /// `envoy.config.cluster.v3.Cluster`.
@@ -16,10 +16,14 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// How an endpoint is chosen.
     pub lb_policy: LbPolicy,
+    /// What comes before that choice: priorities, localities, panic.
+    pub balancing: Balancing,
     /// How long a connection may take; 5 s when unset, as in Envoy.
     pub connect_timeout: Duration,
-    /// Limits of what may be under way at once, for priority DEFAULT.
+    /// Limits of what may be under way at once.
     pub circuit_breakers: CircuitBreakers,
+    /// When endpoints are ejected for what they answer; `None` for never.
+    pub outlier_detection: Option<Arc<OutlierDetection>>,
     /// The HTTP version spoken to the endpoints.
     pub protocol: UpstreamProtocol,
     /// What this resource asks for and does not get.
@@ -34,8 +38,10 @@ impl Cluster {
             discovery: Discovery::Eds { service_name: name.clone() },
             name,
             lb_policy: LbPolicy::RoundRobin,
+            balancing: Balancing::default(),
             connect_timeout: Duration::from_secs(5),
             circuit_breakers: CircuitBreakers::default(),
+            outlier_detection: None,
             protocol: UpstreamProtocol::Http1,
             findings: Vec::new(),
         }
@@ -53,62 +59,9 @@ pub enum Discovery {
     },
     /// They are part of the cluster (`type: STATIC`).
     Static(Arc<ClusterLoadAssignment>),
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LbPolicy {
-    /// One after the other.
-    RoundRobin,
-    /// The one with fewer requests under way among `choice_count` drawn at random.
-    LeastRequest {
-        /// How many are drawn: 2 when unset.
-        choice_count: u32,
-    },
-}
-
-/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds` of priority DEFAULT.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct CircuitBreakers {
-    /// Connections open at once: 1,024 when unset.
-    pub max_connections: u32,
-    /// Requests waiting for a connection: 1,024 when unset.
-    pub max_pending_requests: u32,
-    /// Requests under way at once: 1,024 when unset.
-    pub max_requests: u32,
-    /// Retries under way at once: 3 when unset. Not used when there is a retry budget.
-    pub max_retries: u32,
-    /// Retries as a share of the requests under way.
-    pub retry_budget: Option<RetryBudget>,
-}
-
-impl Default for CircuitBreakers {
-    fn default() -> Self {
-        Self {
-            max_connections: 1024,
-            max_pending_requests: 1024,
-            max_requests: 1024,
-            max_retries: 3,
-            retry_budget: None,
-        }
-    }
-}
-
-/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RetryBudget {
-    /// Retries allowed per hundred requests under way: 20 when unset.
-    pub budget_percent: f64,
-    /// Retries allowed whatever the number of requests: 3 when unset.
-    pub min_retry_concurrency: u32,
-}
-
-impl Default for RetryBudget {
-    fn default() -> Self {
-        Self { budget_percent: 20.0, min_retry_concurrency: 3 }
-    }
+    /// Those of other clusters, one after the other as priorities
+    /// (`envoy.clusters.aggregate`).
+    Aggregate(Vec<Name>),
 }
 
 /// The HTTP version spoken to a cluster's endpoints. gRPC is always HTTP/2.

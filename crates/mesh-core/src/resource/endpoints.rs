@@ -6,13 +6,20 @@ use super::Name;
 use crate::finding::Finding;
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClusterLoadAssignment {
     /// The resource name, `cluster_name`.
     pub name: Name,
     /// The localities. Priorities have no gap; an address occurs once.
     pub localities: Vec<LocalityLbEndpoints>,
+    /// How many healthy endpoints are more than enough, in per cent: 140 when unset, which means
+    /// that a priority keeps all of its load until less than 72 % of its endpoints are healthy.
+    pub overprovisioning_factor: u32,
+    /// Whether the health of a priority is counted in weights and not in endpoints.
+    pub weighted_priority_health: bool,
+    /// Which requests are not sent at all, in this order.
+    pub drop_overloads: Vec<DropOverload>,
     /// What this resource asks for and does not get.
     pub findings: Vec<Finding>,
 }
@@ -20,17 +27,35 @@ pub struct ClusterLoadAssignment {
 impl ClusterLoadAssignment {
     /// An assignment with those localities.
     pub fn new(name: impl Into<Name>, localities: Vec<LocalityLbEndpoints>) -> Self {
-        Self { name: name.into(), localities, findings: Vec::new() }
+        Self {
+            name: name.into(),
+            localities,
+            overprovisioning_factor: 140,
+            weighted_priority_health: false,
+            drop_overloads: Vec::new(),
+            findings: Vec::new(),
+        }
     }
 
-    /// One locality of priority 0 with those addresses, all of weight 1 and unknown health.
+    /// One locality of priority 0 and weight 1 with those addresses, all of weight 1 and unknown health.
     pub fn of_addresses(
         name: impl Into<Name>,
         addresses: impl IntoIterator<Item = SocketAddr>,
     ) -> Self {
         let endpoints = addresses.into_iter().map(Endpoint::new).collect();
-        Self::new(name, vec![LocalityLbEndpoints::new(Locality::default(), endpoints)])
+        let mut locality = LocalityLbEndpoints::new(Locality::default(), endpoints);
+        locality.weight = Some(1);
+        Self::new(name, vec![locality])
     }
+}
+
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropOverload {
+    /// The reason, as reported.
+    pub category: Name,
+    /// The share of requests that is dropped, per million.
+    pub per_million: u32,
 }
 
 /// `envoy.config.endpoint.v3.LocalityLbEndpoints`.
@@ -75,12 +100,22 @@ pub struct Endpoint {
     pub health: HealthStatus,
     /// Its share: 1 when unset, never 0.
     pub weight: u32,
+    /// Its name, which some policies hash; empty when unset.
+    pub hostname: Name,
+    /// What is hashed in place of its address: metadata `envoy.lb`, `hash_key`.
+    pub hash_key: Option<Name>,
 }
 
 impl Endpoint {
     /// An endpoint of weight 1 and unknown health.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, health: HealthStatus::Unknown, weight: 1 }
+        Self {
+            address,
+            health: HealthStatus::Unknown,
+            weight: 1,
+            hostname: Name::default(),
+            hash_key: None,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Name, RouteConfiguration};
+use super::{HttpFilter, HttpFilterKind, Name, RouteConfiguration};
 use crate::finding::Finding;
 
 /// A client's listener: `api_listener` holding an HTTP connection manager.
@@ -35,13 +35,16 @@ pub struct HttpConnectionManager {
     pub max_stream_duration: Option<Duration>,
     /// The filters, in order; the last one is the router.
     pub filters: Vec<HttpFilter>,
+    /// What is made of a request before anything looks at it.
+    pub canonical: CanonicalOptions,
 }
 
 impl HttpConnectionManager {
     /// A connection manager with the router alone.
     pub fn new(routes: RouteSpecifier) -> Self {
-        let router = HttpFilter { name: "router".into(), kind: HttpFilterKind::Router };
-        Self { routes, max_stream_duration: None, filters: vec![router] }
+        let router = HttpFilter::new("router", HttpFilterKind::Router);
+        let canonical = CanonicalOptions::default();
+        Self { routes, max_stream_duration: None, filters: vec![router], canonical }
     }
 }
 
@@ -54,29 +57,74 @@ pub enum RouteSpecifier {
     Inline(Arc<RouteConfiguration>),
 }
 
-/// One HTTP filter.
-#[derive(Clone, Debug)]
+/// The connection manager's options that decide which path, authority and headers count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct HttpFilter {
-    /// The instance name, by which routes override it.
-    pub name: Name,
-    /// What it does.
-    pub kind: HttpFilterKind,
+pub struct CanonicalOptions {
+    /// What becomes of paths.
+    pub path: PathOptions,
+    /// `strip_matching_host_port` and `strip_any_host_port`.
+    pub strip_port: StripPort,
+    /// `strip_trailing_host_dot`.
+    pub strip_trailing_host_dot: bool,
+    /// `common_http_protocol_options.headers_with_underscores_action`.
+    pub headers_with_underscores_action: HeadersWithUnderscoresAction,
 }
 
-impl HttpFilter {
-    /// A filter of that instance name.
-    pub fn new(name: impl Into<Name>, kind: HttpFilterKind) -> Self {
-        Self { name: name.into(), kind }
+impl CanonicalOptions {
+    /// Whether nothing is asked for.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        *self == Self::default()
     }
 }
 
-/// The HTTP filters that are known.
-#[derive(Clone, Debug)]
+/// What becomes of paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum HttpFilterKind {
-    /// `envoy.extensions.filters.http.router.v3.Router`, the terminal filter.
-    Router,
-    /// An optional filter that is not honoured; reported as a finding.
-    Ignored,
+pub struct PathOptions {
+    /// `normalize_path`: dot segments, backslashes and needless escapes go.
+    pub normalize_path: bool,
+    /// `merge_slashes`: one slash for several.
+    pub merge_slashes: bool,
+    /// `path_with_escaped_slashes_action`.
+    pub path_with_escaped_slashes_action: PathWithEscapedSlashesAction,
+}
+
+/// What happens to a path with `%2f` or `%5c`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PathWithEscapedSlashesAction {
+    /// Nothing.
+    #[default]
+    KeepUnchanged,
+    /// The request is refused with 400.
+    RejectRequest,
+    /// The client is sent to the path without escapes.
+    UnescapeAndRedirect,
+    /// They are unescaped.
+    UnescapeAndForward,
+}
+
+/// Which ports of the authority are taken off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StripPort {
+    /// None.
+    #[default]
+    Keep,
+    /// That of the listener.
+    Matching,
+    /// Any.
+    Any,
+}
+
+/// What happens to headers with an underscore in their name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeadersWithUnderscoresAction {
+    /// Nothing.
+    #[default]
+    Allow,
+    /// The request is refused with 400.
+    Reject,
+    /// They are dropped.
+    Drop,
 }

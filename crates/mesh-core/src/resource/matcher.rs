@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{Name, Regex};
+use super::{MetadataMatcher, Name, Regex, UriTemplate};
 
 /// `envoy.config.route.v3.RouteMatch`. All parts must hold.
 #[derive(Clone, Debug)]
@@ -21,6 +22,25 @@ pub struct RouteMatch {
     pub query_parameters: Vec<QueryParameterMatcher>,
     /// The share of requests this route takes, per million; `None` for all.
     pub runtime_fraction: Option<u32>,
+    /// Conditions that few routes have.
+    pub others: Option<Box<OtherConditions>>,
+}
+
+/// Conditions of a route that few have.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OtherConditions {
+    /// Cookie conditions.
+    pub cookies: Vec<CookieMatcher>,
+    /// Conditions on what filters noted of the request.
+    pub dynamic_metadata: Vec<MetadataMatcher>,
+    /// Whether the peer must have shown a certificate, or must not.
+    pub tls_presented: Option<bool>,
+    /// Whether the peer's certificate must have been verified, or must not.
+    pub tls_validated: Option<bool>,
+    /// Whether something is asked of filter state. Requests here have none, and such a condition
+    /// never holds.
+    pub filter_state: bool,
 }
 
 impl RouteMatch {
@@ -32,6 +52,7 @@ impl RouteMatch {
             headers: Vec::new(),
             query_parameters: Vec::new(),
             runtime_fraction: None,
+            others: None,
         }
     }
 
@@ -60,6 +81,10 @@ pub enum PathMatcher {
     Regex(Regex),
     /// The path is this string or goes on below it with a slash. No slash at the end.
     PathSeparatedPrefix(Name),
+    /// The whole path matches this template.
+    Template(Arc<UriTemplate>),
+    /// The method is CONNECT; the path does not count.
+    Connect,
 }
 
 /// A condition on one header. Repeated headers are joined with a comma.
@@ -127,8 +152,19 @@ impl fmt::Display for ValueMatch {
 pub struct QueryParameterMatcher {
     /// The parameter's name.
     pub name: Name,
-    /// What its value must be; `None`: it is there.
-    pub value: Option<StringMatcher>,
+    /// Whether it must be there, or what its value must be.
+    pub value: ValueMatch,
+}
+
+/// A condition on the first cookie of a name.
+#[derive(Clone, Debug)]
+pub struct CookieMatcher {
+    /// The cookie's name, in which case counts.
+    pub name: Name,
+    /// What its value must be.
+    pub value: StringMatcher,
+    /// Whether the result is turned round.
+    pub invert: bool,
 }
 
 /// `envoy.type.matcher.v3.StringMatcher`.

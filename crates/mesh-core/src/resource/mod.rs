@@ -10,34 +10,90 @@
 //! | [`Cluster`] | `envoy.config.cluster.v3.Cluster` |
 //! | [`ClusterLoadAssignment`] | `envoy.config.endpoint.v3.ClusterLoadAssignment` |
 
+mod balancing;
+mod breakers;
+mod cidr;
 mod cluster;
 mod endpoints;
+mod fault;
+mod filter;
+mod forward;
+mod fraction;
+mod hash_policy;
 mod headers;
 mod listener;
 mod matcher;
 mod metadata;
+mod outlier;
+mod rate_limit;
+mod rbac;
 mod regex;
 mod resources;
 mod retry;
 mod route;
+mod tree;
+mod uri_template;
+mod rewrite;
+mod redirect;
+mod mirror;
 
-pub use cluster::{CircuitBreakers, Cluster, Discovery, LbPolicy, RetryBudget, UpstreamProtocol};
-pub use endpoints::{ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityLbEndpoints};
-pub use headers::{AppendAction, HeaderMutation, HeaderOperation};
-pub use listener::{HttpConnectionManager, HttpFilter, HttpFilterKind, Listener, RouteSpecifier};
+pub use balancing::{
+    Balancing, ConsistentHashing, HashFunction, LbPolicy, LocalityBalancing, Maglev, RingHash,
+    SlowStart,
+};
+pub use breakers::{CircuitBreakers, RetryBudget, Thresholds};
+pub use cidr::CidrRange;
+pub use cluster::{Cluster, Discovery, UpstreamProtocol};
+pub use endpoints::{
+    ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
+};
+pub use fault::{
+    AbortKind, ActiveFault, ActiveFaults, DelayKind, FaultAbort, FaultDelay, HttpFault,
+};
+pub use filter::{
+    CorsPolicy, FilterConfig, FilterOverride, FilterOverrides, HttpFilter, HttpFilterKind,
+};
+pub use forward::{
+    ClusterSpecifier, Forward, MaxGrpcTimeout, MaxStreamDuration, RoutingPriority, WeightedCluster,
+    WeightedClusters, WeightedRandom,
+};
+pub use fraction::{Denominator, FractionalPercent};
+pub use hash_policy::{CookieSource, HashPolicy, HashSource};
+pub use headers::{
+    AppendAction, HeaderChange, HeaderMutation, HeaderMutations, HeaderOperation, HeaderText,
+    QueryChange,
+};
+pub use listener::{
+    CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, PathOptions,
+    PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
+};
 pub(crate) use matcher::starts_with;
 pub use matcher::{
-    HeaderMatch, HeaderMatcher, PathMatcher, QueryParameterMatcher, RouteMatch, StringMatcher,
-    ValueMatch,
+    CookieMatcher, HeaderMatch, HeaderMatcher, OtherConditions, PathMatcher,
+    QueryParameterMatcher, RouteMatch, StringMatcher, ValueMatch,
 };
 pub use metadata::{Metadata, MetadataMatcher, Struct, Value, ValueMatcher};
+pub use outlier::OutlierDetection;
+pub use mirror::{MirrorCluster, MirrorPolicy};
+pub use redirect::{Redirect, RedirectPath};
+pub use rate_limit::{
+    DescriptorBuckets, DescriptorEntry, DynamicBuckets, LimitDescriptor, LocalRateLimit, RateLimit,
+    RateLimitAction, TokenBucket,
+};
+pub use rbac::{
+    Condition, Rbac, RbacAction, RbacMatch, RbacPolicy, RbacRules, Rule, SanMatcher,
+};
 pub use regex::{MatcherError, Regex};
 pub use resources::{Entry, Resource, Resources, Root, Update};
-pub use retry::{RetryConditions, RetryPolicy};
-pub use route::{
-    Action, ClusterSpecifier, Forward, MaxStreamDuration, Route, RouteConfiguration, VirtualHost,
-    WeightedCluster,
+pub use retry::{
+    RateLimitedBackOff, ResetHeader, ResetHeaderFormat, RetryConditions, RetryPolicy,
 };
+pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
+pub use route::{
+    Action, DirectResponse, Route, RouteConfiguration, TlsRequirement, VirtualCluster, VirtualHost,
+};
+pub use tree::{Branches, OnMatch, Predicate, RouteTree};
+pub use uri_template::{TemplateRewrite, UriTemplate};
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Regular expressions in matchers.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Name;
 
@@ -10,7 +11,9 @@ use super::Name;
 /// are no look-around and no back-references, so that matching is linear. `\d`, `\s`, `\w` and
 /// `\b` look at ASCII alone, as in RE2.
 #[derive(Clone)]
-pub struct Regex {
+pub struct Regex(Arc<Compiled>);
+
+struct Compiled {
     source: Name,
     compiled: ::regex::bytes::Regex,
 }
@@ -22,21 +25,39 @@ impl Regex {
     /// The bound of the compiled program, in bytes: about Envoy's 100 units for one long
     /// expression. It also bounds what `(a{1000}){1000}` may cost to refuse.
     const SIZE_LIMIT: usize = 1 << 20;
+    /// How deep groups nest. A guess: nobody writes twenty.
+    const NEST_LIMIT: u32 = 100;
 
     /// Compiles `source`.
     ///
     /// # Errors
     /// When it is too long, not valid, or compiles to too large a program.
     pub fn new(source: &str) -> Result<Self, MatcherError> {
-        if source.len() > Self::SOURCE_LIMIT {
-            let limit = Self::SOURCE_LIMIT;
-            return Err(MatcherError(format!("regex is longer than {limit} bytes")));
-        }
+        Self::check_length(source)?;
         let ascii = with_ascii_classes(source);
         // Compiled alone first: a stray parenthesis must not escape the group added below.
         Self::build(&ascii)?;
         let compiled = Self::build(&format!("^(?:{ascii})$"))?;
-        Ok(Self { source: source.into(), compiled })
+        Ok(Self(Arc::new(Compiled { source: source.into(), compiled })))
+    }
+
+    /// Compiles `source` to be looked for anywhere in a text, under the same limits.
+    pub(super) fn search(source: &str) -> Result<::regex::Regex, MatcherError> {
+        Self::check_length(source)?;
+        ::regex::RegexBuilder::new(&with_ascii_classes(source))
+            .size_limit(Self::SIZE_LIMIT)
+            .dfa_size_limit(Self::SIZE_LIMIT)
+            .nest_limit(Self::NEST_LIMIT)
+            .build()
+            .map_err(|error| MatcherError(format!("invalid regex: {error}")))
+    }
+
+    fn check_length(source: &str) -> Result<(), MatcherError> {
+        let limit = Self::SOURCE_LIMIT;
+        if source.len() > limit {
+            return Err(MatcherError(format!("regex is longer than {limit} bytes")));
+        }
+        Ok(())
     }
 
     /// Whether the whole of `text` matches.
@@ -45,60 +66,124 @@ impl Regex {
     }
 
     pub(super) fn is_full_match_bytes(&self, text: &[u8]) -> bool {
-        self.compiled.is_match(text)
+        self.0.compiled.is_match(text)
+    }
+
+    /// What every text that matches begins with.
+    pub(crate) fn prefix(&self) -> Vec<u8> {
+        use regex_syntax::hir::literal::Extractor;
+        let mut parser = regex_syntax::ParserBuilder::new().utf8(false).nest_limit(Self::NEST_LIMIT).build();
+        let parsed = parser.parse(&with_ascii_classes(self.source()));
+        let literals = parsed.ok().map(|parsed| Extractor::new().extract(&parsed));
+        let prefix = literals.as_ref().and_then(|literals| literals.longest_common_prefix());
+        prefix.unwrap_or_default().to_vec()
     }
 
     /// The expression as configured.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     fn build(source: &str) -> Result<::regex::bytes::Regex, MatcherError> {
         ::regex::bytes::RegexBuilder::new(source)
             .size_limit(Self::SIZE_LIMIT)
             .dfa_size_limit(Self::SIZE_LIMIT)
-            .nest_limit(100)
+            .nest_limit(Self::NEST_LIMIT)
             .build()
             .map_err(|error| MatcherError(format!("invalid regex: {error}")))
     }
 }
 
-/// `source` with its Perl classes spelled out as RE2 means them. Unicode ones would match more, and
-/// fifty times larger programs would not fit the limit for `\w{1,63}`.
+/// `source` with what RE2 means by it spelled out: Perl classes are ASCII (Unicode ones would match
+/// more, and fifty times larger programs would not fit the limit for `\w{1,63}`), brackets do not
+/// nest, and a brace that begins no repetition stands for itself.
 fn with_ascii_classes(source: &str) -> String {
     let mut ascii = String::with_capacity(source.len());
-    let mut characters = source.chars();
-    while let Some(character) = characters.next() {
-        let escaped = if character == '\\' { characters.next() } else { None };
-        match escaped {
-            // A class may stand inside brackets: this syntax nests them.
-            Some('d') => ascii.push_str("[0-9]"),
-            Some('D') => ascii.push_str("[^0-9]"),
-            Some('s') => ascii.push_str(r"[\t\n\f\r ]"),
-            Some('S') => ascii.push_str(r"[^\t\n\f\r ]"),
-            Some('w') => ascii.push_str("[0-9A-Za-z_]"),
-            Some('W') => ascii.push_str("[^0-9A-Za-z_]"),
-            Some(edge @ ('b' | 'B')) => {
-                ascii.push_str(if edge == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" });
+    let mut in_brackets = false;
+    let mut rest = source;
+    while let Some(character) = rest.chars().next() {
+        rest = &rest[character.len_utf8()..];
+        if character == '\\' {
+            let escaped = rest.chars().next();
+            rest = &rest[escaped.map_or(0, char::len_utf8)..];
+            escape(&mut ascii, escaped);
+            continue;
+        }
+        match character {
+            '[' if in_brackets && !rest.starts_with(':') => ascii.push_str(r"\["),
+            '&' | '~' if in_brackets => ascii.extend(['\\', character]),
+            '{' if !in_brackets && !is_repetition(rest) => ascii.push_str(r"\{"),
+            '[' if !in_brackets => {
+                in_brackets = true;
+                ascii.push('[');
+                // A bracket that comes first stands for itself.
+                if let Some(after) = rest.strip_prefix('^') {
+                    ascii.push('^');
+                    rest = after;
+                }
+                if let Some(after) = rest.strip_prefix(']') {
+                    ascii.push_str(r"\]");
+                    rest = after;
+                }
             }
-            other => {
-                ascii.push(character);
-                ascii.extend(other);
+            '[' => {
+                let end = rest.find(":]").map_or(0, |end| end + 2);
+                ascii.push('[');
+                ascii.push_str(&rest[..end]);
+                rest = &rest[end..];
             }
+            ']' => {
+                in_brackets = false;
+                ascii.push(']');
+            }
+            other => ascii.push(other),
         }
     }
     ascii
 }
 
+fn escape(ascii: &mut String, escaped: Option<char>) {
+    match escaped {
+        // A class may stand inside brackets: this syntax nests them.
+        Some('d') => ascii.push_str("[0-9]"),
+        Some('D') => ascii.push_str("[^0-9]"),
+        Some('s') => ascii.push_str(r"[\t\n\f\r ]"),
+        Some('S') => ascii.push_str(r"[^\t\n\f\r ]"),
+        Some('w') => ascii.push_str("[0-9A-Za-z_]"),
+        Some('W') => ascii.push_str("[^0-9A-Za-z_]"),
+        Some(edge @ ('b' | 'B')) => {
+            ascii.push_str(if edge == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" });
+        }
+        other => {
+            ascii.push('\\');
+            ascii.extend(other);
+        }
+    }
+}
+
+/// Whether what follows a brace makes it a repetition: `n}`, `n,}` or `n,m}`.
+fn is_repetition(rest: &str) -> bool {
+    let Some((inner, _)) = rest.split_once('}') else { return false };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (from, to) = inner.split_once(',').unwrap_or((inner, ""));
+    !from.is_empty() && digits(from) && digits(to)
+}
+
 impl fmt::Debug for Regex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Regex").field(&self.source).finish()
+        f.debug_tuple("Regex").field(&self.0.source).finish()
     }
 }
 
 /// Why a matcher cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatcherError(String);
+
+impl MatcherError {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
 
 impl fmt::Display for MatcherError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,6 +221,13 @@ mod tests {
             (r"\\w", r"\w", true),
             (r"\\w", "a", false),
             (r"é.", "éé", true),
+            ("/{id}", "/{id}", true),
+            ("a{2}", "aa", true),
+            ("a{,2}", "a{,2}", true),
+            (r"[^[]+", "a]", true),
+            (r"[]a]+", "]a", true),
+            (r"[a&&b]+", "a&b", true),
+            (r"[[:alpha:]_]+", "a_b", true),
         ];
         for (source, text, want) in table {
             assert_eq!(Regex::new(source).unwrap().is_full_match(text), want, "{source} {text}");

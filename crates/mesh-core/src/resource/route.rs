@@ -1,12 +1,14 @@
 //! RouteConfiguration, virtual hosts, routes and their actions.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
-use super::{HeaderMutation, Name, RetryPolicy, RouteMatch};
+use super::{
+    CorsPolicy, FilterOverrides, Forward, HeaderMatcher, HeaderMutation, Metadata, MirrorPolicy, Name,
+    Redirect, RetryPolicy, RouteMatch, RouteTree,
+};
 use crate::finding::Finding;
 
 /// `envoy.config.route.v3.RouteConfiguration`.
@@ -17,10 +19,24 @@ pub struct RouteConfiguration {
     pub name: Name,
     /// The virtual hosts. No domain occurs twice.
     pub virtual_hosts: Vec<VirtualHost>,
+    /// Whether a port of the request's authority is left aside when its host is looked for.
+    pub ignore_port_in_host_matching: bool,
+    /// The header whose first value selects the virtual host instead of the authority.
+    pub vhost_header: Option<HeaderName>,
+    /// Whether a path is matched up to its first semicolon only.
+    pub ignore_path_parameters_in_path_matching: bool,
+    /// Whether header changes run from configuration to route, so that the route's win.
+    pub most_specific_header_mutations_wins: bool,
+    /// Copies of requests, for hosts that say nothing of their own.
+    pub request_mirror_policies: Vec<MirrorPolicy>,
     /// Changes of request headers for every route.
     pub request_headers: HeaderMutation,
     /// Changes of response headers for every route.
     pub response_headers: HeaderMutation,
+    /// Headers that clients from outside may not send.
+    pub internal_only_headers: Vec<HeaderName>,
+    /// `typed_per_filter_config`.
+    pub filters: FilterOverrides,
     /// What this resource asks for and does not get.
     pub findings: Vec<Finding>,
 }
@@ -31,8 +47,15 @@ impl RouteConfiguration {
         Self {
             name: name.into(),
             virtual_hosts,
+            ignore_port_in_host_matching: false,
+            vhost_header: None,
+            ignore_path_parameters_in_path_matching: false,
+            most_specific_header_mutations_wins: false,
+            request_mirror_policies: Vec::new(),
             request_headers: HeaderMutation::default(),
             response_headers: HeaderMutation::default(),
+            internal_only_headers: Vec::new(),
+            filters: FilterOverrides::default(),
             findings: Vec::new(),
         }
     }
@@ -46,14 +69,34 @@ pub struct VirtualHost {
     pub name: Name,
     /// Domains in lower case: exact, `*.suffix`, `prefix.*` or `*`. Ports are part of the name.
     pub domains: Vec<Name>,
-    /// The routes; the first one that matches wins.
+    /// The routes; the first one that matches wins. With a [`matcher`](Self::matcher) they are
+    /// the routes of its actions, by position.
     pub routes: Vec<Route>,
+    /// The tree that selects among the routes; `None` for the list itself.
+    pub matcher: Option<Arc<RouteTree>>,
+    /// Which requests are redirected to https.
+    pub require_tls: TlsRequirement,
+    /// The groups of requests that statistics tell apart.
+    pub virtual_clusters: Vec<VirtualCluster>,
+    /// Copies of requests, for routes that say nothing of their own; those of the route
+    /// configuration when empty.
+    pub request_mirror_policies: Vec<MirrorPolicy>,
+    /// `metadata`.
+    pub metadata: Option<Arc<Metadata>>,
     /// The retry policy of routes that have none of their own.
     pub retry_policy: Option<Arc<RetryPolicy>>,
     /// Changes of request headers for every route of this host.
     pub request_headers: HeaderMutation,
     /// Changes of response headers for every route of this host.
     pub response_headers: HeaderMutation,
+    /// The older field of the CORS filter; not counted where a filter configuration is.
+    pub cors: Option<Arc<CorsPolicy>>,
+    /// Whether requests tell how often they were sent, in `x-envoy-attempt-count`.
+    pub include_request_attempt_count: bool,
+    /// Whether responses tell it.
+    pub include_attempt_count_in_response: bool,
+    /// `typed_per_filter_config`.
+    pub filters: FilterOverrides,
 }
 
 impl VirtualHost {
@@ -68,9 +111,18 @@ impl VirtualHost {
             name: name.into(),
             domains,
             routes,
+            matcher: None,
+            require_tls: TlsRequirement::None,
+            virtual_clusters: Vec::new(),
+            request_mirror_policies: Vec::new(),
+            metadata: None,
             retry_policy: None,
             request_headers: HeaderMutation::default(),
             response_headers: HeaderMutation::default(),
+            cors: None,
+            include_request_attempt_count: false,
+            include_attempt_count_in_response: false,
+            filters: FilterOverrides::default(),
         }
     }
 }
@@ -86,20 +138,26 @@ pub struct Route {
     /// What is done with a request that matches.
     pub action: Action,
     /// Changes of request headers.
-    pub request_headers: HeaderMutation,
+    pub request_headers: Option<Box<HeaderMutation>>,
     /// Changes of response headers.
-    pub response_headers: HeaderMutation,
+    pub response_headers: Option<Box<HeaderMutation>>,
+    /// `typed_per_filter_config`.
+    pub filters: FilterOverrides,
+    /// `metadata`.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 impl Route {
     /// A route without a name and without header changes.
     pub fn new(matcher: RouteMatch, action: Action) -> Self {
         Self {
-            name: "".into(),
+            name: NAMELESS.clone(),
             matcher,
             action,
-            request_headers: HeaderMutation::default(),
-            response_headers: HeaderMutation::default(),
+            request_headers: None,
+            response_headers: None,
+            filters: FilterOverrides::default(),
+            metadata: None,
         }
     }
 
@@ -111,19 +169,40 @@ impl Route {
     }
 }
 
+/// Most routes have no name, and share this one.
+static NAMELESS: LazyLock<Name> = LazyLock::new(|| "".into());
+
+/// `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsRequirement {
+    /// None.
+    #[default]
+    None,
+    /// Requests from outside must be https.
+    ExternalOnly,
+    /// All requests must be https.
+    All,
+}
+
+/// `envoy.config.route.v3.VirtualCluster`.
+#[derive(Clone, Debug)]
+pub struct VirtualCluster {
+    /// The name.
+    pub name: Name,
+    /// What its requests have in common; all must hold.
+    pub headers: Vec<HeaderMatcher>,
+}
+
 /// What is done with a request that matches a route.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// It is sent to a cluster.
-    Forward(Box<Forward>),
+    /// It is sent to a cluster. Shared, since thousands of routes may do the same.
+    Forward(Arc<Forward>),
     /// It is answered here.
-    DirectResponse {
-        /// The status, 200 to 599.
-        status: StatusCode,
-        /// The body, empty when unset.
-        body: Bytes,
-    },
+    DirectResponse(Box<DirectResponse>),
+    /// It is answered with another place to go to.
+    Redirect(Box<Redirect>),
     /// It is for a server's own handlers; a client's request fails.
     NonForwarding,
     /// An action that is not honoured: a request that matches fails with this text. The route
@@ -131,80 +210,11 @@ pub enum Action {
     Unsupported(Name),
 }
 
-/// `envoy.config.route.v3.RouteAction`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Forward {
-    /// The cluster, or how it is chosen.
-    pub cluster: ClusterSpecifier,
-    /// `timeout`: `None` when unset (15 s for HTTP), zero for none.
-    pub timeout: Option<Duration>,
-    /// `max_stream_duration`, which governs gRPC deadlines (gRFC A31).
-    pub max_stream_duration: MaxStreamDuration,
-    /// The retry policy; an unset one takes the virtual host's.
-    pub retry_policy: Option<Arc<RetryPolicy>>,
-    /// `host_rewrite_literal`: the authority sent upstream.
-    pub host_rewrite: Option<http::HeaderValue>,
-}
-
-impl Forward {
-    /// Forwarding to `cluster` with all else unset.
-    pub fn new(cluster: ClusterSpecifier) -> Self {
-        Self {
-            cluster,
-            timeout: None,
-            max_stream_duration: MaxStreamDuration::default(),
-            retry_policy: None,
-            host_rewrite: None,
-        }
-    }
-}
-
-/// The cluster of a route, or how it is chosen.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum ClusterSpecifier {
-    /// One cluster.
-    Cluster(Name),
-    /// Several, each with a share. Weights sum to 1 … 2³²−1.
-    Weighted(Vec<WeightedCluster>),
-}
-
-/// `envoy.config.route.v3.WeightedCluster.ClusterWeight`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct WeightedCluster {
-    /// The cluster's name.
-    pub name: Name,
-    /// Its share of the sum of all weights; 0 means never.
-    pub weight: u32,
-    /// Changes of request headers, made before the route's own.
-    pub request_headers: HeaderMutation,
-    /// Changes of response headers, made before the route's own.
-    pub response_headers: HeaderMutation,
-    /// `host_rewrite_literal`: the authority sent upstream.
-    pub host_rewrite: Option<http::HeaderValue>,
-}
-
-impl WeightedCluster {
-    /// That share of that cluster.
-    pub fn new(name: impl Into<Name>, weight: u32) -> Self {
-        Self {
-            name: name.into(),
-            weight,
-            request_headers: HeaderMutation::default(),
-            response_headers: HeaderMutation::default(),
-            host_rewrite: None,
-        }
-    }
-}
-
-/// `envoy.config.route.v3.RouteAction.MaxStreamDuration` (gRFC A31).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MaxStreamDuration {
-    /// `max_stream_duration`: zero for none, `None` when unset.
-    pub max_stream_duration: Option<Duration>,
-    /// `grpc_timeout_header_max`: the longest deadline; zero for none. Wins when set.
-    pub grpc_timeout_header_max: Option<Duration>,
+/// `envoy.config.route.v3.DirectResponseAction`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectResponse {
+    /// The status, 200 to 599.
+    pub status: StatusCode,
+    /// The body, empty when unset.
+    pub body: Bytes,
 }

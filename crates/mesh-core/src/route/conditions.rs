@@ -2,14 +2,15 @@ use std::fmt;
 use std::ops::Range;
 
 use http::header::{COOKIE, HOST, HeaderName};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use smallvec::SmallVec;
 
+use super::others::{others_mismatch, parameter_mismatch};
 use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resource::{
-    HeaderMatch, HeaderMatcher, PathMatcher, QueryParameterMatcher, RouteMatch,
-    StringMatcher::Exact, ValueMatch, starts_with,
+    CookieMatcher, HeaderMatch, HeaderMatcher, MetadataMatcher, PathMatcher,
+    QueryParameterMatcher, RouteMatch, StringMatcher::Exact, ValueMatch, starts_with,
 };
 
 /// The first condition of a route that does not hold.
@@ -21,6 +22,14 @@ pub enum Mismatch<'a> {
     Header(&'a HeaderMatcher),
     /// A query parameter.
     QueryParameter(&'a QueryParameterMatcher),
+    /// A cookie.
+    Cookie(&'a CookieMatcher),
+    /// What filters noted of the request.
+    DynamicMetadata(&'a MetadataMatcher),
+    /// What TLS said of the peer.
+    TlsContext,
+    /// Filter state, which requests here do not have.
+    FilterState,
     /// The request is not in the share the route takes.
     RuntimeFraction(u32),
 }
@@ -39,6 +48,10 @@ impl fmt::Display for Mismatch<'_> {
                     PathMatcher::PathSeparatedPrefix(path) => {
                         write!(f, "path is not {path:?} or below{case}")
                     }
+                    PathMatcher::Template(template) => {
+                        write!(f, "path does not match template {:?}", template.source())
+                    }
+                    PathMatcher::Connect => f.write_str("method is not CONNECT"),
                 }
             }
             Self::Header(matcher) => {
@@ -49,6 +62,15 @@ impl fmt::Display for Mismatch<'_> {
             Self::QueryParameter(matcher) => {
                 write!(f, "query parameter condition on {:?} does not hold", matcher.name)
             }
+            Self::Cookie(matcher) => {
+                write!(f, "cookie condition on {:?} does not hold: ", matcher.name)?;
+                matcher.value.fmt(f)
+            }
+            Self::DynamicMetadata(matcher) => {
+                write!(f, "condition on metadata of {:?} does not hold", matcher.filter)
+            }
+            Self::TlsContext => f.write_str("the peer's certificate is not as it must be"),
+            Self::FilterState => f.write_str("there is no filter state"),
             Self::RuntimeFraction(share) => {
                 write!(f, "not among the {share} in a million this route takes")
             }
@@ -103,10 +125,24 @@ pub(super) fn conditions_mismatch<'a>(
             return Some(Mismatch::QueryParameter(parameter));
         }
     }
+    if let Some(others) = &matcher.others {
+        let mismatch = others_mismatch(others, head);
+        if mismatch.is_some() {
+            return mismatch;
+        }
+    }
     match matcher.runtime_fraction {
         Some(share) if fraction_draw(random) >= share => Some(Mismatch::RuntimeFraction(share)),
+        _ if is_other_method(matcher, head) => Some(Mismatch::Path(matcher)),
         _ => None,
     }
+}
+
+/// Whether the route is for CONNECT and the request is another. All that is looked at to find that
+/// out is in the cache line of the path.
+#[inline(always)]
+fn is_other_method(matcher: &RouteMatch, head: &Head<'_>) -> bool {
+    matches!(matcher.path, PathMatcher::Connect) && *head.method != Method::CONNECT
 }
 
 #[inline(always)]
@@ -126,6 +162,8 @@ fn any_path_matches(matcher: &RouteMatch, path: &str) -> bool {
         PathMatcher::Exact(exact) if ignore_case => path.eq_ignore_ascii_case(exact),
         PathMatcher::Exact(exact) => path == &**exact,
         PathMatcher::Regex(regex) => regex.is_full_match(path),
+        PathMatcher::Template(template) => template.is_match(path),
+        PathMatcher::Connect => true,
         PathMatcher::PathSeparatedPrefix(prefix) => {
             starts_with(path.as_bytes(), prefix, ignore_case)
                 && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
@@ -136,7 +174,7 @@ fn any_path_matches(matcher: &RouteMatch, path: &str) -> bool {
 /// A number below a million, drawn once per request: routes after one another that ask for the
 /// same share see the same draw, as in Envoy. Mixed (SplitMix64's finaliser), so that it does not
 /// go with the weighted choice, which takes `random` as it is.
-fn fraction_draw(random: u64) -> u32 {
+pub(super) fn fraction_draw(random: u64) -> u32 {
     const MILLION: u64 = 1_000_000;
     let mixed = (random ^ (random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -147,7 +185,7 @@ fn fraction_draw(random: u64) -> u32 {
 // one piece, and all that is rarer kept out of it: calls and spilled registers would cost as much
 // as the comparison.
 #[inline(always)]
-fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) -> bool {
+pub(crate) fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) -> bool {
     // As many names as values: none is repeated, and one look-up is enough.
     let once = head.headers.keys_len() == head.headers.len();
     match &matcher.name {
@@ -198,29 +236,44 @@ fn any_header_matches(
     head: &Head<'_>,
     dialect: Dialect,
 ) -> bool {
-    let pseudo = |value: &str| {
-        let known = dialect == Dialect::Http && !value.is_empty();
-        value_matches(matcher, known.then_some(value.as_bytes()))
-    };
-    match name {
-        HeaderMatch::Header(name) if is_elsewhere(name, dialect) => pseudo(head.host()),
-        HeaderMatch::Header(name) => header_value_matches(matcher, head.headers, name),
-        HeaderMatch::Method => pseudo(head.method.as_str()),
-        HeaderMatch::Authority => pseudo(head.host()),
-        HeaderMatch::Path => pseudo(head.path_and_query),
-        HeaderMatch::Scheme => pseudo(head.scheme),
-    }
+    with_value(name, head, dialect, |value| value_matches(matcher, value))
 }
 
-/// As [`value_matches`] for the values of a header, joined when there are several.
-fn header_value_matches(matcher: &HeaderMatcher, headers: &HeaderMap, name: &HeaderName) -> bool {
-    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    match (values.next(), values.next()) {
-        (Some(first), Some(second)) => {
-            value_matches(matcher, Some(&joined(name, first, second, values)))
+/// Calls `with` with the value of a header or pseudo-header, joined when there are several.
+pub(super) fn with_value<R>(
+    name: &HeaderMatch,
+    head: &Head<'_>,
+    dialect: Dialect,
+    with: impl FnOnce(Option<&[u8]>) -> R,
+) -> R {
+    let pseudo = match name {
+        HeaderMatch::Header(name) if is_elsewhere(name, dialect) => head.host(),
+        HeaderMatch::Header(name) => {
+            let mut values = head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+            return match (values.next(), values.next()) {
+                (Some(first), Some(second)) => with(Some(&joined(name, first, second, values))),
+                (one, _) => with(one),
+            };
         }
-        (one, _) => value_matches(matcher, one),
-    }
+        HeaderMatch::Method => head.method.as_str(),
+        HeaderMatch::Authority => head.host(),
+        HeaderMatch::Path => head.path_and_query,
+        HeaderMatch::Scheme => head.scheme,
+    };
+    let known = dialect == Dialect::Http && !pseudo.is_empty();
+    with(known.then_some(pseudo.as_bytes()))
+}
+
+/// The first value of a header, or a pseudo-header.
+pub(crate) fn first_value<'h>(name: &HeaderMatch, head: &Head<'h>) -> Option<&'h [u8]> {
+    let pseudo = match name {
+        HeaderMatch::Header(name) => return head.headers.get(name).map(HeaderValue::as_bytes),
+        HeaderMatch::Method => head.method.as_str(),
+        HeaderMatch::Authority => head.host(),
+        HeaderMatch::Path => head.path_and_query,
+        HeaderMatch::Scheme => head.scheme,
+    };
+    (!pseudo.is_empty()).then_some(pseudo.as_bytes())
 }
 
 /// Up to this length repeated headers are joined without allocating. A guess: a few addresses or
@@ -247,38 +300,24 @@ fn joined<'a>(
 #[inline(never)]
 fn value_matches(matcher: &HeaderMatcher, value: Option<&[u8]>) -> bool {
     let empty: Option<&[u8]> = matcher.treat_missing_as_empty.then_some(&[]);
-    let holds = match (&matcher.value, value.or(empty)) {
-        (ValueMatch::String(string), Some(value)) => string.matches_bytes(value),
+    let value = value.or(empty);
+    if value.is_none() && !matches!(matcher.value, ValueMatch::Present(_)) {
+        return false;
+    }
+    holds(&matcher.value, value) != matcher.invert
+}
+
+/// Whether a value is as it must be.
+pub(super) fn holds(matcher: &ValueMatch, value: Option<&[u8]>) -> bool {
+    match (matcher, value) {
         (ValueMatch::Present(present), value) => value.is_some() == *present,
+        (ValueMatch::String(string), Some(value)) => string.matches_bytes(value),
         (ValueMatch::Range(range), Some(value)) => in_range(range, value),
-        (_, None) => return false,
-    };
-    holds != matcher.invert
+        (_, None) => false,
+    }
 }
 
 fn in_range(range: &Range<i64>, value: &[u8]) -> bool {
     let number = str::from_utf8(value).ok().and_then(|value| value.parse().ok());
     number.is_some_and(|number| range.contains(&number))
-}
-
-/// The first of `matchers` that does not hold.
-#[inline(never)]
-fn parameter_mismatch<'a>(
-    matchers: &'a [QueryParameterMatcher],
-    query: &str,
-) -> Option<&'a QueryParameterMatcher> {
-    matchers.iter().find(|matcher| !parameter_matches(matcher, query))
-}
-
-fn parameter_matches(matcher: &QueryParameterMatcher, query: &str) -> bool {
-    let mut pairs = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let found = pairs.find(|(name, _)| *name == &*matcher.name);
-    match (found, &matcher.value) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some((_, value)), Some(string)) => string.matches(value),
-    }
 }

@@ -1,9 +1,10 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use foldhash::fast::FixedState;
 
-use crate::resource::{Name, VirtualHost};
+use crate::resource::{Name, RouteConfiguration, VirtualHost};
 
 type Map = HashMap<Name, u32, FixedState>;
 
@@ -80,6 +81,46 @@ impl HostIndex {
             prefixes.filter_map(|(length, map)| map.get(authority.get(..*length)?)).next()
         };
         suffix.or_else(prefix).copied().or(self.any)
+    }
+}
+
+/// An authority without its port. Brackets hold an address that may have colons itself.
+pub(crate) fn without_port(authority: &str) -> &str {
+    match authority.rfind(':') {
+        Some(at) if authority.rfind(']').is_none_or(|bracket| bracket < at) => &authority[..at],
+        _ => authority,
+    }
+}
+
+impl RouteConfiguration {
+    /// The virtual host that has `authority` among its domains: exact, longest suffix, longest
+    /// prefix, `*`.
+    ///
+    /// It looks at all domains; a [`Snapshot`](crate::Snapshot) has them indexed.
+    pub fn virtual_host(&self, authority: &str) -> Option<&VirtualHost> {
+        let ignore_port = self.ignore_port_in_host_matching;
+        let authority = if ignore_port { without_port(authority) } else { authority };
+        let found = HostIndex::new(&self.virtual_hosts).find(authority)?;
+        self.virtual_hosts.get(found as usize)
+    }
+
+    /// Whether requests are not matched by authority and path as they are.
+    #[inline]
+    pub(super) fn is_unusual(&self) -> bool {
+        self.ignore_path_parameters_in_path_matching
+    }
+
+    /// The path that routes match: without what stands in each segment after a semicolon, if
+    /// parameters are to be ignored.
+    pub(crate) fn matched_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        if !self.ignore_path_parameters_in_path_matching || !path.contains(';') {
+            return Cow::Borrowed(path);
+        }
+        let segments = path.split('/').map(|segment| match segment.split_once(';') {
+            Some((before, _)) => before,
+            None => segment,
+        });
+        Cow::Owned(segments.collect::<Vec<_>>().join("/"))
     }
 }
 

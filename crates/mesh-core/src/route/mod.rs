@@ -13,15 +13,29 @@
 //! Conditions other than the path are checked on the candidates alone, by the same code that
 //! [`explain`](crate::snapshot::Snapshot::explain) asks why a route lost.
 
+mod compile;
 mod conditions;
+mod hash;
 mod hosts;
+mod mirrors;
+mod others;
 mod paths;
 mod prefixes;
+mod redirect;
+mod rewrite;
 mod table;
+mod tree;
 #[cfg(test)]
 mod tests;
 
 pub use conditions::Mismatch;
-pub(crate) use conditions::first_mismatch;
+pub(crate) use conditions::{first_mismatch, first_value, header_matches};
+pub(crate) use others::parameter_mismatch;
+pub use hash::{HashContext, hash};
+pub use mirrors::Mirror;
+pub(crate) use mirrors::mirrors;
+pub(crate) use redirect::{location, needs_tls};
+pub(crate) use rewrite::{rewrite_host, rewrite_path};
+pub(crate) use tree::candidates;
 pub use table::Forwarding;
-pub(crate) use table::{Chosen, RouteTable, RuleTarget};
+pub(crate) use table::{Chosen, ClusterChoice, RouteTable, RuleTarget};

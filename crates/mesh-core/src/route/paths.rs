@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use super::conditions::path_matches;
 use super::prefixes::PrefixIndex;
@@ -10,21 +11,52 @@ use crate::resource::{Name, PathMatcher, Route, RouteMatch};
 /// the cost of one hash lookup against a few short comparisons.
 const SCAN_RULES: usize = 4;
 
+/// The longest path that is made lower case without allocating. A guess: longer ones are rare
+/// enough to pay for it, and only where some route leaves case aside.
+const STACK_PATH_LEN: usize = 512;
+
 /// Which rules a path can satisfy. Numbers are positions in the list of routes.
 #[derive(Debug)]
 pub(crate) enum PathIndex {
     /// Few rules: all of them are candidates.
     Scan,
     /// Many rules.
-    Indexed(Indexed),
+    Indexed(Box<Indexed>),
 }
 
 #[derive(Debug)]
 pub(crate) struct Indexed {
-    exact: HashMap<Name, Box<[u32]>, FixedState>,
-    prefixes: PrefixIndex,
-    /// Rules whose path is neither a plain prefix nor a plain string.
-    rest: Box<[u32]>,
+    /// Rules in whose paths case counts.
+    plain: Lists,
+    /// Those in whose paths it does not, in lower case.
+    folded: Lists,
+    /// Rules that say more of the path than what it begins with, by that.
+    guarded: PrefixIndex<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Lists {
+    /// By path, where its rules are.
+    exact: HashMap<Name, (u32, u32), FixedState>,
+    /// The rules of all exact paths.
+    rules: Box<[u32]>,
+    prefixes: PrefixIndex<Text>,
+}
+
+/// A name as bytes.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Text(Name);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+#[derive(Default)]
+struct Sorted {
+    exact: BTreeMap<Name, Vec<u32>>,
+    prefixes: BTreeMap<Text, Vec<u32>>,
 }
 
 impl PathIndex {
@@ -32,25 +64,27 @@ impl PathIndex {
         if routes.len() <= SCAN_RULES {
             return Self::Scan;
         }
-        let mut exact: HashMap<Name, Vec<u32>, FixedState> = HashMap::default();
-        let mut prefixes: BTreeMap<Name, Vec<u32>> = BTreeMap::new();
-        let mut rest = Vec::new();
+        let (mut plain, mut folded) = (Sorted::default(), Sorted::default());
+        let mut guarded: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
         for (number, route) in (0..).zip(routes) {
-            match &route.matcher.path {
-                _ if !route.matcher.case_sensitive => rest.push(number),
-                PathMatcher::Exact(path) => exact.entry(path.clone()).or_default().push(number),
-                PathMatcher::Prefix(path) => {
-                    prefixes.entry(path.clone()).or_default().push(number);
+            let matcher = &route.matcher;
+            let literal = match &matcher.path {
+                PathMatcher::Regex(regex) => regex.prefix(),
+                PathMatcher::Template(template) => template.prefix().as_bytes().to_vec(),
+                PathMatcher::Connect => Vec::new(),
+                _ if matcher.case_sensitive => {
+                    plain.add(&matcher.path, number, Name::clone);
+                    continue;
                 }
-                PathMatcher::PathSeparatedPrefix(path) => {
-                    exact.entry(path.clone()).or_default().push(number);
-                    prefixes.entry(format!("{path}/").into()).or_default().push(number);
+                _ => {
+                    folded.add(&matcher.path, number, |path| path.to_ascii_lowercase().into());
+                    continue;
                 }
-                PathMatcher::Regex(_) => rest.push(number),
-            }
+            };
+            guarded.entry(literal).or_default().push(number);
         }
-        let exact = exact.into_iter().map(|(path, rules)| (path, rules.into())).collect();
-        Self::Indexed(Indexed { exact, prefixes: PrefixIndex::new(prefixes), rest: rest.into() })
+        let (plain, folded) = (plain.finish(), folded.finish());
+        Self::Indexed(Box::new(Indexed { plain, folded, guarded: PrefixIndex::new(guarded) }))
     }
 
     /// The first of `routes`, those this was made of, whose path matches and for which `holds`.
@@ -78,7 +112,7 @@ impl PathIndex {
 
 impl Indexed {
     /// Every list is in order and each is left at its first success, or where it passes the best
-    /// one so far.
+    /// one so far. What costs most to compare comes last.
     #[inline(never)]
     fn first(
         &self,
@@ -86,16 +120,69 @@ impl Indexed {
         path: &str,
         holds: impl Fn(&RouteMatch) -> bool,
     ) -> Option<u32> {
-        let mut best = u32::MAX;
-        let exact = self.exact.get(path).map(|rules| &**rules);
-        for rules in exact.into_iter().chain(self.prefixes.of(path)) {
-            best = first_below(best, rules, |rule| holds(&routes[rule].matcher));
+        let plain = |rule: usize| holds(&routes[rule].matcher);
+        let mut best = self.plain.first_below(u32::MAX, path, plain);
+        if !self.folded.is_empty() {
+            let mut lower: SmallVec<[u8; STACK_PATH_LEN]> = SmallVec::from_slice(path.as_bytes());
+            lower.make_ascii_lowercase();
+            let lower = str::from_utf8(&lower).expect("ASCII case does not touch other characters");
+            best = self.folded.first_below(best, lower, plain);
         }
-        best = first_below(best, &self.rest, |rule| {
-            let matcher = &routes[rule].matcher;
-            path_matches(matcher, path) && holds(matcher)
-        });
+        if !self.guarded.is_empty() {
+            for rules in self.guarded.of(path.as_bytes()) {
+                best = first_below(best, rules, |rule| {
+                    let matcher = &routes[rule].matcher;
+                    path_matches(matcher, path) && holds(matcher)
+                });
+            }
+        }
         (best != u32::MAX).then_some(best)
+    }
+}
+
+impl Lists {
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefixes.is_empty()
+    }
+
+    #[inline]
+    fn first_below(&self, mut best: u32, path: &str, holds: impl Fn(usize) -> bool) -> u32 {
+        let exact = self.exact.get(path);
+        let exact = exact.map(|(start, end)| &self.rules[*start as usize..*end as usize]);
+        for rules in exact.into_iter().chain(self.prefixes.of(path.as_bytes())) {
+            best = first_below(best, rules, &holds);
+        }
+        best
+    }
+}
+
+impl Sorted {
+    fn add(&mut self, path: &PathMatcher, number: u32, fold: impl Fn(&Name) -> Name) {
+        match path {
+            PathMatcher::Exact(path) => self.exact.entry(fold(path)).or_default().push(number),
+            PathMatcher::Prefix(path) => {
+                self.prefixes.entry(Text(fold(path))).or_default().push(number);
+            }
+            PathMatcher::PathSeparatedPrefix(path) => {
+                let path = fold(path);
+                let below = Text(format!("{path}/").into());
+                self.exact.entry(path).or_default().push(number);
+                self.prefixes.entry(below).or_default().push(number);
+            }
+            PathMatcher::Regex(_) | PathMatcher::Template(_) | PathMatcher::Connect => {}
+        }
+    }
+
+    fn finish(self) -> Lists {
+        let rules = self.exact.values().flatten().copied().collect();
+        let mut start = 0;
+        let exact = self.exact.into_iter().map(|(path, rules)| {
+            let range = (start, start + rules.len() as u32);
+            start = range.1;
+            (path, range)
+        });
+        let exact = exact.collect();
+        Lists { exact, rules, prefixes: PrefixIndex::new(self.prefixes) }
     }
 }
 

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use crate::resource::Name;
-
 /// The end of a chain of prefixes.
 const NONE: u32 = u32::MAX;
+/// Marks a place that is a prefix and no node.
+const LEAF: u32 = 1 << 31;
 
 /// Finds every prefix that begins a path, the longest first, at a cost that depends on how often
 /// the prefixes branch and not on how many there are.
@@ -12,103 +12,135 @@ const NONE: u32 = u32::MAX;
 /// what they share. Walking down by the path's bytes therefore ends at *some* prefix; but all that
 /// begin the path also begin that one, since the walk leaves none of them aside. One comparison per
 /// candidate on the way up its parents settles which they are.
+///
+/// Generic over the text, so that prefixes of routes are shared with them.
 #[derive(Debug)]
-pub(super) struct PrefixIndex {
+pub(super) struct PrefixIndex<T> {
     /// Sorted by text.
-    prefixes: Box<[Prefix]>,
-    /// The root first, if there are any prefixes.
+    prefixes: Box<[Prefix<T>]>,
+    /// The rules of all prefixes, in the order of those.
+    rules: Box<[u32]>,
+    /// The root first, if there are at least two prefixes.
     nodes: Box<[Node]>,
+    /// By the byte after the shared ones, in order, the place of those that go on with it.
+    edges: Box<[(u8, u32)]>,
 }
 
-/// A prefix, the rules that ask for it, and the longest other one that begins it.
+/// A prefix, where its rules begin, and the longest other one that begins it.
 #[derive(Debug)]
-struct Prefix {
-    text: Name,
+struct Prefix<T> {
+    text: T,
     parent: u32,
-    rules: Box<[u32]>,
+    rules: u32,
 }
 
 /// Prefixes that share their first `shared` bytes.
 #[derive(Debug)]
 struct Node {
-    shared: usize,
+    shared: u32,
     /// The first of them in order.
     first: u32,
-    /// By the byte after the shared ones, in order, the node of those that go on with it. Empty
-    /// where only one prefix is left.
-    children: Box<[(u8, u32)]>,
+    /// Where the edges begin; they end where those of the next node begin.
+    edges: u32,
 }
 
-impl PrefixIndex {
-    pub(super) fn new(sorted: BTreeMap<Name, Vec<u32>>) -> Self {
+impl<T: AsRef<[u8]>> PrefixIndex<T> {
+    pub(super) fn new(sorted: BTreeMap<T, Vec<u32>>) -> Self {
+        let rules = sorted.values().flatten().copied().collect();
         let prefixes = chain(sorted);
-        let nodes = tree(&prefixes);
-        Self { prefixes, nodes }
+        let (nodes, edges) = tree(&prefixes);
+        Self { prefixes, rules, nodes, edges }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
     }
 
     /// The rules of each prefix that begins `path`, the longest prefix first.
-    pub(super) fn of<'s>(&'s self, path: &str) -> impl Iterator<Item = &'s [u32]> {
-        let longest = self.up_from(self.candidate(path)).find(|at| path.starts_with(&*at.text));
-        let others = longest.map_or(NONE, |prefix| prefix.parent);
-        longest.into_iter().chain(self.up_from(others)).map(|prefix| &*prefix.rules)
+    pub(super) fn of<'s>(&'s self, path: &[u8]) -> impl Iterator<Item = &'s [u32]> {
+        let longest = self
+            .up_from(self.candidate(path))
+            .find(|at| path.starts_with(self.prefixes[*at].text.as_ref()));
+        let others = longest.map_or(NONE, |at| self.prefixes[at].parent);
+        longest.into_iter().chain(self.up_from(others)).map(|at| self.rules_of(at))
+    }
+
+    fn rules_of(&self, at: usize) -> &[u32] {
+        let end = self.prefixes.get(at + 1).map_or(self.rules.len(), |next| next.rules as usize);
+        &self.rules[self.prefixes[at].rules as usize..end]
     }
 
     /// A prefix that all those which begin `path` begin as well.
-    fn candidate(&self, path: &str) -> u32 {
-        let Some(mut node) = self.nodes.first() else { return NONE };
-        while let Some(byte) = path.as_bytes().get(node.shared) {
-            let Ok(at) = node.children.binary_search_by_key(byte, |(byte, _)| *byte) else { break };
-            node = &self.nodes[node.children[at].1 as usize];
+    fn candidate(&self, path: &[u8]) -> u32 {
+        if self.nodes.is_empty() {
+            return if self.prefixes.is_empty() { NONE } else { 0 };
         }
-        node.first
+        let mut at = 0;
+        while at & LEAF == 0 {
+            let node = &self.nodes[at as usize];
+            let Some(byte) = path.get(node.shared as usize) else { return node.first };
+            let next = self.nodes.get(at as usize + 1);
+            let end = next.map_or(self.edges.len(), |next| next.edges as usize);
+            let edges = &self.edges[node.edges as usize..end];
+            match edges.binary_search_by_key(byte, |(byte, _)| *byte) {
+                Ok(edge) => at = edges[edge].1,
+                Err(_) => return node.first,
+            }
+        }
+        at & !LEAF
     }
 
-    /// The prefix at `at` and its parents.
-    fn up_from(&self, at: u32) -> impl Iterator<Item = &Prefix> {
-        let at = self.prefixes.get(at as usize);
-        std::iter::successors(at, |prefix| self.prefixes.get(prefix.parent as usize))
+    /// The positions of the prefix at `at` and of its parents.
+    fn up_from(&self, at: u32) -> impl Iterator<Item = usize> {
+        let known = |at: u32| ((at as usize) < self.prefixes.len()).then_some(at as usize);
+        std::iter::successors(known(at), move |at| known(self.prefixes[*at].parent))
     }
 }
 
-fn chain(sorted: BTreeMap<Name, Vec<u32>>) -> Box<[Prefix]> {
-    let mut prefixes: Vec<Prefix> = Vec::with_capacity(sorted.len());
+fn chain<T: AsRef<[u8]>>(sorted: BTreeMap<T, Vec<u32>>) -> Box<[Prefix<T>]> {
+    let mut prefixes: Vec<Prefix<T>> = Vec::with_capacity(sorted.len());
+    let mut start = 0;
     for (text, rules) in sorted {
         let mut parent = (prefixes.len() as u32).wrapping_sub(1);
         while let Some(candidate) = prefixes.get(parent as usize) {
-            if text.starts_with(&*candidate.text) {
+            if text.as_ref().starts_with(candidate.text.as_ref()) {
                 break;
             }
             parent = candidate.parent;
         }
-        prefixes.push(Prefix { text, parent, rules: rules.into() });
+        prefixes.push(Prefix { text, parent, rules: start });
+        start += rules.len() as u32;
     }
     prefixes.into()
 }
 
 /// The nodes over `prefixes`, made breadth first: long prefixes make deep trees, and recursion
 /// would let configuration overflow the stack.
-fn tree(prefixes: &[Prefix]) -> Box<[Node]> {
-    let text = |at: usize| prefixes[at].text.as_bytes();
-    let mut nodes: Vec<Node> = Vec::new();
-    let mut ranges = Vec::from_iter((!prefixes.is_empty()).then_some(0..prefixes.len()));
+fn tree<T: AsRef<[u8]>>(prefixes: &[Prefix<T>]) -> (Box<[Node]>, Box<[(u8, u32)]>) {
+    let text = |at: usize| prefixes[at].text.as_ref();
+    let (mut nodes, mut edges) = (Vec::new(), Vec::new());
+    let mut ranges = Vec::from_iter((prefixes.len() > 1).then_some(0..prefixes.len()));
     let mut next = 0;
     while let Some(range) = ranges.get(next).cloned() {
         next += 1;
         // In a sorted range the first and the last differ most.
         let pairs = text(range.start).iter().zip(text(range.end - 1));
         let shared = pairs.take_while(|(a, b)| a == b).count();
-        let mut children = Vec::new();
+        let first = range.start as u32;
+        nodes.push(Node { shared: shared as u32, first, edges: edges.len() as u32 });
         // One that ends here begins all the others and is found from them.
         let mut start = range.start + usize::from(text(range.start).len() == shared);
         while start < range.end {
             let byte = text(start)[shared];
-            let same = prefixes[start..range.end]
-                .partition_point(|prefix| prefix.text.as_bytes()[shared] == byte);
-            children.push((byte, ranges.len() as u32));
-            ranges.push(start..start + same);
+            let same =
+                prefixes[start..range.end].partition_point(|p| p.text.as_ref()[shared] == byte);
+            let place = if same == 1 { start as u32 | LEAF } else { ranges.len() as u32 };
+            edges.push((byte, place));
+            if same > 1 {
+                ranges.push(start..start + same);
+            }
             start += same;
         }
-        nodes.push(Node { shared, first: range.start as u32, children: children.into() });
     }
-    nodes.into()
+    (nodes.into(), edges.into())
 }

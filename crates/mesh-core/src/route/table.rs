@@ -1,15 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conditions::conditions_mismatch;
-use super::hosts::HostIndex;
+use super::compile::Compiler;
+use super::conditions::{conditions_mismatch, path_matches};
+use super::hosts::{HostIndex, without_port};
 use super::paths::PathIndex;
+use super::tree::walk;
 use crate::dialect::Dialect;
 use crate::head::Head;
-use crate::resilience;
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HeaderMutation, HttpConnectionManager, Name, RetryPolicy,
-    Route, RouteConfiguration, RouteMatch, VirtualHost,
+    HttpConnectionManager, Name, RetryPolicy, RouteConfiguration, RouteMatch, RoutingPriority,
 };
 use crate::snapshot::ClusterIndex;
 
@@ -19,6 +19,8 @@ pub(crate) struct RouteTable {
     pub(crate) configuration: Arc<RouteConfiguration>,
     hosts: HostIndex,
     programs: Box<[HostProgram]>,
+    /// What routes lead to, each once: thousands of routes may do the same.
+    targets: Box<[RuleTarget]>,
     /// Every cluster that is referred to, once.
     pub(crate) clusters: Vec<(Name, ClusterIndex)>,
 }
@@ -26,7 +28,8 @@ pub(crate) struct RouteTable {
 #[derive(Debug)]
 struct HostProgram {
     paths: PathIndex,
-    rules: Box<[RuleTarget]>,
+    /// By route, the position of what it leads to.
+    rules: Box<[u32]>,
 }
 
 /// What a route leads to.
@@ -41,10 +44,14 @@ pub(crate) enum RuleTarget {
 /// What every forwarded request asks of its route, worked out beforehand.
 #[derive(Debug)]
 pub struct Forwarding {
-    timeouts: [Option<Duration>; 2],
-    retry_policy: Option<Arc<RetryPolicy>>,
-    changes_headers: bool,
-    rewrites_host: bool,
+    pub(super) timeouts: [Option<Duration>; 2],
+    pub(super) retry_policy: Option<Arc<RetryPolicy>>,
+    pub(super) priority: RoutingPriority,
+    pub(super) changes_headers: bool,
+    pub(super) rewrites_host: bool,
+    pub(super) rewrites_path: bool,
+    pub(super) mirrors: bool,
+    pub(super) hashes: bool,
 }
 
 impl Forwarding {
@@ -60,10 +67,22 @@ impl Forwarding {
         self.retry_policy.as_deref()
     }
 
+    /// The limits of the cluster that requests count against.
+    #[inline]
+    pub fn priority(&self) -> RoutingPriority {
+        self.priority
+    }
+
     /// Whether headers of requests or responses are changed at any level.
     #[inline]
     pub fn changes_headers(&self) -> bool {
         self.changes_headers
+    }
+
+    /// Whether anything is made of a request's head or of its answer's.
+    #[inline]
+    pub fn changes(&self) -> bool {
+        self.changes_headers || self.rewrites_host || self.rewrites_path
     }
 
     /// Whether the authority is rewritten, by the route or by one of its clusters.
@@ -71,14 +90,39 @@ impl Forwarding {
     pub fn rewrites_host(&self) -> bool {
         self.rewrites_host
     }
+
+    /// Whether the path is rewritten.
+    #[inline]
+    pub fn rewrites_path(&self) -> bool {
+        self.rewrites_path
+    }
+
+    /// Whether requests may be copied: see
+    /// [`RouteView::mirrors`](crate::snapshot::RouteView::mirrors).
+    #[inline]
+    pub fn mirrors(&self) -> bool {
+        self.mirrors
+    }
+
+    /// Whether requests may have a hash: see
+    /// [`RouteView::hash`](crate::snapshot::RouteView::hash).
+    #[inline]
+    pub fn hashes(&self) -> bool {
+        self.hashes
+    }
 }
 
-/// One cluster or a weighted choice.
+/// One cluster, a choice, or what only the request can say.
 #[derive(Debug)]
 pub(crate) enum ClusterChoice {
     One(ClusterIndex),
     /// Ends of the intervals in list order, and whose they are.
     Weighted(Box<[(u64, ClusterIndex)]>),
+    /// As [`Weighted`](Self::Weighted), where headers or hashes have a say; clusters that headers
+    /// name have no index.
+    WeightedByRequest(Box<[(u64, Option<ClusterIndex>)]>),
+    /// A header names it.
+    Header,
 }
 
 /// A route that was chosen, by position.
@@ -92,29 +136,28 @@ impl RouteTable {
     pub(crate) fn compile(
         configuration: Arc<RouteConfiguration>,
         manager: &HttpConnectionManager,
-        mut index_of: impl FnMut(&Name) -> ClusterIndex,
+        index_of: impl FnMut(&Name) -> ClusterIndex,
     ) -> Self {
-        let mut clusters: Vec<(Name, ClusterIndex)> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        let mut note = |name: &Name| {
-            let index = index_of(name);
-            if seen.insert(index) {
-                clusters.push((name.clone(), index));
-            }
-            index
-        };
-        let hosts = configuration.virtual_hosts.iter().map(|host| HostProgram {
-            paths: PathIndex::new(&host.routes),
-            rules: rules(&configuration, host, manager, &mut note),
+        let mut compiler = Compiler::new(manager, index_of);
+        let hosts = configuration.virtual_hosts.iter();
+        let programs = hosts.map(|host| HostProgram {
+            // The routes of a tree's actions are each looked at on their own.
+            paths: match host.matcher {
+                Some(_) => PathIndex::Scan,
+                None => PathIndex::new(&host.routes),
+            },
+            rules: compiler.rules(&configuration, host),
         });
-        let programs = hosts.collect();
+        let programs = programs.collect();
         let hosts = HostIndex::new(&configuration.virtual_hosts);
-        Self { configuration, hosts, programs, clusters }
+        let (targets, clusters) = compiler.finish();
+        Self { configuration, hosts, programs, targets, clusters }
     }
 
     /// The virtual host of `authority`.
     pub(crate) fn host(&self, authority: &str) -> Option<u32> {
-        self.hosts.find(authority)
+        let ignore_port = self.configuration.ignore_port_in_host_matching;
+        self.hosts.find(if ignore_port { without_port(authority) } else { authority })
     }
 
     /// The first route of `host` that takes the request.
@@ -126,89 +169,60 @@ impl RouteTable {
         dialect: Dialect,
         random: u64,
     ) -> Option<Chosen> {
-        let program = &self.programs[host as usize];
-        let routes = &self.configuration.virtual_hosts[host as usize].routes;
+        let virtual_host = &self.configuration.virtual_hosts[host as usize];
+        if self.configuration.is_unusual() || virtual_host.matcher.is_some() {
+            return self.route_unusual(host, head, dialect, random);
+        }
         let holds =
             |matcher: &RouteMatch| conditions_mismatch(matcher, head, dialect, random).is_none();
-        let route = program.paths.first(routes, head.path(), holds)?;
+        let paths = &self.programs[host as usize].paths;
+        let route = paths.first(&virtual_host.routes, head.path(), holds)?;
+        Some(Chosen { host, route })
+    }
+
+    /// As [`route`](Self::route), where the path is not matched as it is, or a tree comes before
+    /// the routes.
+    #[inline(never)]
+    fn route_unusual(
+        &self,
+        host: u32,
+        head: &Head<'_>,
+        dialect: Dialect,
+        random: u64,
+    ) -> Option<Chosen> {
+        let virtual_host = &self.configuration.virtual_hosts[host as usize];
+        let holds =
+            |matcher: &RouteMatch| conditions_mismatch(matcher, head, dialect, random).is_none();
+        let path = self.configuration.matched_path(head.path());
+        let route = match &virtual_host.matcher {
+            Some(tree) => {
+                let mut range = walk(tree, head, dialect)?;
+                range.find(|route| {
+                    let matcher = &virtual_host.routes[*route as usize].matcher;
+                    path_matches(matcher, &path) && holds(matcher)
+                })?
+            }
+            None => {
+                let paths = &self.programs[host as usize].paths;
+                paths.first(&virtual_host.routes, &path, holds)?
+            }
+        };
         Some(Chosen { host, route })
     }
 
     #[inline]
     pub(crate) fn target(&self, chosen: Chosen) -> &RuleTarget {
-        &self.programs[chosen.host as usize].rules[chosen.route as usize]
+        let target = self.programs[chosen.host as usize].rules[chosen.route as usize];
+        &self.targets[target as usize]
     }
 }
 
 impl ClusterChoice {
-    /// The cluster and, of a weighted choice, which of the list: `random % total`, as Envoy.
+    /// Which interval of a weighted choice: `random % total`, as Envoy.
     #[inline]
-    pub(crate) fn choose(&self, random: u64) -> (ClusterIndex, Option<u32>) {
-        match self {
-            Self::One(cluster) => (*cluster, None),
-            Self::Weighted(ends) => {
-                let total = ends.last().map_or(1, |(end, _)| *end);
-                let point = random % total;
-                let at = ends.partition_point(|(end, _)| *end <= point);
-                (ends[at].1, Some(at as u32))
-            }
-        }
+    pub(crate) fn choose<C>(ends: &[(u64, C)], random: u64) -> usize {
+        let total = ends.last().map_or(1, |(end, _)| *end);
+        let point = random % total;
+        ends.partition_point(|(end, _)| *end <= point)
     }
-}
-
-fn rules(
-    configuration: &RouteConfiguration,
-    host: &VirtualHost,
-    manager: &HttpConnectionManager,
-    index_of: &mut impl FnMut(&Name) -> ClusterIndex,
-) -> Box<[RuleTarget]> {
-    let above = changes(&configuration.request_headers, &configuration.response_headers)
-        || changes(&host.request_headers, &host.response_headers);
-    let rule = |route: &Route| {
-        let changes = above || changes(&route.request_headers, &route.response_headers);
-        target(&route.action, host, manager, changes, index_of)
-    };
-    host.routes.iter().map(rule).collect()
-}
-
-fn changes(request: &HeaderMutation, response: &HeaderMutation) -> bool {
-    !request.is_empty() || !response.is_empty()
-}
-
-fn target(
-    action: &Action,
-    host: &VirtualHost,
-    manager: &HttpConnectionManager,
-    mut changes_headers: bool,
-    index_of: &mut impl FnMut(&Name) -> ClusterIndex,
-) -> RuleTarget {
-    let Action::Forward(forward) = action else { return RuleTarget::Local };
-    let mut rewrites_host = forward.host_rewrite.is_some();
-    let clusters = match &forward.cluster {
-        ClusterSpecifier::Cluster(name) => ClusterChoice::One(index_of(name)),
-        ClusterSpecifier::Weighted(list) => {
-            let mut end = 0;
-            let ends = list.iter().map(|cluster| {
-                end += u64::from(cluster.weight);
-                changes_headers |= changes(&cluster.request_headers, &cluster.response_headers);
-                rewrites_host |= cluster.host_rewrite.is_some();
-                (end, index_of(&cluster.name))
-            });
-            let ends: Box<[_]> = ends.collect();
-            // Decoding refuses a sum of 0; by code it can still be made, and means no route.
-            if ends.last().is_none_or(|(total, _)| *total == 0) {
-                return RuleTarget::Local;
-            }
-            ClusterChoice::Weighted(ends)
-        }
-    };
-    let timeouts = timeouts(forward, manager);
-    let retry_policy = forward.retry_policy.as_ref().or(host.retry_policy.as_ref()).cloned();
-    let forwarding = Forwarding { timeouts, retry_policy, changes_headers, rewrites_host };
-    RuleTarget::Forward { clusters, forwarding }
-}
-
-fn timeouts(forward: &Forward, manager: &HttpConnectionManager) -> [Option<Duration>; 2] {
-    [Dialect::Http, Dialect::Grpc]
-        .map(|dialect| resilience::route_timeout(forward, manager.max_stream_duration, dialect))
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::slots::{Builder, Slots};
 use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot};
 use crate::cluster::{ClusterState, Tables};
+use crate::filter::Chains;
 use crate::finding::Finding;
 use crate::resource::{Cluster, Discovery, Name, Resources, Root};
 use crate::route::RouteTable;
@@ -83,7 +84,14 @@ fn compile_root<A: Attach>(
         RouteTable::compile(routes, &listener.api_listener, |name| index_of(clusters, name))
     });
     let host = table.as_ref().and_then(|table| table.host(&root.authority));
-    RootProgram { name: name.clone(), root: root.clone(), table, host }
+    let parts = root.listener.value.as_ref().zip(root.routes.value.as_ref());
+    let chains = parts.map(|(listener, routes)| {
+        Chains::compile(&listener.api_listener.filters, routes)
+    });
+    let chains = chains.filter(|chains| !chains.are_empty());
+    let canonical = parts.is_some_and(|(listener, _)| !listener.api_listener.canonical.is_idle());
+    let plain = chains.is_none() && !canonical;
+    RootProgram { name: name.clone(), root: root.clone(), table, host, chains, plain }
 }
 
 fn by_service<A: Attach>(clusters: &Slots<ClusterSlot<A>>) -> Box<[(Name, ClusterIndex)]> {
@@ -92,7 +100,7 @@ fn by_service<A: Attach>(clusters: &Slots<ClusterSlot<A>>) -> Box<[(Name, Cluste
         Discovery::Eds { service_name } if *service_name != state.spec().name => {
             Some((service_name.clone(), ClusterIndex(at)))
         }
-        Discovery::Eds { .. } | Discovery::Static(_) => None,
+        Discovery::Eds { .. } | Discovery::Static(_) | Discovery::Aggregate(_) => None,
     });
     let mut named: Vec<_> = named.collect();
     named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

@@ -1,19 +1,18 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
-
-use super::{Attach, ClusterIndex, RootIndex, RootProgram, Snapshot};
+use super::view::TLS_REDIRECT;
+use super::{Attach, ClusterIndex, RootIndex, RootProgram, RouteView, Snapshot};
 use crate::dialect::Dialect;
 use crate::finding::Failure;
 use crate::head::Head;
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HeaderMutation, RetryPolicy, Route, RouteConfiguration,
-    VirtualHost, WeightedCluster,
+    Action, ClusterSpecifier, Forward, VirtualHost, WeightedClusters, WeightedRandom,
 };
-use crate::route::{Chosen, Forwarding, RuleTarget};
+use crate::route::{
+    Chosen, ClusterChoice, Forwarding, HashContext, RouteTable, RuleTarget, first_value, hash,
+    needs_tls,
+};
 
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +25,28 @@ pub enum Decision {
         /// The cluster, which may not exist.
         cluster: ClusterIndex,
     },
-    /// It is answered here; see [`RouteView::direct_response`].
+    /// It is answered here; see [`RouteView::direct_response`] and [`RouteView::redirect`].
     Respond {
         /// The route that says so.
         route: RouteRef,
     },
     /// Nothing takes it.
     Fail(NoRoute),
+}
+
+impl Decision {
+    /// The route that was chosen, whatever became of the request there.
+    pub fn route(&self) -> Option<RouteRef> {
+        match *self {
+            Self::Forward { route, .. } | Self::Respond { route } => Some(route),
+            Self::Fail(
+                NoRoute::Cluster(route)
+                | NoRoute::NonForwarding(route)
+                | NoRoute::Unsupported(route),
+            ) => Some(route),
+            Self::Fail(NoRoute::Configuration | NoRoute::VirtualHost | NoRoute::Route) => None,
+        }
+    }
 }
 
 /// Why nothing takes a request.
@@ -45,6 +59,8 @@ pub enum NoRoute {
     VirtualHost,
     /// No route of the virtual host matches.
     Route,
+    /// The route that matches leaves the cluster to a header, which is not there or names none.
+    Cluster(RouteRef),
     /// The route that matches is for a server's own handlers.
     NonForwarding(RouteRef),
     /// The action of the route that matches is not honoured.
@@ -57,6 +73,7 @@ impl fmt::Display for NoRoute {
             Self::Configuration => "configuration is not complete",
             Self::VirtualHost => "no virtual host has this authority",
             Self::Route => "no route matches",
+            Self::Cluster(_) => "no cluster has the name that a header gives",
             Self::NonForwarding(_) => "the matching route does not forward",
             Self::Unsupported(_) => "the matching route has an action that is not supported",
         })
@@ -69,6 +86,16 @@ pub struct RouteRef {
     root: RootIndex,
     chosen: Chosen,
     weighted: Option<u32>,
+}
+
+impl RouteRef {
+    /// Stands for the redirect that a virtual host asks for before any of its routes.
+    const TLS_REDIRECT: u32 = u32::MAX;
+
+    /// The positions of the virtual host, the route and the weighted choice.
+    pub(super) fn place(self) -> (u32, u32, Option<u32>) {
+        (self.chosen.host, self.chosen.route, self.weighted)
+    }
 }
 
 impl<A: Attach> Snapshot<A> {
@@ -92,24 +119,84 @@ impl<A: Attach> Snapshot<A> {
         let Some(host) = program.select_host(head, dialect) else {
             return Decision::Fail(NoRoute::VirtualHost);
         };
+        if needs_tls(table.configuration.virtual_hosts[host as usize].require_tls, head) {
+            let chosen = Chosen { host, route: RouteRef::TLS_REDIRECT };
+            return Decision::Respond { route: RouteRef { root, chosen, weighted: None } };
+        }
         let Some(chosen) = table.route(host, head, dialect, random) else {
             return Decision::Fail(NoRoute::Route);
         };
         let mut route = RouteRef { root, chosen, weighted: None };
         match table.target(chosen) {
-            RuleTarget::Forward { clusters, .. } => {
-                let (cluster, weighted) = clusters.choose(random);
-                route.weighted = weighted;
-                Decision::Forward { route, cluster }
+            RuleTarget::Forward { clusters: ClusterChoice::One(cluster), .. } => {
+                Decision::Forward { route, cluster: *cluster }
             }
-            RuleTarget::Local => match &self.view(route).route.action {
-                Action::DirectResponse { .. } => Decision::Respond { route },
-                Action::NonForwarding => Decision::Fail(NoRoute::NonForwarding(route)),
-                Action::Forward(_) | Action::Unsupported(_) => {
-                    Decision::Fail(NoRoute::Unsupported(route))
-                }
-            },
+            RuleTarget::Forward { clusters: ClusterChoice::Weighted(ends), .. } => {
+                let at = ClusterChoice::choose(ends, random);
+                route.weighted = Some(at as u32);
+                Decision::Forward { route, cluster: ends[at].1 }
+            }
+            RuleTarget::Forward { clusters, .. } => {
+                self.forward_by_request(route, clusters, head, dialect, random)
+            }
+            RuleTarget::Local => self.local(route),
         }
+    }
+
+    fn local(&self, route: RouteRef) -> Decision {
+        match &self.view(route).route.action {
+            Action::DirectResponse(_) | Action::Redirect(_) => Decision::Respond { route },
+            Action::NonForwarding => Decision::Fail(NoRoute::NonForwarding(route)),
+            Action::Forward(_) | Action::Unsupported(_) => {
+                Decision::Fail(NoRoute::Unsupported(route))
+            }
+        }
+    }
+
+    /// The cluster where a header names it, or the number that chooses is the request's.
+    #[inline(never)]
+    fn forward_by_request(
+        &self,
+        mut route: RouteRef,
+        clusters: &ClusterChoice,
+        head: &Head<'_>,
+        dialect: Dialect,
+        random: u64,
+    ) -> Decision {
+        let Action::Forward(forward) = &self.view(route).route.action else {
+            return self.local(route);
+        };
+        let (known, header) = match (&forward.cluster, clusters) {
+            (ClusterSpecifier::Weighted(list), ClusterChoice::WeightedByRequest(ends)) => {
+                let random = weighted_random(forward, list, head, dialect, random);
+                let at = ClusterChoice::choose(ends, random);
+                route.weighted = Some(at as u32);
+                (ends[at].1, list.clusters[at].cluster_header.as_ref())
+            }
+            (ClusterSpecifier::Header(header), _) => (None, Some(header)),
+            _ => (None, None),
+        };
+        let named = header.and_then(|name| str::from_utf8(first_value(name, head)?).ok());
+        let named = named.and_then(|name| self.clusters.find(name).map(ClusterIndex));
+        match known.or(named) {
+            Some(cluster) => Decision::Forward { route, cluster },
+            None => Decision::Fail(NoRoute::Cluster(route)),
+        }
+    }
+
+    /// The virtual host that a request falls to, whether or not one of its routes takes it.
+    ///
+    /// # Panics
+    /// When `root` is of another Snapshot and out of range here.
+    pub fn virtual_host(
+        &self,
+        root: RootIndex,
+        head: &Head<'_>,
+        dialect: Dialect,
+    ) -> Option<&VirtualHost> {
+        let program = self.program(root);
+        let host = program.select_host(head, dialect)?;
+        program.table.as_ref()?.configuration.virtual_hosts.get(host as usize)
     }
 
     /// What every request on a route that forwards asks of it; `None` for other routes. All else
@@ -120,6 +207,9 @@ impl<A: Attach> Snapshot<A> {
     #[inline]
     pub fn forwarding(&self, route: RouteRef) -> Option<&Forwarding> {
         let table = self.program(route.root).table.as_ref();
+        if route.chosen.route == RouteRef::TLS_REDIRECT {
+            return None;
+        }
         match table.expect("a route was chosen from this table").target(route.chosen) {
             RuleTarget::Forward { forwarding, .. } => Some(forwarding),
             RuleTarget::Local => None,
@@ -135,8 +225,10 @@ impl<A: Attach> Snapshot<A> {
         let table = program.table.as_ref().expect("a route was chosen from this table");
         let configuration = &table.configuration;
         let host = &configuration.virtual_hosts[route.chosen.host as usize];
-        let chosen = &host.routes[route.chosen.route as usize];
-        let target = table.target(route.chosen);
+        let (chosen, target) = match route.chosen.route {
+            RouteRef::TLS_REDIRECT => (&*TLS_REDIRECT, &RuleTarget::Local),
+            at => (&host.routes[at as usize], table.target(route.chosen)),
+        };
         RouteView {
             listener: &program.name,
             configuration,
@@ -177,118 +269,49 @@ impl<A: Attach> Snapshot<A> {
 impl RootProgram {
     #[inline]
     pub(super) fn select_host(&self, head: &Head<'_>, dialect: Dialect) -> Option<u32> {
+        let table = self.table.as_ref()?;
+        if dialect == Dialect::Grpc {
+            return self.host_of_target(table, head);
+        }
+        if let Some(header) = &table.configuration.vhost_header {
+            return table.host(head.headers.get(header)?.to_str().ok()?);
+        }
         // The target's own authority is what most requests carry, and its host is known.
-        let of_target = dialect == Dialect::Grpc
-            || head.authority.is_empty()
-            || head.authority == &*self.root.authority;
-        if of_target {
+        if head.authority.is_empty() || head.authority == &*self.root.authority {
+            return self.host_of_target(table, head);
+        }
+        table.host(head.host()).or_else(|| self.host_of_target(table, head))
+    }
+
+    /// Two targets may share a listener, which is known for the authority of one of them.
+    #[inline]
+    fn host_of_target(&self, table: &RouteTable, head: &Head<'_>) -> Option<u32> {
+        if head.target.is_empty() || head.target == &*self.root.authority {
             return self.host;
         }
-        self.table.as_ref().and_then(|table| table.host(head.host())).or(self.host)
+        table.host(head.target)
     }
 }
 
-/// A route that was chosen, with what surrounds it.
-#[derive(Clone, Copy, Debug)]
-pub struct RouteView<'s> {
-    /// The listener's name.
-    pub listener: &'s str,
-    /// The route configuration.
-    pub configuration: &'s RouteConfiguration,
-    /// The virtual host.
-    pub host: &'s VirtualHost,
-    /// The route.
-    pub route: &'s Route,
-    target: &'s RuleTarget,
-    weighted: Option<u32>,
-}
-
-impl<'s> RouteView<'s> {
-    fn forward(&self) -> Option<&'s Forward> {
-        match &self.route.action {
-            Action::Forward(forward) => Some(forward),
-            _ => None,
+/// The number that chooses among weighted clusters.
+fn weighted_random(
+    forward: &Forward,
+    list: &WeightedClusters,
+    head: &Head<'_>,
+    dialect: Dialect,
+    random: u64,
+) -> u64 {
+    let given = match &list.random {
+        WeightedRandom::Drawn => None,
+        WeightedRandom::Header(name) => {
+            let mut values = head.headers.get_all(name).iter();
+            let only = values.next().filter(|_| values.next().is_none());
+            only.and_then(|value| value.to_str().ok()?.trim().parse().ok())
         }
-    }
-
-    fn weighted(&self) -> Option<&'s WeightedCluster> {
-        match (&self.forward()?.cluster, self.weighted) {
-            (ClusterSpecifier::Weighted(list), Some(at)) => list.get(at as usize),
-            _ => None,
+        WeightedRandom::HashPolicy => {
+            let context = HashContext { dialect, channel: random, random };
+            hash(&forward.hash_policy, head, &context, |_| {})
         }
-    }
-
-    /// The weight of the cluster that was chosen, and the sum of all.
-    pub(super) fn weight(&self) -> Option<(u32, u64)> {
-        let ClusterSpecifier::Weighted(list) = &self.forward()?.cluster else { return None };
-        let total = list.iter().map(|cluster| u64::from(cluster.weight)).sum();
-        self.weighted().map(|cluster| (cluster.weight, total))
-    }
-
-    fn forwarding(&self) -> Option<&'s Forwarding> {
-        match self.target {
-            RuleTarget::Forward { forwarding, .. } => Some(forwarding),
-            RuleTarget::Local => None,
-        }
-    }
-
-    /// The longest time a request may take on this route.
-    pub fn timeout(&self, dialect: Dialect) -> Option<Duration> {
-        self.forwarding()?.timeout(dialect)
-    }
-
-    /// The retry policy: the route's, else the virtual host's.
-    pub fn retry_policy(&self) -> Option<&'s RetryPolicy> {
-        self.forwarding()?.retry_policy()
-    }
-
-    /// The authority to send upstream instead of the request's.
-    pub fn host_rewrite(&self) -> Option<&'s HeaderValue> {
-        let weighted = self.weighted().and_then(|cluster| cluster.host_rewrite.as_ref());
-        weighted.or(self.forward()?.host_rewrite.as_ref())
-    }
-
-    /// The answer of a [`Decision::Respond`].
-    pub fn direct_response(&self) -> Option<(StatusCode, &'s Bytes)> {
-        match &self.route.action {
-            Action::DirectResponse { status, body } => Some((*status, body)),
-            _ => None,
-        }
-    }
-
-    /// Makes the configured changes of request headers: weighted cluster, route, virtual host,
-    /// route configuration, so that the last one wins where they overwrite (Envoy).
-    pub fn change_request_headers(&self, headers: &mut HeaderMap) {
-        let weighted = self.weighted().map(|cluster| &cluster.request_headers);
-        let levels = [
-            weighted,
-            Some(&self.route.request_headers),
-            Some(&self.host.request_headers),
-            Some(&self.configuration.request_headers),
-        ];
-        apply(levels, headers);
-    }
-
-    /// Makes the configured changes of response headers, in the same order.
-    pub fn change_response_headers(&self, headers: &mut HeaderMap) {
-        let weighted = self.weighted().map(|cluster| &cluster.response_headers);
-        let levels = [
-            weighted,
-            Some(&self.route.response_headers),
-            Some(&self.host.response_headers),
-            Some(&self.configuration.response_headers),
-        ];
-        apply(levels, headers);
-    }
-
-    /// Whether headers of requests or responses are changed at any level.
-    pub fn changes_headers(&self) -> bool {
-        self.forwarding().is_some_and(Forwarding::changes_headers)
-    }
-}
-
-fn apply(levels: [Option<&HeaderMutation>; 4], headers: &mut HeaderMap) {
-    for level in levels.into_iter().flatten() {
-        level.apply(headers);
-    }
+    };
+    given.unwrap_or(random)
 }

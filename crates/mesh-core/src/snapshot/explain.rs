@@ -1,12 +1,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::{Attach, ClusterIndex, Decision, RootIndex, Snapshot};
+use super::{Attach, ClusterIndex, Decision, RootIndex, RouteView, Snapshot};
 use crate::dialect::Dialect;
 use crate::finding::Failure;
 use crate::head::Head;
+use crate::filter::{Chain, Step};
 use crate::resource::{Action, Route, VirtualHost};
-use crate::route::first_mismatch;
+use crate::route::{RouteTable, candidates, first_mismatch, needs_tls};
 
 /// What happens to a request and why: which virtual host, route and cluster, and why each other
 /// one lost. The text form has one line a fact.
@@ -29,6 +30,10 @@ pub struct Explanation {
     pub route: Option<(usize, String)>,
     /// The other routes of the virtual host, and why they lost.
     pub other_routes: Vec<(usize, String, String)>,
+    /// Whether the virtual host wants the request over TLS, before any of its routes.
+    pub needs_tls: bool,
+    /// The filters that run, in order.
+    pub filters: Vec<&'static str>,
     /// The cluster.
     pub cluster: Option<ClusterExplanation>,
 }
@@ -41,6 +46,8 @@ pub struct ClusterExplanation {
     pub name: String,
     /// Its weight and the sum of weights, for a weighted choice.
     pub weight: Option<(u32, u64)>,
+    /// All clusters of a weighted choice with their weights, in order.
+    pub candidates: Vec<(String, u32)>,
     /// Whether it exists.
     pub exists: bool,
     /// Endpoints that may be picked.
@@ -71,6 +78,8 @@ impl<A: Attach> Snapshot<A> {
             other_hosts: Vec::new(),
             route: None,
             other_routes: Vec::new(),
+            needs_tls: false,
+            filters: Vec::new(),
             cluster: None,
         };
         let Some(table) = &program.table else { return explanation };
@@ -79,14 +88,16 @@ impl<A: Attach> Snapshot<A> {
         for (number, host) in (0..).zip(&table.configuration.virtual_hosts) {
             if won == Some(number) {
                 explanation.virtual_host = Some(host.name.to_string());
-                explanation.explain_routes(host, head, dialect, random);
+                explanation.needs_tls = needs_tls(host.require_tls, head);
+                explanation.explain_routes(table, host, (head, dialect, random));
             } else {
                 explanation.other_hosts.push((host.name.to_string(), lost_host(host)));
             }
         }
+        let steps = self.filters(root, decision.route()).map_or(&[][..], Chain::steps);
+        explanation.filters = steps.iter().map(filter_name).collect();
         if let Decision::Forward { cluster, route } = decision {
-            let weight = self.view(route).weight();
-            explanation.cluster = Some(self.explain_cluster(cluster, weight));
+            explanation.cluster = Some(self.explain_cluster(cluster, &self.view(route)));
         }
         explanation
     }
@@ -94,34 +105,47 @@ impl<A: Attach> Snapshot<A> {
     fn explain_cluster(
         &self,
         index: ClusterIndex,
-        weight: Option<(u32, u64)>,
+        view: &RouteView<'_>,
     ) -> ClusterExplanation {
         let mut failures = chain(self.cluster_failure(index).map(|failure| &**failure));
         let tables = self.cluster(index).map(|cluster| cluster.tables());
         let (mut usable, mut total) = (Vec::new(), 0);
         if let Some(tables) = &tables {
-            usable = tables.usable().iter().map(|endpoint| endpoint.address()).collect();
+            usable = tables.usable().map(|endpoint| endpoint.address()).collect();
             total = tables.all().count();
             failures.extend(chain(tables.assignment().failure.as_deref()));
         }
         let name = self.cluster_name(index).to_owned();
-        ClusterExplanation { name, weight, exists: tables.is_some(), usable, total, failures }
+        ClusterExplanation {
+            name,
+            weight: view.weight(),
+            candidates: view.candidates(),
+            exists: tables.is_some(),
+            usable,
+            total,
+            failures,
+        }
     }
 }
 
 impl Explanation {
     fn explain_routes(
         &mut self,
+        table: &RouteTable,
         host: &VirtualHost,
-        head: &Head<'_>,
-        dialect: Dialect,
-        random: u64,
+        (head, dialect, random): (&Head<'_>, Dialect, u64),
     ) {
-        let path = head.path();
+        let path = table.configuration.matched_path(head.path());
+        let considered = candidates(host, head, dialect);
         for (number, route) in host.routes.iter().enumerate() {
             let name = describe(route);
-            match first_mismatch(&route.matcher, head, path, dialect, random) {
-                None if self.route.is_none() => self.route = Some((number, name)),
+            if !considered.contains(&(number as u32)) {
+                let why = "the matcher of the virtual host does not lead here".to_owned();
+                self.other_routes.push((number, name, why));
+                continue;
+            }
+            match first_mismatch(&route.matcher, head, &path, dialect, random) {
+                None if self.route.is_none() && !self.needs_tls => self.route = Some((number, name)),
                 None => {
                     let why = "matches too, but comes later".to_owned();
                     self.other_routes.push((number, name, why));
@@ -134,10 +158,24 @@ impl Explanation {
     }
 }
 
+/// A filter as configuration names it, less its prefix.
+fn filter_name(step: &Step) -> &'static str {
+    match step {
+        Step::HeaderMutation(_) => "header_mutation",
+        Step::Cors(_) => "cors",
+        Step::Rbac(_) => "rbac",
+        Step::Fault(_) => "fault",
+        Step::LocalRateLimit(_) => "local_ratelimit",
+    }
+}
+
 /// A route as texts name it: its name, and what it does when that is not forwarding.
 fn describe(route: &Route) -> String {
     match &route.action {
-        Action::DirectResponse { status, .. } => format!("{} (answers {status})", route.name),
+        Action::DirectResponse(answer) => format!("{} (answers {})", route.name, answer.status),
+        Action::Redirect(redirect) => {
+            format!("{} (redirects with {})", route.name, redirect.response_code)
+        }
         Action::NonForwarding => format!("{} (does not forward)", route.name),
         Action::Unsupported(text) => format!("{} (not supported: {text})", route.name),
         Action::Forward(_) => route.name.to_string(),
@@ -167,12 +205,18 @@ impl fmt::Display for Explanation {
         for (name, why) in &self.other_hosts {
             writeln!(f, "  not {name}: {why}")?;
         }
+        if self.needs_tls {
+            writeln!(f, "  requires TLS: the request is redirected to https")?;
+        }
         match &self.route {
             Some((position, name)) => writeln!(f, "route                #{position} {name}")?,
             None => writeln!(f, "route                {none}")?,
         }
         for (position, name, why) in &self.other_routes {
             writeln!(f, "  not #{position} {name}: {why}")?;
+        }
+        if !self.filters.is_empty() {
+            writeln!(f, "filters              {}", self.filters.join(", "))?;
         }
         if let Some(cluster) = &self.cluster {
             write!(f, "{cluster}")?;
@@ -191,6 +235,9 @@ impl fmt::Display for ClusterExplanation {
             write!(f, " (weight {weight} of {total})")?;
         }
         writeln!(f, "{}", if self.exists { "" } else { ": does not exist" })?;
+        for (name, weight) in self.candidates.iter().filter(|(name, _)| *name != self.name) {
+            writeln!(f, "  not {name}: drawn with weight {weight}")?;
+        }
         let list: Vec<_> = self.usable.iter().map(ToString::to_string).collect();
         writeln!(f, "endpoints            {} of {}: {}", list.len(), self.total, list.join(", "))?;
         for failure in &self.failures {

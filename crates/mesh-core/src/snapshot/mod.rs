@@ -11,14 +11,17 @@ mod attach;
 mod compile;
 mod decision;
 mod explain;
+mod filters;
 mod slots;
+mod view;
 #[cfg(test)]
 mod tests;
 
 pub use attach::Attach;
-pub use decision::{Decision, NoRoute, RouteRef, RouteView};
+pub use decision::{Decision, NoRoute, RouteRef};
 pub use explain::{ClusterExplanation, Explanation};
 pub use slots::{ClusterIndex, RootHint, RootIndex};
+pub use view::RouteView;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use std::sync::Arc;
 use crate::cluster::{ClusterState, Tables};
 use crate::finding::Failure;
 use crate::resource::{Discovery, Name, Resources, Root};
+use crate::filter::Chains;
 use crate::route::RouteTable;
 use slots::Slots;
 
@@ -49,6 +53,10 @@ struct RootProgram {
     /// The virtual host of the target itself: gRPC's, and HTTP's when the request's authority
     /// selects none.
     host: Option<u32>,
+    /// The filters of requests; `None` when no route has any.
+    chains: Option<Chains>,
+    /// Whether there are neither filters nor options of the connection manager.
+    plain: bool,
 }
 
 /// A name that routes or resources refer to.
@@ -137,7 +145,7 @@ impl<A: Attach> Snapshot<A> {
 fn service_name<A: Attach>(cluster: &ClusterState<A>) -> Option<&str> {
     match &cluster.spec().discovery {
         Discovery::Eds { service_name } => Some(service_name),
-        Discovery::Static(_) => None,
+        Discovery::Static(_) | Discovery::Aggregate(_) => None,
     }
 }
 

@@ -12,6 +12,7 @@ mod any;
 mod error;
 mod lookahead;
 mod replay;
+mod tee;
 #[cfg(test)]
 mod tests;
 

@@ -5,12 +5,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use mesh_core::cluster::{Permit, Picked};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+use super::outliers::OpenCall;
 use crate::body::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::mesh::Io;
@@ -32,16 +34,25 @@ pin_project! {
     #[project = InnerProject]
     enum Inner<B> {
         Upstream { #[pin] body: B },
-        Local { #[pin] body: Full<Bytes> },
+        // Boxed: it is rare, and would make every response 32 bytes larger.
+        Local { body: Box<Full<Bytes>> },
     }
 }
 
 /// What a request holds until its response has ended.
 pub(super) struct UnderWay {
     _permit: Option<Permit>,
-    _endpoint: Option<Picked<Io>>,
-    deadline: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    endpoint: Option<Picked<Io>>,
+    limit: Limit,
+    call: Option<Box<OpenCall>>,
+}
+
+/// When a response must be over.
+enum Limit {
+    None,
+    At(Instant),
+    /// Waited for.
+    Armed(Pin<Box<Sleep>>),
 }
 
 impl UnderWay {
@@ -51,15 +62,33 @@ impl UnderWay {
         endpoint: Option<Picked<Io>>,
         deadline: Option<Instant>,
     ) -> Self {
-        Self { _permit: permit, _endpoint: endpoint, deadline, timer: None }
+        let limit = deadline.map_or(Limit::None, Limit::At);
+        Self { _permit: permit, endpoint, limit, call: None }
+    }
+
+    /// The same, of a call whose status outlier detection waits for.
+    #[inline]
+    pub(super) fn with_call(self, call: Option<Box<OpenCall>>) -> Self {
+        Self { call, ..self }
+    }
+
+    /// Tells outlier detection of a call that ended: with trailers, or broken.
+    #[cold]
+    fn ended(&mut self, trailers: Option<&HeaderMap>) {
+        if let (Some(call), Some(endpoint)) = (self.call.take(), &self.endpoint) {
+            call.ended(endpoint, trailers);
+        }
     }
 
     /// Whether its time is over.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
-        let timer =
-            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        timer.as_mut().poll(cx)
+        if let Limit::At(deadline) = self.limit {
+            self.limit = Limit::Armed(Box::pin(tokio::time::sleep_until(deadline.into())));
+        }
+        match &mut self.limit {
+            Limit::Armed(timer) => timer.as_mut().poll(cx),
+            Limit::None | Limit::At(_) => Poll::Pending,
+        }
     }
 }
 
@@ -70,7 +99,7 @@ impl<B: HttpBody> ResponseBody<B> {
     }
 
     pub(super) fn local(body: Bytes) -> Self {
-        Self { inner: Inner::Local { body: Full::new(body) }, under_way: None }
+        Self { inner: Inner::Local { body: Box::new(Full::new(body)) }, under_way: None }
     }
 }
 
@@ -89,11 +118,24 @@ where
         let mut this = self.project();
         let frame = match this.inner.as_mut().project() {
             InnerProject::Upstream { body } => body.poll_frame(cx).map_err(Into::into),
-            InnerProject::Local { body } => body.poll_frame(cx).map_err(Into::into),
+            InnerProject::Local { body } => {
+                Pin::new(&mut **body).poll_frame(cx).map_err(Into::into)
+            }
         };
         match frame {
             Poll::Ready(frame) => {
                 let over = !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream();
+                if let Some(under_way) = this.under_way
+                    && under_way.call.is_some()
+                {
+                    match &frame {
+                        Some(Ok(frame)) if frame.is_trailers() => {
+                            under_way.ended(frame.trailers_ref());
+                        }
+                        Some(Ok(_)) => {}
+                        Some(Err(_)) | None => under_way.ended(None),
+                    }
+                }
                 if over {
                     *this.under_way = None;
                 }

@@ -6,23 +6,21 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::{Request, Response};
 use mesh_core::Dialect;
-use mesh_core::snapshot::RootIndex;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use super::body::ResponseBody;
 use super::copy::Copy;
-use super::flight::{Again, Flight, Routed};
+use super::begin::{Beginning, Begun, Delayed, Halt, begin, fix_deadline};
+use super::flight::{Again, Flight};
 use super::now;
-use super::record::Deadline;
-use super::routing::{Answer, Ended, Place, caller_deadline, record_of, route};
+use super::routing::{Answer, Place, caller_deadline};
 use super::transport::{Transport, Unsent};
 use crate::body::{Body, BoxError};
 use crate::error::Error;
-use crate::mesh::{Hold, Inner, Mesh, Subscribed};
+use crate::mesh::{Inner, Subscribed};
 
 type Resolving = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
@@ -37,7 +35,8 @@ pin_project! {
     pub(crate) struct Call<T: Transport> {
         #[pin]
         state: State<T>,
-        transport: T,
+        // Kept where another attempt may follow: a clone is two counts on a line all requests share.
+        transport: Option<T>,
         flight: Option<Flight>,
         copy: Option<Box<Copy>>,
         // One timer for all waits, armed when something is really waited for.
@@ -54,8 +53,10 @@ pin_project! {
         Attempt { #[pin] future: T::Future },
         // The wait before a retry.
         Backoff { until: Instant, request: Option<Box<Request<Body>>> },
+        // A wait before the first attempt.
+        Delay { until: Instant, delayed: Option<Box<Delayed>> },
         // Decided without I/O.
-        Ended { result: Option<Ended<T::Body>> },
+        Ended { result: Option<Box<Result<Answer<T::Body>, Error>>> },
     }
 }
 
@@ -71,37 +72,31 @@ impl<T: Transport> Call<T> {
     // On its own, and made by one expression at its end, so that a call is built where its caller
     // keeps it: moving one costs as much as a good part of deciding.
     #[inline(never)]
-    pub(crate) fn new<B>(
-        mesh: &Mesh,
-        target: &Arc<Subscribed>,
-        dialect: Dialect,
-        transport: T,
-        request: Request<B>,
-    ) -> Self
+    pub(crate) fn new<B>(place: Place<'_>, transport: &T, request: Request<B>) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let (mut given, mut converted) = (Some(request), None);
         let request = unsent(&mut given, &mut converted);
-        let hold = mesh.inner().hold();
-        let Some(root) = hold.root(target.listener(), target.hint()) else {
-            let start = Start::new(mesh.inner(), target, dialect, request);
-            return Self::without_flight(start.resolving(), transport);
+        let hold = place.mesh.hold();
+        let Some(root) = hold.root(place.target.listener(), place.target.hint()) else {
+            let start = Start::new(place, request);
+            return Self::without_flight(start.resolving(), Some(transport.clone()));
         };
-        let place = Place { mesh: mesh.inner(), target, dialect };
-        let mut copy = None;
-        match begin(place, hold, root, request, &transport, &mut copy) {
+        let (mut copy, mut kept) = (None, None);
+        let beginning = Beginning { place, request, transport, copy: &mut copy, kept: &mut kept };
+        match begin(beginning, hold, root) {
             Ok((flight, future)) => {
                 let state = State::Attempt { future };
-                Self { state, transport, flight: Some(flight), copy, timer: None }
+                Self { state, transport: kept, flight: Some(flight), copy, timer: None }
             }
-            Err(result) => Self::without_flight(State::Ended { result: Some(result) }, transport),
+            Err(halt) => Self::without_flight(State::halted(*halt), Some(transport.clone())),
         }
     }
 
     #[cold]
-    fn without_flight(state: State<T>, transport: T) -> Self {
+    fn without_flight(state: State<T>, transport: Option<T>) -> Self {
         Self { state, transport, flight: None, copy: None, timer: None }
     }
 }
@@ -131,37 +126,15 @@ fn resolve(start: &Start) -> Resolving {
     })
 }
 
-/// Routes a request and sends it for the first time.
-#[inline(always)]
-fn begin<T: Transport>(
-    place: Place<'_>,
-    hold: Hold,
-    root: RootIndex,
-    request: &mut Unsent,
-    transport: &T,
-    copy: &mut Option<Box<Copy>>,
-) -> Result<(Flight, T::Future), Ended<T::Body>> {
-    let head = request.as_mut().expect("not sent yet");
-    if head.uri().authority().is_none() && !head.headers().contains_key(HOST) {
-        head.headers_mut().insert(HOST, place.target.host().clone());
-    }
-    let Place { mesh, dialect, .. } = place;
-    let random = mesh.random();
-    let record = record_of(head);
-    let (route, cluster) = route(place, &hold, root, head, random.first(), record.as_ref())?;
-    let caller = caller_deadline(head, dialect);
-    let routed = Routed { hold, route, cluster, dialect, random, caller, record };
-    Flight::begin(routed, request, transport, copy).map_err(|error| Box::new(Err(error)))
-}
-
 /// Sends a request another time.
 fn attempt<T: Transport>(
     flight: &mut Flight,
-    transport: &T,
+    transport: &Option<T>,
     mut request: Request<Body>,
 ) -> State<T> {
     match flight.pick(&mut request) {
         Ok(()) => {
+            let transport = transport.as_ref().expect("kept where another attempt may follow");
             let future = transport.send(flight.endpoint(), flight.dialect(), &mut Some(request));
             State::Attempt { future }
         }
@@ -173,6 +146,16 @@ impl<T: Transport> State<T> {
     #[cold]
     fn ended(result: Result<Answer<T::Body>, Error>) -> Self {
         Self::Ended { result: Some(Box::new(result)) }
+    }
+
+    #[cold]
+    fn halted(halt: Halt<T::Body>) -> Self {
+        match halt {
+            Halt::Ended(result) => Self::ended(result),
+            Halt::Delayed(delayed) => {
+                Self::Delay { until: delayed.until, delayed: Some(Box::new(delayed)) }
+            }
+        }
     }
 }
 
@@ -227,7 +210,7 @@ impl<T: Transport> Call<T> {
         let mut this = self.project();
         let state = match again {
             Ok((after, request)) => {
-                let until = wait_until(after, this.flight.as_ref());
+                let until = wait_until(after, this.flight.as_mut());
                 State::Backoff { until, request: Some(Box::new(request)) }
             }
             Err(error) => State::ended(Err(error)),
@@ -252,15 +235,20 @@ impl<T: Transport> Call<T> {
             StateProject::Resolving { future, start } => {
                 let resolved = ready!(future.as_mut().poll(cx));
                 let start = start.take().expect("taken when resolved, once");
-                let begun = resolved.map_err(|error| Box::new(Err(error)));
+                let begun = resolved.map_err(Into::into);
                 let begun = begun.and_then(|()| start.begin(this.transport, this.copy));
-                match begun {
-                    Ok((flight, future)) => {
-                        *this.flight = Some(flight);
-                        State::Attempt { future }
-                    }
-                    Err(result) => State::Ended { result: Some(result) },
+                begun_later(begun, this.flight)
+            }
+            StateProject::Delay { until, delayed } => {
+                // The caller's own end is kept: what waits here is given up then.
+                ready!(poll_until(this.timer.as_mut(), *until, cx));
+                let delayed = delayed.take().expect("taken when the wait is over, once");
+                let by = this.transport.take().expect("kept while a request waits");
+                let begun = delayed.go_on(&by, this.copy, this.transport);
+                if matches!(&begun, Err(halt) if matches!(**halt, Halt::Delayed(_))) {
+                    *this.transport = Some(by);
                 }
+                begun_later(begun, this.flight)
             }
             StateProject::Attempt { .. } | StateProject::Ended { .. } => return Poll::Ready(()),
         };
@@ -271,44 +259,52 @@ impl<T: Transport> Call<T> {
 
 impl Start {
     #[cold]
-    fn new(
-        mesh: &Arc<Inner>,
-        target: &Arc<Subscribed>,
-        dialect: Dialect,
-        request: &mut Unsent,
-    ) -> Box<Self> {
+    fn new(place: Place<'_>, request: &mut Unsent) -> Box<Self> {
+        let Place { mesh, target, dialect } = place;
         let request = request.take().expect("not sent yet");
         Box::new(Self { mesh: mesh.clone(), target: target.clone(), dialect, request })
     }
 
     fn resolving<T: Transport>(mut self: Box<Self>) -> State<T> {
-        // The time a header states begins now, not when the target is resolved.
-        if let Some(deadline) = caller_deadline(&self.request, self.dialect) {
-            self.request.headers_mut().remove("grpc-timeout");
-            self.request.extensions_mut().insert(Deadline(deadline));
-        }
+        fix_deadline(&mut self.request, self.dialect);
         State::Resolving { future: resolve(&self), start: Some(self) }
     }
 
     /// Goes on once the target is resolved.
     fn begin<T: Transport>(
         self: Box<Self>,
-        transport: &T,
+        transport: &mut Option<T>,
         copy: &mut Option<Box<Copy>>,
-    ) -> Result<(Flight, T::Future), Ended<T::Body>> {
+    ) -> Begun<T> {
         let Self { mesh, target, dialect, request } = *self;
         let place = Place { mesh: &mesh, target: &target, dialect };
         let hold = mesh.hold();
         match hold.root(target.listener(), target.hint()) {
-            Some(root) => begin(place, hold, root, &mut Some(request), transport, copy),
-            None => Err(Box::new(Err(mesh.not_ready(&target)))),
+            Some(root) => {
+                let by = transport.clone().expect("kept while a target is resolved");
+                let request = &mut Some(request);
+                let beginning = Beginning { place, request, transport: &by, copy, kept: transport };
+                begin(beginning, hold, root)
+            }
+            None => Err(mesh.not_ready(&target).into()),
         }
+    }
+}
+
+/// The state of a request that began after a wait.
+fn begun_later<T: Transport>(begun: Begun<T>, flight: &mut Option<Flight>) -> State<T> {
+    match begun {
+        Ok((begun, future)) => {
+            *flight = Some(begun);
+            State::Attempt { future }
+        }
+        Err(halt) => State::halted(*halt),
     }
 }
 
 /// When a wait of `after` ends: no later than the request's own end, which the next attempt then
 /// reports.
-fn wait_until(after: Duration, flight: Option<&Flight>) -> Instant {
+fn wait_until(after: Duration, flight: Option<&mut Flight>) -> Instant {
     let until = now() + after;
     flight.and_then(Flight::total_deadline).map_or(until, |total| until.min(total))
 }

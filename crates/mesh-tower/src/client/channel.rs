@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::call::Call;
+use super::routing::Place;
 use super::transport::Direct;
 use crate::body::BoxError;
 use crate::connection::Received;
@@ -93,7 +94,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        ResponseFuture { call: Call::new(&self.mesh, &self.target, self.dialect, Direct, request) }
+        let Self { mesh, target, dialect } = self;
+        let place = Place { mesh: mesh.inner(), target, dialect: *dialect };
+        ResponseFuture { call: Call::new(place, &Direct, request) }
     }
 }
 

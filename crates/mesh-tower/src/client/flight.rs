@@ -1,23 +1,27 @@
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::response::Parts;
-use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
-use mesh_core::Dialect;
-use mesh_core::cluster::{Avoid, ClusterState, Permit, Picked, RetryPermit};
-use mesh_core::resilience::{
-    Outcome, RetryDecision, attempt_deadline, decide, grpc_timeout, total_deadline,
-};
-use mesh_core::resource::{RetryPolicy, UpstreamProtocol};
-use mesh_core::snapshot::{ClusterIndex, RouteRef, RouteView};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use mesh_core::cluster::outlier::Observed;
+use mesh_core::cluster::{Avoid, Choice, Permit, Picked};
+use mesh_core::resilience::{Ended, Outcome, RetryDecision, grpc_timeout, takes_request};
+use mesh_core::resource::UpstreamProtocol;
+use mesh_core::snapshot::{ClusterIndex, RouteRef};
+use mesh_core::{Dialect, Head, filter};
 
 use super::body::{ResponseBody, UnderWay};
+use super::begin::{Beginning, Begun};
+use super::changes::hash;
 use super::copy::{Copy, needs_copy};
+use super::history::History;
+use super::limits::Limits;
+use super::messages::context;
+use super::mirrors::mirror;
 use super::now;
-use super::record::Record;
-use super::transport::{Failed, Transport, Unsent};
-use super::way::{no_cluster, no_endpoints, not_admitted, way};
+use super::outliers::{OpenCall, tell};
+use super::routing::caller_deadline;
+use super::transport::{Failed, Transport};
+use super::way::{dropped, no_cluster, no_endpoints, not_admitted, way};
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Io, Random};
@@ -40,44 +44,17 @@ pub(super) struct Flight {
     /// Taken by the response body.
     permit: Option<Permit>,
     endpoint: Option<Picked<Io>>,
-    total: Option<Instant>,
-    /// This attempt's own limit, where it ends before the request's.
-    own: Option<Instant>,
+    limits: Limits,
+    /// Whether the route's retry policy takes the request.
+    retries: bool,
+    /// Taken by the response body, where outlier detection waits for a call's status.
+    call: Option<Box<OpenCall>>,
     /// Made when a first attempt failed or all are recorded, so that the many others are small.
     history: Option<Box<History>>,
 }
 
-/// The attempts so far.
-#[derive(Default)]
-struct History {
-    record: Option<Record>,
-    retries: u32,
-    retry_permit: Option<RetryPermit>,
-    /// Endpoints to stay away from.
-    tried: Vec<SocketAddr>,
-}
-
-impl History {
-    #[cold]
-    fn recorded(record: Record, first: SocketAddr) -> Box<Self> {
-        record.attempt(first);
-        Box::new(Self { record: Some(record), ..Self::default() })
-    }
-}
-
 /// Another attempt: how long to wait, and with what.
 pub(super) type Again = (Duration, Request<Body>);
-
-/// Where a request goes, with what came along.
-pub(super) struct Routed {
-    pub(super) hold: Hold,
-    pub(super) route: RouteRef,
-    pub(super) cluster: ClusterIndex,
-    pub(super) dialect: Dialect,
-    pub(super) random: Random,
-    pub(super) caller: Option<Instant>,
-    pub(super) record: Option<Record>,
-}
 
 impl Flight {
     /// Admits a routed request, changes its head, keeps a copy where a retry may need one, picks an
@@ -87,48 +64,73 @@ impl Flight {
     // its fields are written once, where the call keeps them.
     #[inline(always)]
     pub(super) fn begin<T: Transport>(
-        routed: Routed,
-        unsent: &mut Unsent,
-        transport: &T,
-        copy: &mut Option<Box<Copy>>,
-    ) -> Result<(Self, T::Future), Error> {
+        beginning: Beginning<'_, T>,
+        hold: Hold,
+        (route, cluster): (RouteRef, ClusterIndex),
+        mut random: Random,
+        mut history: Option<Box<History>>,
+    ) -> Begun<T> {
+        let Beginning { place, request: unsent, transport, copy, kept } = beginning;
         let request = unsent.as_mut().expect("not sent yet");
-        let Routed { hold, route, cluster, dialect, mut random, caller, record } = routed;
+        let (dialect, drawn) = (place.dialect, random.first());
         let forwarding = hold.forwarding(route).expect("the decision was to forward");
         let Some(state) = hold.cluster(cluster) else {
-            return Err(no_cluster(&hold, route, cluster));
+            return Err(no_cluster(&hold, route, cluster).into());
         };
-        let permit = match state.admit() {
-            Ok(permit) => permit,
-            Err(overloaded) => return Err(not_admitted(&hold.view(route), state, overloaded)),
-        };
-        let total = match forwarding.timeout(dialect) {
-            None => caller,
-            timeout => total_deadline(now(), timeout, caller),
-        };
-        let changes_response = forwarding.changes_headers();
-        if changes_response || forwarding.rewrites_host() {
-            change_head(&hold.view(route), request);
+        if let Some(category) = state.drop_overload(random.next()) {
+            return Err(dropped(&hold.view(route), state, &category).into());
         }
-        let mut own = None;
-        if let Some(policy) = forwarding.retry_policy() {
+        let permit = match state.admit_as(forwarding.priority()) {
+            Ok(permit) => permit,
+            Err(overloaded) => {
+                return Err(not_admitted(&hold.view(route), state, overloaded).into());
+            }
+        };
+        let caller = caller_deadline(request, dialect);
+        let mut changes_response = history.as_ref().is_some_and(|it| it.exchange.is_some());
+        if forwarding.hashes() {
+            let history = history.get_or_insert_default();
+            hash(&hold.view(route), request, &place, random.next(), history);
+            changes_response |= !history.cookies.is_empty();
+        }
+        if forwarding.mirrors() {
+            mirror(&hold.view(route), &hold, dialect, request, drawn);
+        }
+        let mut limits = Limits::new(forwarding, dialect, caller);
+        let mut retries = false;
+        if let Some(policy) = forwarding.retry_policy()
+            && takes_request(policy, &Head::of(request), dialect)
+        {
             // HTTP/1.1 has no way to refuse a request that was sent.
             let http2 =
                 dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
             if needs_copy(policy, dialect, T::GIVES_BACK, http2, request.headers()) {
                 *copy = Some(Box::new(Copy::of(request)));
             }
-            own = own_limit(policy, total);
+            *kept = Some(transport.clone());
+            retries = true;
         }
-        let endpoint = match state.pick(Avoid::default(), random.next()) {
+        let mut choice = Choice::new(dialect);
+        if let Some(history) = &history {
+            choice.hash = history.hash;
+        }
+        if state.has_slow_start() {
+            choice.now = Some(now());
+        }
+        let endpoint = match state.pick(&choice, random.next()) {
             Ok(endpoint) => endpoint,
-            Err(none) => return Err(no_endpoints(&hold.view(route), state, none)),
+            Err(none) => return Err(no_endpoints(&hold.view(route), state, none).into()),
         };
-        let history = record.map(|record| History::recorded(record, endpoint.address()));
+        if let Some(record) = history.as_ref().and_then(|history| history.record.as_ref()) {
+            record.attempt(endpoint.address());
+        }
         let mut caller_decides = false;
         if dialect == Dialect::Grpc {
-            caller_decides = caller.is_some() && caller == total;
-            write_grpc_timeout(request, total, caller_decides);
+            // Where a connection is refused, another endpoint is tried.
+            *kept = Some(transport.clone());
+            limits.begin(forwarding, dialect);
+            caller_decides = caller.is_some() && caller == limits.total();
+            write_grpc_timeout(request, limits.total(), caller_decides);
         }
         let future = transport.send(&endpoint, dialect, unsent);
         let flight = Self {
@@ -141,8 +143,9 @@ impl Flight {
             random,
             permit: Some(permit),
             endpoint: Some(endpoint),
-            total,
-            own,
+            limits,
+            retries,
+            call: None,
             history,
         };
         Ok((flight, future))
@@ -152,15 +155,26 @@ impl Flight {
     pub(super) fn pick(&mut self, request: &mut Request<Body>) -> Result<(), Error> {
         let view = self.hold.view(self.route);
         let state = self.hold.cluster(self.cluster).expect("it was there when the flight began");
-        let tried = self.history.as_ref().map_or(&[][..], |history| &history.tried);
-        let endpoint = self.endpoint.insert(pick(&view, state, tried, &mut self.random)?);
-        self.own = view.retry_policy().and_then(|policy| own_limit(policy, self.total));
+        let history = self.history.as_ref();
+        let tried = history.map_or(&[][..], |history| &history.tried);
+        // Endpoints whose connection was refused are avoided as far as there are others.
+        let draws = tried.len() as u32;
+        let max_attempts =
+            view.retry_policy().map_or(draws, |policy| policy.host_selection_retry_max_attempts);
+        let choice = Choice::new(self.dialect)
+            .with_avoid(Avoid::new(tried, max_attempts))
+            .with_hash(history.and_then(|history| history.hash))
+            .with_now(state.has_slow_start().then(now));
+        let picked = state.pick(&choice, self.random.next());
+        let endpoint = picked.map_err(|none| no_endpoints(&view, state, none))?;
+        let endpoint = self.endpoint.insert(endpoint);
+        self.limits.next_attempt();
         if let Some(record) = self.history.as_ref().and_then(|history| history.record.as_ref()) {
             record.attempt(endpoint.address());
         }
         if self.dialect == Dialect::Grpc {
             let still = self.caller_decides && self.retries() == 0;
-            write_grpc_timeout(request, self.total, still);
+            write_grpc_timeout(request, self.limits.total(), still);
         }
         Ok(())
     }
@@ -175,19 +189,29 @@ impl Flight {
     }
 
     /// When the attempt under way must be over.
-    pub(super) fn attempt_deadline(&self) -> Option<Instant> {
-        self.own.or(self.total)
+    #[inline]
+    pub(super) fn attempt_deadline(&mut self) -> Option<Instant> {
+        self.limits().attempt()
     }
 
     /// The error of a request whose time ended while it waited for another attempt.
-    pub(super) fn expired(&self) -> Option<Error> {
-        let over = self.total.is_some_and(|total| total <= now());
+    pub(super) fn expired(&mut self) -> Option<Error> {
+        let over = self.total_deadline().is_some_and(|total| total <= now());
         over.then(|| self.failed(Outcome::PerTryTimeout))
     }
 
     /// When the request must be over.
-    pub(super) fn total_deadline(&self) -> Option<Instant> {
-        self.total
+    pub(super) fn total_deadline(&mut self) -> Option<Instant> {
+        self.limits().total()
+    }
+
+    #[inline]
+    fn limits(&mut self) -> &Limits {
+        if !self.limits.are_known() {
+            let forwarding = self.hold.forwarding(self.route);
+            self.limits.begin(forwarding.expect("the decision was to forward"), self.dialect);
+        }
+        &self.limits
     }
 
     /// Whether a response is not to be taken but tried again.
@@ -198,9 +222,12 @@ impl Flight {
         headers: &HeaderMap,
         copy: &mut Option<Box<Copy>>,
     ) -> Option<Again> {
-        self.observe(!status.is_server_error());
+        self.note(!status.is_server_error());
+        if self.detects() {
+            self.observe_answer(status, headers);
+        }
         copy.as_ref()?;
-        self.retry(of_response(status, headers), None, copy)
+        self.retry(&Ended::answered(status, headers, SystemTime::now()), None, copy)
     }
 
     /// The response, which from now on holds what the request held.
@@ -213,7 +240,10 @@ impl Flight {
         let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
         // A response without a body is over with its head.
         let over = body.is_end_stream();
-        let under_way = (!over).then(|| UnderWay::new(permit, endpoint, self.total));
+        let under_way = (!over).then(|| {
+            let under_way = UnderWay::new(permit, endpoint, self.total_deadline());
+            under_way.with_call(self.call.take())
+        });
         let body = ResponseBody::upstream(body, under_way);
         if self.changes_response {
             return Response::from_parts(self.changed(head), body);
@@ -223,8 +253,18 @@ impl Flight {
 
     // Given the head and not lent it, so that it stays where it is on the way that is usual.
     #[cold]
-    fn changed(&self, mut head: Parts) -> Parts {
-        self.hold.view(self.route).change_response_headers(&mut head.headers);
+    fn changed(&mut self, mut head: Parts) -> Parts {
+        let attempts = self.retries() + 1;
+        let Some(history) = &mut self.history else { return head };
+        if let Some(exchange) = &history.exchange {
+            let mut context = context(self.dialect, self.random.first());
+            context.names.attempts = attempts;
+            let mut seen = filter::Response::new(head.status, &mut head.headers);
+            exchange.respond(&self.hold, &mut seen, &context);
+        }
+        for cookie in history.cookies.drain(..) {
+            head.headers.append(header::SET_COOKIE, cookie);
+        }
         head
     }
 
@@ -232,39 +272,74 @@ impl Flight {
     #[cold]
     pub(super) fn broke(
         &mut self,
-        failed: Failed,
+        failed: Box<Failed>,
         copy: &mut Option<Box<Copy>>,
     ) -> Result<Again, Error> {
-        self.observe(false);
-        let again = self.retry(failed.outcome, failed.request, copy);
-        again.ok_or_else(|| self.failed(failed.outcome).because(failed.error))
+        let Failed { outcome, error, request } = *failed;
+        if let Some(observed) = Observed::of(outcome) {
+            self.observe(observed);
+        }
+        let again = self.retry(&Ended::unanswered(outcome, SystemTime::now()), request, copy);
+        again.ok_or_else(|| self.failed(outcome).because(error))
     }
 
     /// What to do when the attempt's time is over.
     #[cold]
     pub(super) fn timed_out(&mut self, copy: &mut Option<Box<Copy>>) -> Result<Again, Error> {
-        self.observe(false);
-        let again =
-            if self.own.is_some() { self.retry(Outcome::PerTryTimeout, None, copy) } else { None };
+        self.observe(Observed::Timeout);
+        let ended = Ended::unanswered(Outcome::PerTryTimeout, SystemTime::now());
+        let again = if self.limits.has_own() { self.retry(&ended, None, copy) } else { None };
         again.ok_or_else(|| self.failed(Outcome::PerTryTimeout))
     }
 
-    fn observe(&self, success: bool) {
+    /// Counts how an attempt ended.
+    #[inline]
+    fn note(&self, success: bool) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.observe(success);
         }
     }
 
+    /// Whether outliers are detected in the cluster.
+    #[inline]
+    fn detects(&self) -> bool {
+        self.hold.cluster(self.cluster).is_some_and(|state| state.detector(self.dialect).is_on())
+    }
+
+    /// Tells outlier detection of an attempt without an answer.
+    fn observe(&mut self, observed: Observed) {
+        self.note(false);
+        let random = self.random.next();
+        if let (Some(state), Some(endpoint)) = (self.hold.cluster(self.cluster), &self.endpoint) {
+            tell(state, endpoint, self.dialect, observed, random);
+        }
+    }
+
+    /// Tells outlier detection of an answer, or leaves that to its body: a call's status comes at
+    /// its end.
+    #[inline(never)]
+    fn observe_answer(&mut self, status: StatusCode, headers: &HeaderMap) {
+        let random = self.random.next();
+        let Some(state) = self.hold.cluster(self.cluster) else { return };
+        let outcome = Outcome::of_response(status, headers);
+        let ended = !matches!(outcome, Outcome::Response { grpc_status: None, .. });
+        if self.dialect == Dialect::Grpc && status == StatusCode::OK && !ended {
+            self.call = Some(Box::new(OpenCall::new(state.clone(), random)));
+        } else if let (Some(endpoint), Some(observed)) = (&self.endpoint, Observed::of(outcome)) {
+            tell(state, endpoint, self.dialect, observed, random);
+        }
+    }
+
     /// How many attempts were retries.
     fn retries(&self) -> u32 {
-        self.history.as_ref().map_or(0, |history| history.retries)
+        self.history.as_ref().map_or(0, |history| history.retries.retries())
     }
 
     /// The request of another attempt and how long to wait, if there is to be one.
     #[inline(never)]
     fn retry(
         &mut self,
-        outcome: Outcome,
+        ended: &Ended<'_>,
         unsent: Option<Request<Body>>,
         copy: &mut Option<Box<Copy>>,
     ) -> Option<Again> {
@@ -272,9 +347,9 @@ impl Flight {
         let last = self.endpoint.as_ref().map(|endpoint| endpoint.address());
         let tried = self.history.as_ref().map_or(0, |history| history.tried.len());
         let free = self.dialect == Dialect::Grpc
-            && outcome == Outcome::ConnectFailure
+            && ended.outcome == Outcome::ConnectFailure
             && tried < MAX_FREE_CONNECTS
-            && state.tables().usable().len() > tried + 1;
+            && state.tables_of(self.dialect).usable().len() > tried + 1;
         let unsent = match unsent {
             Some(request) if free => {
                 self.history.get_or_insert_default().tried.extend(last);
@@ -283,24 +358,28 @@ impl Flight {
             }
             unsent => unsent,
         };
-        let policy = self.hold.view(self.route).retry_policy()?;
+        if !self.retries {
+            return None;
+        }
+        let forwarding = self.hold.forwarding(self.route)?;
+        let policy = forwarding.retry_policy()?;
         let random = self.random.next();
-        let RetryDecision::After(after) =
-            decide(policy, outcome, self.retries(), self.dialect, random)
-        else {
+        let retries = self.history.as_ref().map(|history| history.retries).unwrap_or_default();
+        let decision = retries.decide(policy, ended, self.dialect, random);
+        let (RetryDecision::After(after) | RetryDecision::AfterPushback(after)) = decision else {
             return None;
         };
         let history = self.history.get_or_insert_default();
         // The retry before gives its place back first: it is over.
         history.retry_permit = None;
-        let permit = state.admit_retry().ok()?;
+        let permit = state.admit_retry_as(forwarding.priority()).ok()?;
         // Only once it is admitted: the body of another attempt cuts off the one before.
         let request = match unsent {
             Some(request) => request,
             None => copy.as_mut()?.next()?,
         };
         history.retry_permit = Some(permit);
-        history.retries += 1;
+        history.retries.retried(decision);
         if policy.avoid_previous_hosts {
             history.tried.extend(last);
         }
@@ -328,27 +407,6 @@ impl Flight {
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
-fn pick(
-    view: &RouteView<'_>,
-    state: &ClusterState<Io>,
-    tried: &[SocketAddr],
-    random: &mut Random,
-) -> Result<Picked<Io>, Error> {
-    // Endpoints whose connection was refused are avoided as far as there are others.
-    let draws = tried.len() as u32;
-    let max_attempts =
-        view.retry_policy().map_or(draws, |policy| policy.host_selection_retry_max_attempts);
-    let avoid = Avoid { tried, max_attempts };
-    state.pick(avoid, random.next()).map_err(|none| no_endpoints(view, state, none))
-}
-
-/// The limit of an attempt that begins now, where it ends before the request's.
-fn own_limit(policy: &RetryPolicy, total: Option<Instant>) -> Option<Instant> {
-    let per_try = policy.per_try_timeout?;
-    let limit = attempt_deadline(now(), Some(per_try), total);
-    limit.and_then(|(deadline, own)| own.then_some(deadline))
-}
-
 /// Tells the server how long is left, unless the caller's own header still says so.
 fn write_grpc_timeout(request: &mut Request<Body>, total: Option<Instant>, callers: bool) {
     let Some(total) = total else { return };
@@ -357,38 +415,4 @@ fn write_grpc_timeout(request: &mut Request<Body>, total: Option<Instant>, calle
     }
     let left = total.saturating_duration_since(now());
     request.headers_mut().insert(GRPC_TIMEOUT, grpc_timeout::format(left));
-}
-
-#[inline(never)]
-fn of_response(status: StatusCode, headers: &HeaderMap) -> Outcome {
-    static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-    static RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
-    let grpc_status = headers.get(&GRPC_STATUS);
-    Outcome::Response {
-        status,
-        grpc_status: grpc_status.and_then(|status| status.to_str().ok()?.parse().ok()),
-        rate_limited: headers.contains_key(&RATE_LIMITED),
-    }
-}
-
-/// Makes the route's changes of a request's head.
-#[inline(never)]
-fn change_head(view: &RouteView<'_>, request: &mut Request<Body>) {
-    view.change_request_headers(request.headers_mut());
-    if let Some(host) = view.host_rewrite() {
-        rewrite_host(request, host);
-    }
-}
-
-fn rewrite_host(request: &mut Request<Body>, host: &HeaderValue) {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    match Authority::try_from(host.as_bytes()) {
-        Ok(authority) if parts.authority.is_some() => parts.authority = Some(authority),
-        _ => {
-            request.headers_mut().insert(header::HOST, host.clone());
-        }
-    }
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
 }

@@ -18,6 +18,7 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::call::Call;
 use super::endpoint::Endpoint;
+use super::routing::Place;
 use super::transport::{Failed, Transport, Unsent};
 use crate::body::{Body, BoxError};
 use crate::error::Error;
@@ -167,7 +168,7 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Error: Into<BoxError>,
 {
-    type Output = Result<Response<B>, Failed>;
+    type Output = Result<Response<B>, Box<Failed>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let error = match self.project() {
@@ -182,7 +183,7 @@ where
             AttemptProject::Failed { error } => error.take().expect("polled after it failed"),
         };
         let outcome = outcome(&*error);
-        Poll::Ready(Err(Failed { outcome, error, request: None }))
+        Poll::Ready(Err(Box::new(Failed { outcome, error, request: None })))
     }
 }
 
@@ -216,9 +217,8 @@ where
     }
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
-        let transport = self.inner.clone();
-        let call = Call::new(&self.mesh, &self.target, Dialect::Http, transport, request);
-        ClientFuture { call }
+        let place = Place { mesh: self.mesh.inner(), target: &self.target, dialect: Dialect::Http };
+        ClientFuture { call: Call::new(place, &self.inner, request) }
     }
 }
 

@@ -4,13 +4,20 @@
 //! one counts. The whole of it is one future written by hand, over what sends an attempt: the
 //! mesh's own connections for [`Channel`], users' own clients for [`ClientLayer`].
 
+mod begin;
 mod body;
 mod call;
+mod changes;
 mod channel;
 mod copy;
 mod endpoint;
 mod flight;
+mod history;
 mod layer;
+mod limits;
+mod messages;
+mod mirrors;
+mod outliers;
 mod record;
 mod routing;
 #[cfg(test)]

@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use mesh_core::exchange::{Reply, ResponseFlags};
+
 /// When a request must be over, as a request extension: the caller's deadline.
 ///
 /// The route's own limit still counts where it is earlier.
@@ -21,6 +23,8 @@ struct Entries {
     cluster: Option<String>,
     endpoint: Option<SocketAddr>,
     attempts: u32,
+    flags: ResponseFlags,
+    details: Option<String>,
 }
 
 impl Record {
@@ -47,6 +51,24 @@ impl Record {
     /// How many attempts were made.
     pub fn attempts(&self) -> u32 {
         self.with(|entries| entries.attempts)
+    }
+
+    /// Envoy's response flags of an answer that was made here.
+    pub fn flags(&self) -> ResponseFlags {
+        self.with(|entries| entries.flags)
+    }
+
+    /// Envoy's response code details of an answer that was made here, such as
+    /// `rbac_access_denied_matched_policy[none]`; `None` of an endpoint's answer.
+    pub fn details(&self) -> Option<String> {
+        self.with(|entries| entries.details.clone())
+    }
+
+    pub(crate) fn replied(&self, reply: &Reply) {
+        self.with(|entries| {
+            entries.flags |= reply.flags;
+            entries.details = Some(reply.details.to_string());
+        });
     }
 
     pub(crate) fn routed(&self, route: &str, cluster: &str) {

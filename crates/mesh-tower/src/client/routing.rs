@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Request, Response};
@@ -15,78 +16,63 @@ use crate::mesh::{Hold, Inner, Subscribed};
 /// Where a request is on its way from.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) mesh: &'a Inner,
-    pub(super) target: &'a Subscribed,
+    pub(super) mesh: &'a Arc<Inner>,
+    pub(super) target: &'a Arc<Subscribed>,
     pub(super) dialect: Dialect,
 }
 
 pub(super) type Answer<B> = Response<ResponseBody<B>>;
 
-/// What became of a request without I/O. Boxed, because it is rare.
-pub(super) type Ended<B> = Box<Result<Answer<B>, Error>>;
-
-/// Where a request goes, or what ends it here.
+/// Where a request goes.
 #[inline(always)]
-pub(super) fn route<B: http_body::Body>(
+pub(super) fn decide(
     place: Place<'_>,
     hold: &Hold,
     root: RootIndex,
     request: &Request<Body>,
     random: u64,
-    record: Option<&Record>,
-) -> Result<(RouteRef, ClusterIndex), Ended<B>> {
+) -> Decision {
+    let mut head = Head::of(request);
+    if place.dialect == Dialect::Grpc {
+        head = head.to_target(place.target.authority());
+    }
+    hold.route(root, &head, place.dialect, random)
+}
+
+/// Notes the route and the cluster of a request.
+#[cold]
+pub(super) fn note(
+    record: &Record,
+    hold: &Hold,
+    route: Option<RouteRef>,
+    cluster: Option<ClusterIndex>,
+) {
+    if let Some(route) = route {
+        let cluster = cluster.map_or("", |cluster| hold.cluster_name(cluster));
+        record.routed(&hold.view(route).route.name, cluster);
+    }
+}
+
+/// The error of a request that nothing takes.
+#[cold]
+pub(super) fn not_routed(
+    place: Place<'_>,
+    hold: &Hold,
+    root: RootIndex,
+    request: &Request<Body>,
+    why: NoRoute,
+) -> Error {
+    if why == NoRoute::Configuration {
+        return match hold.failure(root) {
+            Some(failure) => place.target.unresolved().because(failure.clone()),
+            None => place.mesh.not_ready(place.target),
+        };
+    }
     let mut head = Head::of(request);
     if place.dialect == Dialect::Grpc {
         head.authority = place.target.authority();
     }
-    let decision = hold.route(root, &head, place.dialect, random);
-    if let Some(record) = record {
-        note(record, hold, decision);
-    }
-    match decision {
-        Decision::Forward { route, cluster } => Ok((route, cluster)),
-        decision => Err(Box::new(ended(place, hold, root, &head, decision))),
-    }
-}
-
-#[cold]
-fn note(record: &Record, hold: &Hold, decision: Decision) {
-    match decision {
-        Decision::Forward { route, cluster } => {
-            record.routed(&hold.view(route).route.name, hold.cluster_name(cluster));
-        }
-        Decision::Respond { route } => record.routed(&hold.view(route).route.name, ""),
-        _ => {}
-    }
-}
-
-/// What a request gets that goes nowhere: the answer of its configuration, or an error.
-#[cold]
-fn ended<B: http_body::Body>(
-    place: Place<'_>,
-    hold: &Hold,
-    root: RootIndex,
-    head: &Head<'_>,
-    decision: Decision,
-) -> Result<Answer<B>, Error> {
-    match decision {
-        Decision::Respond { route } => Ok(direct_response(hold, route)),
-        Decision::Fail(NoRoute::Configuration) => Err(match hold.failure(root) {
-            Some(failure) => place.target.unresolved().because(failure.clone()),
-            None => place.mesh.not_ready(place.target),
-        }),
-        Decision::Fail(why) => Err(unrouted(why, place.target, head)),
-        decision => Err(Error::new(ErrorKind::Unsupported, format!("{decision:?}"))),
-    }
-}
-
-fn direct_response<B: http_body::Body>(hold: &Hold, route: RouteRef) -> Answer<B> {
-    let view = hold.view(route);
-    let (status, body) = view.direct_response().expect("the decision was to respond");
-    let mut response = Response::new(ResponseBody::local(body.clone()));
-    *response.status_mut() = status;
-    view.change_response_headers(response.headers_mut());
-    response
+    unrouted(why, place.target, &head)
 }
 
 fn unrouted(why: NoRoute, target: &Subscribed, head: &Head<'_>) -> Error {

@@ -27,6 +27,13 @@ pub(super) fn not_admitted(
     Error::new(ErrorKind::Overloaded, text).because(why)
 }
 
+/// The endpoints asked for a share of requests to be dropped.
+#[cold]
+pub(super) fn dropped(view: &RouteView<'_>, state: &ClusterState<Io>, category: &str) -> Error {
+    let text = format!("dropped for {category:?} ({})", way(view, state));
+    Error::new(ErrorKind::Overloaded, text)
+}
+
 #[cold]
 pub(super) fn no_endpoints(
     view: &RouteView<'_>,

@@ -90,7 +90,7 @@ impl Builder {
                 Error::new(ErrorKind::Config, "a mesh needs a tokio runtime").because(error)
             })?,
         };
-        let io = Io { runtime: runtime.clone() };
+        let io = Io::new(runtime.clone());
         let mut resources = Resources::new();
         let (source, feed) = match self.from {
             From::Environment => {
@@ -101,11 +101,11 @@ impl Builder {
             From::Bootstrap(bootstrap) => xds(*bootstrap, &runtime),
             From::Resources(given) => {
                 resources = *given;
-                (Source::Fixed, None)
+                (Source::Fixed, Feed::Fixed)
             }
             From::Dns => {
                 let (resolver, updates) = Resolver::new(runtime.clone());
-                (Source::Dns(resolver), Some(Feed::Dns(updates)))
+                (Source::Dns(resolver), Feed::Dns(updates))
             }
         };
         let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
@@ -118,15 +118,14 @@ impl Builder {
             source,
             targets: Mutex::new(Vec::new()),
             drain: Drain::default(),
+            signal: io.signal.clone(),
         });
-        if let Some(feed) = feed {
-            runtime.spawn(Task::new(feed, Arc::downgrade(&inner), io, snapshot).run());
-        }
+        runtime.spawn(Task::new(feed, Arc::downgrade(&inner), io, snapshot).run());
         Ok(Mesh { inner })
     }
 }
 
-fn xds(bootstrap: Bootstrap, runtime: &Handle) -> (Source, Option<Feed>) {
+fn xds(bootstrap: Bootstrap, runtime: &Handle) -> (Source, Feed) {
     let (client, updates) = Client::spawn(bootstrap, runtime);
-    (Source::Xds(client), Some(Feed::Xds(updates)))
+    (Source::Xds(client), Feed::Xds(updates))
 }

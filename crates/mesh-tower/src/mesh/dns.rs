@@ -179,7 +179,7 @@ async fn lookup(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
 fn pass_through(target: &Name, addresses: Vec<SocketAddr>) -> Update {
     let mut forward = Forward::new(ClusterSpecifier::Cluster(target.clone()));
     forward.timeout = Some(Duration::ZERO);
-    let route = Route::new(RouteMatch::prefix(""), Action::Forward(Box::new(forward)));
+    let route = Route::new(RouteMatch::prefix(""), Action::Forward(Arc::new(forward)));
     let host = VirtualHost::new(target.clone(), ["*"], vec![route.with_name("pass-through")]);
     let routes = Arc::new(RouteConfiguration::new(target.clone(), vec![host]));
     let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes.clone()));
@@ -190,7 +190,7 @@ fn pass_through(target: &Name, addresses: Vec<SocketAddr>) -> Update {
     };
     let mut cluster = Cluster::new(target.clone());
     cluster.lb_policy = LbPolicy::RoundRobin;
-    cluster.circuit_breakers.max_requests = u32::MAX;
+    cluster.circuit_breakers.default.max_requests = u32::MAX;
     let assignment = ClusterLoadAssignment::of_addresses(target.clone(), addresses);
     cluster.discovery = Discovery::Static(Arc::new(assignment));
     Update {

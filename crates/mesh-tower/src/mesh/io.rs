@@ -1,9 +1,11 @@
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mesh_core::resource::{Cluster, Endpoint as EndpointSpec, UpstreamProtocol};
 use mesh_core::{Attach, Dialect};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::client::Slots;
 use crate::connection::{Config, Connections, Protocol};
@@ -12,6 +14,36 @@ use crate::connection::{Config, Connections, Protocol};
 #[derive(Clone, Debug)]
 pub(crate) struct Io {
     pub(crate) runtime: Handle,
+    /// Wakes the mesh's task.
+    pub(crate) signal: Arc<Notify>,
+}
+
+impl Io {
+    pub(crate) fn new(runtime: Handle) -> Self {
+        Self { runtime, signal: Arc::default() }
+    }
+}
+
+/// What hangs on a cluster: whether its tables are to be built anew.
+#[derive(Debug)]
+pub(crate) struct ClusterIo {
+    ejected: AtomicBool,
+    signal: Arc<Notify>,
+}
+
+impl ClusterIo {
+    /// Has the tables built anew, because an endpoint was ejected.
+    #[cold]
+    pub(crate) fn ejected(&self) {
+        // Release, with the Acquire below: who takes the note sees the ejection.
+        self.ejected.store(true, Ordering::Release);
+        self.signal.notify_one();
+    }
+
+    /// Whether an endpoint was ejected since this was asked last.
+    pub(crate) fn take_ejected(&self) -> bool {
+        self.ejected.swap(false, Ordering::Acquire)
+    }
 }
 
 /// What hangs on an endpoint: its connections by protocol, and users' own clients.
@@ -26,10 +58,12 @@ pub(crate) struct EndpointIo {
 }
 
 impl Attach for Io {
-    type Cluster = ();
+    type Cluster = ClusterIo;
     type Endpoint = EndpointIo;
 
-    fn cluster(&self, _: &Cluster) {}
+    fn cluster(&self, _: &Cluster) -> ClusterIo {
+        ClusterIo { ejected: AtomicBool::new(false), signal: self.signal.clone() }
+    }
 
     fn endpoint(&self, cluster: &Cluster, spec: &EndpointSpec) -> EndpointIo {
         let config = config(cluster, spec.address);
@@ -62,6 +96,11 @@ impl EndpointIo {
             config.protocol = Protocol::Http2;
             Arc::new(Connections::new(config, self.runtime.clone()))
         })
+    }
+
+    /// Where its connections live.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Keeps no connection from now on.

@@ -64,6 +64,14 @@ pub(crate) struct Inner {
     /// The targets in use, for [`Mesh::ready`]. Weak: a target goes with its last channel.
     targets: Mutex<Vec<Weak<Subscribed>>>,
     pub(crate) drain: Drain,
+    /// Wakes the task, which ends when the mesh is gone.
+    signal: Arc<Notify>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.signal.notify_one();
+    }
 }
 
 impl Mesh {
@@ -179,6 +187,7 @@ impl Mesh {
 
 impl Inner {
     /// The Snapshot in force.
+    #[inline]
     pub(crate) fn hold(&self) -> Hold {
         self.published.hold()
     }

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn snapshot() -> Arc<Snapshot<Io>> {
-        let io = Io { runtime: tokio::runtime::Handle::current() };
+        let io = Io::new(tokio::runtime::Handle::current());
         Arc::new(Snapshot::compile(&mesh_core::resource::Resources::new(), None, &io).0)
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Subscribed {
     authority: HeaderValue,
     listener: Name,
     hint: RootHint,
+    /// Stays the same for as long as it lives: gRPC's `io.grpc.channel_id`.
+    number: u64,
     /// Held for its drop.
     _following: Following,
 }
@@ -67,6 +69,7 @@ impl Source {
             authority,
             listener,
             hint: RootHint::new(),
+            number: fastrand::u64(..),
             _following: following,
         })
     }
@@ -142,6 +145,11 @@ impl Subscribed {
     /// The listener's name.
     pub(crate) fn listener(&self) -> &Name {
         &self.listener
+    }
+
+    /// The number of this channel, for hash policies that keep its requests together.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Where the root was last found.

@@ -2,9 +2,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mesh_core::Snapshot;
-use mesh_core::cluster::Tables;
+use mesh_core::cluster::{ClusterState, Tables};
 use mesh_core::resource::{Name, Resources, Update};
 use mesh_xds_client::Updates;
+use tokio::time::Instant;
 
 use super::dns::Mailbox;
 use super::{Inner, Io};
@@ -16,6 +17,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) enum Feed {
     Xds(Updates),
     Dns(Arc<Mailbox>),
+    /// Resources that stay as they are.
+    Fixed,
 }
 
 impl Feed {
@@ -23,11 +26,13 @@ impl Feed {
         match self {
             Self::Xds(updates) => updates.next().await,
             Self::Dns(mailbox) => mailbox.next().await,
+            Self::Fixed => std::future::pending().await,
         }
     }
 }
 
-/// Turns updates into Snapshots, one after the other, until the mesh is dropped.
+/// Turns updates into Snapshots and ejections into tables, one after the other, until the mesh is
+/// dropped.
 pub(super) struct Task {
     feed: Feed,
     mesh: Weak<Inner>,
@@ -44,6 +49,14 @@ struct Replaced {
     tables: Vec<Arc<Tables<Io>>>,
 }
 
+/// What a task woke up for.
+enum Event {
+    Update(Option<Update>),
+    /// A request ejected an endpoint, or the mesh is gone.
+    Signal,
+    Time,
+}
+
 impl Task {
     pub(super) fn new(feed: Feed, mesh: Weak<Inner>, io: Io, snapshot: Arc<Snapshot<Io>>) -> Self {
         let resources = Resources::new();
@@ -51,25 +64,53 @@ impl Task {
     }
 
     pub(super) async fn run(mut self) {
+        let signal = self.io.signal.clone();
         loop {
-            let update = if self.replaced.is_empty() {
-                self.feed.next().await
-            } else {
-                match tokio::time::timeout(SWEEP_INTERVAL, self.feed.next()).await {
-                    Ok(update) => update,
-                    Err(_elapsed) => {
-                        self.replaced.sweep();
-                        continue;
-                    }
+            let due = self.next_due();
+            let time = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
                 }
             };
-            let Some(update) = update else { break };
+            // Each of them is as good later: an update stays in its queue, a signal is kept, and
+            // what is due stays due.
+            let event = tokio::select! {
+                update = self.feed.next() => Event::Update(update),
+                () = signal.notified() => Event::Signal,
+                () = time => Event::Time,
+            };
             let Some(mesh) = self.mesh.upgrade() else { break };
-            self.apply(update, &mesh);
-            mesh.changed.notify_waiters();
+            match event {
+                Event::Update(None) => break,
+                Event::Update(Some(update)) => {
+                    self.apply(update, &mesh);
+                    mesh.changed.notify_waiters();
+                }
+                Event::Signal => self.rebuild(|cluster| cluster.attached().take_ejected()),
+                Event::Time => {
+                    let (now, random) = (Instant::now().into_std(), mesh.random().next());
+                    self.rebuild(|cluster| cluster.sweep(now, random));
+                }
+            }
             self.replaced.sweep();
         }
         tracing::debug!("configuration task ended");
+    }
+
+    /// When something is to be done without being told.
+    fn next_due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let sweeps = self.snapshot.clusters().filter_map(|state| state.next_sweep(now.into_std()));
+        let freeing = (!self.replaced.is_empty()).then(|| now + SWEEP_INTERVAL);
+        sweeps.map(Instant::from_std).chain(freeing).min()
+    }
+
+    /// Builds the tables of the clusters anew in which endpoints went or returned.
+    fn rebuild(&mut self, changed: impl Fn(&ClusterState<Io>) -> bool) {
+        for cluster in self.snapshot.clusters().filter(|cluster| changed(cluster)) {
+            self.replaced.tables.extend(cluster.rebuild());
+        }
     }
 
     fn apply(&mut self, update: Update, mesh: &Inner) {

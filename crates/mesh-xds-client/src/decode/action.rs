@@ -3,27 +3,48 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
-use mesh_core::resource::{Action, ClusterSpecifier, Forward, MaxStreamDuration, WeightedCluster};
+use http::StatusCode;
+use mesh_core::resource::{
+    Action, ClusterSpecifier, DirectResponse, Forward, PathMatcher, RoutingPriority,
+};
+use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::config::core::v3::data_source::Specifier;
 use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::config::route::v3::route_action as action;
-use mesh_pb::envoy::config::route::v3::weighted_cluster::{ClusterWeight, cluster_weight};
 
 use super::at::{At, Invalid, not_honoured};
-use super::headers::mutations;
-use super::{common, retry};
+use super::{common, forward, policies, redirect, retry, rewrite, weighted};
 
-pub(super) fn action(at: At<'_>, proto: Option<&pb::route::Action>) -> Result<Action, Invalid> {
+/// The longest body of a direct response when nothing is said, in bytes.
+pub(super) const BODY_LIMIT: u32 = 4096;
+
+/// What the action of a route depends on beside itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surroundings<'s> {
+    /// The route's name.
+    pub(super) route: &'s str,
+    /// What it matches.
+    pub(super) path: &'s PathMatcher,
+}
+
+pub(super) fn action(
+    at: At<'_>,
+    proto: Option<&pb::route::Action>,
+    around: Surroundings<'_>,
+) -> Result<Action, Invalid> {
     use pb::route::Action as Proto;
     match proto {
-        Some(Proto::Route(proto)) => forward(at.field("route"), proto),
+        Some(Proto::Route(proto)) => forward(at.field("route"), proto, around),
         Some(Proto::DirectResponse(proto)) => direct_response(at.field("direct_response"), proto),
         Some(Proto::NonForwardingAction(_)) => Ok(Action::NonForwarding),
-        Some(Proto::Redirect(_)) => Ok(unsupported(at.field("redirect"), "redirect")),
+        Some(Proto::Redirect(proto)) => {
+            let made = redirect::redirect(at.field("redirect"), proto)?;
+            Ok(Action::Redirect(Box::new(made)))
+        }
         Some(Proto::FilterAction(_)) => Ok(unsupported(at.field("filter_action"), "filter_action")),
-        // Also what is newer than the messages we know.
-        None => Ok(unsupported(at, "unknown action")),
+        // What is newer than the messages we know was there and is not read.
+        None if at.shared().has_unknown_fields() => Ok(unsupported(at, "unknown action")),
+        None => Err(at.field("action").invalid("is missing")),
     }
 }
 
@@ -33,165 +54,87 @@ fn unsupported(at: At<'_>, what: &str) -> Action {
     Action::Unsupported(format!("{what} is not supported").into())
 }
 
-fn forward(at: At<'_>, proto: &pb::RouteAction) -> Result<Action, Invalid> {
+fn forward(
+    at: At<'_>,
+    proto: &pb::RouteAction,
+    around: Surroundings<'_>,
+) -> Result<Action, Invalid> {
     use action::ClusterSpecifier as Proto;
+    rewrite::check_path(at, proto, around.path)?;
     let cluster = match &proto.cluster_specifier {
-        Some(Proto::Cluster(name)) if name.is_empty() => {
-            return Err(at.field("cluster").invalid("is empty"));
+        Some(Proto::Cluster(name)) => {
+            common::non_empty(at.field("cluster"), name)?;
+            ClusterSpecifier::Cluster(at.shared().name(name))
         }
-        Some(Proto::Cluster(name)) => ClusterSpecifier::Cluster(name.as_str().into()),
         Some(Proto::WeightedClusters(proto)) => {
-            match weighted(at.field("weighted_clusters"), proto)? {
-                Some(clusters) => ClusterSpecifier::Weighted(clusters),
-                None => return Ok(unsupported(at, "a weighted cluster_header")),
-            }
+            let at = at.field("weighted_clusters");
+            ClusterSpecifier::Weighted(weighted::clusters(at, proto, around.route)?)
         }
-        Some(Proto::ClusterHeader(_)) => {
-            return Ok(unsupported(at.field("cluster_header"), "cluster_header"));
+        Some(Proto::ClusterHeader(name)) => {
+            ClusterSpecifier::Header(common::header_match(at.field("cluster_header"), name)?)
         }
         Some(Proto::ClusterSpecifierPlugin(_) | Proto::InlineClusterSpecifierPlugin(_)) => {
             return Ok(unsupported(at, "cluster_specifier_plugin"));
         }
-        None => return Ok(unsupported(at, "unknown cluster specifier")),
+        None if at.shared().has_unknown_fields() => {
+            return Ok(unsupported(at, "unknown cluster specifier"));
+        }
+        None => return Err(at.field("cluster_specifier").invalid("is missing")),
     };
+    // The rewrite of a template depends on what the route matches.
+    if proto.path_rewrite_policy.is_some() {
+        return Ok(Action::Forward(Arc::new(made(at, proto, cluster, around)?)));
+    }
+    let made = at.shared().action(proto, || made(at, proto, cluster, around))?;
+    Ok(Action::Forward(made))
+}
+
+fn made(
+    at: At<'_>,
+    proto: &pb::RouteAction,
+    cluster: ClusterSpecifier,
+    around: Surroundings<'_>,
+) -> Result<Forward, Invalid> {
     let mut made = Forward::new(cluster);
+    made.cluster_not_found_response_code = not_found(at, proto.cluster_not_found_response_code)?;
     let timeout = at.field("timeout");
     made.timeout = common::optional_duration(timeout, proto.timeout.as_ref())?;
-    if let Some(proto) = &proto.max_stream_duration {
-        made.max_stream_duration = max_stream_duration(at.field("max_stream_duration"), proto)?;
-    }
+    let idle_timeout = at.field("idle_timeout");
+    made.idle_timeout = common::optional_duration(idle_timeout, proto.idle_timeout.as_ref())?;
+    forward::timeouts(at, proto, &mut made)?;
     if let Some(proto) = &proto.retry_policy {
         made.retry_policy = Some(Arc::new(retry::policy(at.field("retry_policy"), proto)?));
     }
-    made.host_rewrite = host_rewrite(at, proto.host_rewrite_specifier.as_ref())?;
-    report(at, proto);
-    Ok(Action::Forward(Box::new(made)))
-}
-
-/// Every other field that changes what happens to a request.
-#[allow(deprecated, reason = "older fields are reported as well")]
-fn report(at: At<'_>, proto: &pb::RouteAction) {
-    not_honoured!(
-        at,
-        proto,
-        [
-            cluster_not_found_response_code,
-            metadata_match,
-            prefix_rewrite,
-            regex_rewrite,
-            path_rewrite_policy,
-            path_rewrite,
-            append_x_forwarded_host,
-            idle_timeout,
-            flush_timeout,
-            early_data_policy,
-            retry_policy_typed_config,
-            request_mirror_policies,
-            priority,
-            rate_limits,
-            include_vh_rate_limits,
-            hash_policy,
-            cors,
-            max_grpc_timeout,
-            grpc_timeout_offset,
-            upgrade_configs,
-            internal_redirect_policy,
-            internal_redirect_action,
-            max_internal_redirects,
-            hedge_policy,
-        ]
-    );
-}
-
-/// The clusters with their shares; `None` when one is chosen by a header.
-fn weighted(
-    at: At<'_>,
-    proto: &pb::WeightedCluster,
-) -> Result<Option<Vec<WeightedCluster>>, Invalid> {
-    let mut made = Vec::with_capacity(proto.clusters.len());
-    let mut sum = 0_u32;
-    for (index, proto) in proto.clusters.iter().enumerate() {
-        let at = at.index("clusters", index);
-        if proto.name.is_empty() && !proto.cluster_header.is_empty() {
-            return Ok(None);
+    made.path_rewrite = rewrite::path(at, proto, around.path)?;
+    made.host_rewrite = rewrite::host(at, proto.host_rewrite_specifier.as_ref())?;
+    made.append_x_forwarded_host = proto.append_x_forwarded_host;
+    made.request_mirror_policies = policies::mirrors(at, &proto.request_mirror_policies)?;
+    made.hash_policy = policies::hashes(at, &proto.hash_policy)?;
+    made.priority = match core::RoutingPriority::try_from(proto.priority) {
+        Ok(core::RoutingPriority::Default) => RoutingPriority::Default,
+        Ok(core::RoutingPriority::High) => RoutingPriority::High,
+        Err(_) => {
+            let text = format!("unknown value {}", proto.priority);
+            return Err(at.field("priority").invalid(text));
         }
-        if proto.name.is_empty() {
-            return Err(at.field("name").invalid("is empty"));
-        }
-        let cluster = weighted_cluster(at, proto)?;
-        sum = sum
-            .checked_add(cluster.weight)
-            .ok_or_else(|| at.field("weight").invalid("weights add up to over 2^32 - 1"))?;
-        made.push(cluster);
-    }
-    if sum == 0 {
-        return Err(at.invalid("weights add up to 0"));
-    }
-    not_honoured!(at, proto, [runtime_key_prefix, random_value_specifier]);
-    Ok(Some(made))
-}
-
-fn weighted_cluster(at: At<'_>, proto: &ClusterWeight) -> Result<WeightedCluster, Invalid> {
-    let weight = proto.weight.as_ref().map_or(0, |weight| weight.value);
-    let mut made = WeightedCluster::new(proto.name.as_str(), weight);
-    (made.request_headers, made.response_headers) = mutations!(at, proto)?;
-    if let Some(cluster_weight::HostRewriteSpecifier::HostRewriteLiteral(host)) =
-        &proto.host_rewrite_specifier
-    {
-        made.host_rewrite = host_literal(at.field("host_rewrite_literal"), host)?;
-    }
-    not_honoured!(at, proto, [metadata_match, typed_per_filter_config]);
-    Ok(made)
-}
-
-fn max_stream_duration(
-    at: At<'_>,
-    proto: &action::MaxStreamDuration,
-) -> Result<MaxStreamDuration, Invalid> {
-    let mut made = MaxStreamDuration::default();
-    made.max_stream_duration = common::optional_duration(
-        at.field("max_stream_duration"),
-        proto.max_stream_duration.as_ref(),
-    )?;
-    made.grpc_timeout_header_max = common::optional_duration(
-        at.field("grpc_timeout_header_max"),
-        proto.grpc_timeout_header_max.as_ref(),
-    )?;
-    not_honoured!(at, proto, [grpc_timeout_header_offset]);
-    Ok(made)
-}
-
-#[allow(deprecated, reason = "the older spelling is reported as well")]
-fn host_rewrite(
-    at: At<'_>,
-    proto: Option<&action::HostRewriteSpecifier>,
-) -> Result<Option<HeaderValue>, Invalid> {
-    use action::HostRewriteSpecifier as Proto;
-    let field = match proto {
-        Some(Proto::HostRewriteLiteral(host)) => {
-            return host_literal(at.field("host_rewrite_literal"), host);
-        }
-        Some(Proto::AutoHostRewrite(on)) if on.value => "auto_host_rewrite",
-        Some(Proto::AutoHostRewrite(_)) | None => return Ok(None),
-        Some(Proto::HostRewriteHeader(_)) => "host_rewrite_header",
-        Some(Proto::HostRewritePathRegex(_)) => "host_rewrite_path_regex",
-        Some(Proto::HostRewrite(_)) => "host_rewrite",
     };
-    at.field(field).finding("is not honoured; the authority stays as it is");
-    Ok(None)
+    made.cors = forward::older_cors(at, proto)?;
+    forward::check(at, proto)?;
+    forward::report(at, proto);
+    Ok(made)
 }
 
-/// An empty literal rewrites nothing.
-fn host_literal(at: At<'_>, host: &str) -> Result<Option<HeaderValue>, Invalid> {
-    if host.is_empty() {
-        return Ok(None);
-    }
-    // An authority also goes into a URI, which takes less than a header value does.
-    let authority: Result<http::uri::Authority, _> = host.parse();
-    match (authority, HeaderValue::from_str(host)) {
-        (Ok(_), Ok(value)) => Ok(Some(value)),
-        _ => Err(at.invalid(format!("{host:?} is not an authority"))),
-    }
+fn not_found(at: At<'_>, code: i32) -> Result<StatusCode, Invalid> {
+    use action::ClusterNotFoundResponseCode as Code;
+    Ok(match Code::try_from(code) {
+        Ok(Code::ServiceUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
+        Ok(Code::NotFound) => StatusCode::NOT_FOUND,
+        Ok(Code::InternalServerError) => StatusCode::INTERNAL_SERVER_ERROR,
+        Err(_) => {
+            let at = at.field("cluster_not_found_response_code");
+            return Err(at.invalid(format!("unknown value {code}")));
+        }
+    })
 }
 
 fn direct_response(at: At<'_>, proto: &pb::DirectResponseAction) -> Result<Action, Invalid> {
@@ -199,16 +142,22 @@ fn direct_response(at: At<'_>, proto: &pb::DirectResponseAction) -> Result<Actio
     let status = status.and_then(|status| StatusCode::from_u16(status).ok()).ok_or_else(|| {
         at.field("status").invalid(format!("{} is not in 200 … 599", proto.status))
     })?;
+    let at_body = at.field("body");
     let body = proto.body.as_ref().and_then(|body| body.specifier.as_ref());
     let body = match body {
         Some(Specifier::InlineBytes(bytes)) => Bytes::copy_from_slice(bytes),
         Some(Specifier::InlineString(text)) => Bytes::copy_from_slice(text.as_bytes()),
         Some(Specifier::Filename(_) | Specifier::EnvironmentVariable(_)) => {
-            at.field("body").finding("only inline bodies are honoured; the body is empty");
+            at_body.finding("only inline bodies are honoured; the body is empty");
             Bytes::new()
         }
         None => Bytes::new(),
     };
+    let limit = at.shared().body_limit();
+    if body.len() > limit as usize {
+        let text = format!("is {} bytes long, over the limit of {limit}", body.len());
+        return Err(at_body.invalid(text));
+    }
     not_honoured!(at, proto, [body_format]);
-    Ok(Action::DirectResponse { status, body })
+    Ok(Action::DirectResponse(Box::new(DirectResponse { status, body })))
 }

@@ -1,9 +1,17 @@
 //! Where in a message we are, and what has been noticed there.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
+use http::HeaderName;
+use mesh_core::resource::{Forward, Name};
 use mesh_core::{Finding, ResourceId};
+use mesh_pb::envoy::config::route::v3::RouteAction;
+use prost::Message;
+
+use super::action::BODY_LIMIT;
 
 /// A place in a message. Costs nothing until a path has to be told.
 #[derive(Clone, Copy)]
@@ -34,9 +42,79 @@ impl Invalid {
     }
 }
 
-/// The findings of one resource.
+/// What is noticed and made while one resource is decoded.
 #[derive(Debug, Default)]
-pub(super) struct Notes(RefCell<Found>);
+pub(super) struct Notes {
+    found: RefCell<Found>,
+    shared: Shared,
+}
+
+/// Values that occur again and again in one resource, each made once.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    names: RefCell<HashSet<Name>>,
+    headers: RefCell<HashMap<String, HeaderName>>,
+    /// Actions by their encoded message.
+    actions: RefCell<HashMap<Vec<u8>, Arc<Forward>>>,
+    has_unknown_fields: Cell<bool>,
+    body_limit: Cell<Option<u32>>,
+}
+
+impl Shared {
+    pub(super) fn name(&self, text: &str) -> Name {
+        let mut names = self.names.borrow_mut();
+        if let Some(known) = names.get(text) {
+            return known.clone();
+        }
+        let name = Name::from(text);
+        names.insert(name.clone());
+        name
+    }
+
+    /// `None` when it is not a header's name.
+    pub(super) fn header(&self, text: &str) -> Option<HeaderName> {
+        let mut headers = self.headers.borrow_mut();
+        if let Some(known) = headers.get(text) {
+            return Some(known.clone());
+        }
+        let name = HeaderName::from_bytes(text.as_bytes()).ok()?;
+        headers.insert(text.to_owned(), name.clone());
+        Some(name)
+    }
+
+    /// Whether the resource says more than could be read.
+    pub(super) fn has_unknown_fields(&self) -> bool {
+        self.has_unknown_fields.get()
+    }
+
+    /// Compares what was read with the length of what was sent.
+    pub(super) fn note_unknown_fields(&self, read: &impl Message, sent: usize) {
+        self.has_unknown_fields.set(read.encoded_len() < sent);
+    }
+
+    /// The longest body of a direct response, in bytes.
+    pub(super) fn body_limit(&self) -> u32 {
+        self.body_limit.get().unwrap_or(BODY_LIMIT)
+    }
+
+    pub(super) fn set_body_limit(&self, limit: u32) {
+        self.body_limit.set(Some(limit));
+    }
+
+    pub(super) fn action(
+        &self,
+        message: &RouteAction,
+        make: impl FnOnce() -> Result<Forward, Invalid>,
+    ) -> Result<Arc<Forward>, Invalid> {
+        let key = message.encode_to_vec();
+        if let Some(known) = self.actions.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(make()?);
+        self.actions.borrow_mut().insert(key, made.clone());
+        Ok(made)
+    }
+}
 
 #[derive(Debug, Default)]
 struct Found {
@@ -50,7 +128,7 @@ const FINDINGS_LIMIT: usize = 100;
 
 impl Notes {
     pub(super) fn into_findings(self, id: &ResourceId) -> Vec<Finding> {
-        let found = self.0.into_inner();
+        let found = self.found.into_inner();
         let made = found.kept.into_iter();
         let mut findings: Vec<Finding> =
             made.map(|(field, text)| Finding::new(id.clone(), field, text)).collect();
@@ -79,6 +157,11 @@ impl<'a> At<'a> {
         self.step(Step::Key(name, key))
     }
 
+    /// Values made once for the whole resource.
+    pub(super) fn shared(&self) -> &'a Shared {
+        &self.notes.shared
+    }
+
     fn step(&'a self, step: Step<'a>) -> At<'a> {
         At { notes: self.notes, parent: Some(self), step }
     }
@@ -90,7 +173,7 @@ impl<'a> At<'a> {
 
     /// Something here is not honoured.
     pub(super) fn finding(&self, text: impl Into<String>) {
-        let mut found = self.notes.0.borrow_mut();
+        let mut found = self.notes.found.borrow_mut();
         if found.kept.len() < FINDINGS_LIMIT {
             found.kept.push((self.to_string(), text.into()));
         } else {

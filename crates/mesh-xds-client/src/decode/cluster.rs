@@ -2,26 +2,30 @@
 
 use std::sync::Arc;
 
-use mesh_core::resource::{CircuitBreakers, Cluster, Discovery, Name, RetryBudget};
+use mesh_core::resource::{Cluster, Discovery, Name};
 use mesh_pb::envoy::config::cluster::v3 as pb;
-use mesh_pb::envoy::config::cluster::v3::circuit_breakers::{Thresholds, thresholds};
 use mesh_pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
-use mesh_pb::envoy::config::core::v3::RoutingPriority;
-use mesh_pb::google::protobuf::UInt32Value;
+use mesh_pb::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
+use prost::{Message, Name as _};
 
 use super::at::{At, Invalid, not_honoured};
-use super::{common, endpoints, lb_policy, protocol};
+use super::{breakers, common, endpoints, lb_policy, outlier, protocol};
 
 pub(super) fn cluster(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Cluster, Invalid> {
     let mut made = Cluster::new(name.clone());
     protocol::check_transport(at, &proto)?;
-    made.lb_policy = lb_policy::policy(at, &proto)?;
+    let aggregate = aggregate(at, &proto)?;
+    (made.lb_policy, made.balancing) = lb_policy::policy(at, &proto, aggregate.is_some())?;
     made.protocol = protocol::protocol(at, &proto)?;
     if let Some(timeout) = &proto.connect_timeout {
         made.connect_timeout = common::positive_duration(at.field("connect_timeout"), timeout)?;
     }
     if let Some(proto) = &proto.circuit_breakers {
-        made.circuit_breakers = circuit_breakers(at.field("circuit_breakers"), proto)?;
+        made.circuit_breakers = breakers::circuit_breakers(at.field("circuit_breakers"), proto)?;
+    }
+    if let Some(proto) = &proto.outlier_detection {
+        let at = at.field("outlier_detection");
+        made.outlier_detection = Some(Arc::new(outlier::outlier_detection(at, proto)?));
     }
     if !proto.filters.is_empty() {
         return Err(at.field("filters").invalid("is not supported"));
@@ -31,18 +35,37 @@ pub(super) fn cluster(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Clu
         at.field("lrs_server").finding("is not honoured: load is not reported");
     }
     report(at, &proto);
-    made.discovery = discovery(at, name, proto)?;
+    made.discovery = match aggregate {
+        Some(clusters) => Discovery::Aggregate(clusters),
+        None => discovery(at, name, proto)?,
+    };
     Ok(made)
+}
+
+/// The clusters an aggregate is made of; `None` for other clusters.
+fn aggregate(at: At<'_>, proto: &pb::Cluster) -> Result<Option<Vec<Name>>, Invalid> {
+    let Some(ClusterDiscoveryType::ClusterType(custom)) = &proto.cluster_discovery_type else {
+        return Ok(None);
+    };
+    let at = at.field("cluster_type");
+    let config = custom.typed_config.as_ref();
+    let message = config.map(|config| config.type_url.rsplit('/').next().unwrap_or_default());
+    let Some(config) = config.filter(|_| message == Some(&ClusterConfig::full_name())) else {
+        return Err(at.invalid(format!("{:?} is not supported", custom.name)));
+    };
+    let at = at.field("typed_config");
+    let config = ClusterConfig::decode(config.value.as_slice())
+        .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
+    if config.clusters.is_empty() {
+        return Err(at.field("clusters").invalid("is empty"));
+    }
+    Ok(Some(config.clusters.into_iter().map(Name::from).collect()))
 }
 
 fn discovery(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Discovery, Invalid> {
     let kind = match &proto.cluster_discovery_type {
         Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).ok(),
-        Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            let text = format!("{:?} is not supported", custom.name);
-            return Err(at.field("cluster_type").invalid(text));
-        }
-        None => Some(DiscoveryType::Static),
+        Some(ClusterDiscoveryType::ClusterType(_)) | None => Some(DiscoveryType::Static),
     };
     match kind {
         Some(DiscoveryType::Eds) => {
@@ -70,69 +93,6 @@ fn discovery(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Discovery, I
     }
 }
 
-fn circuit_breakers(at: At<'_>, proto: &pb::CircuitBreakers) -> Result<CircuitBreakers, Invalid> {
-    for (index, thresholds) in proto.per_host_thresholds.iter().enumerate() {
-        let at = at.index("per_host_thresholds", index);
-        if thresholds.max_connections.as_ref().is_some_and(|max| max.value == 0) {
-            return Err(at.field("max_connections").invalid("must be at least 1"));
-        }
-        at.finding("is not honoured");
-    }
-    let mut made = None;
-    for (index, thresholds) in proto.thresholds.iter().enumerate() {
-        let at = at.index("thresholds", index);
-        if thresholds.priority != RoutingPriority::Default as i32 {
-            at.finding("is not honoured: all requests are of priority DEFAULT");
-        } else if made.is_none() {
-            // Of several for one priority the first counts.
-            made = Some(self::thresholds(at, thresholds)?);
-        }
-    }
-    Ok(made.unwrap_or_default())
-}
-
-fn thresholds(at: At<'_>, proto: &Thresholds) -> Result<CircuitBreakers, Invalid> {
-    let mut made = CircuitBreakers::default();
-    let set = |field: &mut u32, value: &Option<UInt32Value>| {
-        if let Some(value) = value {
-            *field = value.value;
-        }
-    };
-    set(&mut made.max_connections, &proto.max_connections);
-    set(&mut made.max_pending_requests, &proto.max_pending_requests);
-    set(&mut made.max_requests, &proto.max_requests);
-    set(&mut made.max_retries, &proto.max_retries);
-    if let Some(budget) = &proto.retry_budget {
-        made.retry_budget = Some(retry_budget(at.field("retry_budget"), budget)?);
-    }
-    // Control planes write the largest number for no limit.
-    let limits = |value: &Option<UInt32Value>| value.is_some_and(|max| max.value != u32::MAX);
-    if limits(&proto.max_connections) {
-        at.field("max_connections").finding("is not honoured: connections are not counted");
-    }
-    if limits(&proto.max_pending_requests) {
-        at.field("max_pending_requests").finding("is not honoured: no request is queued");
-    }
-    not_honoured!(at, proto, [max_connection_pools]);
-    Ok(made)
-}
-
-fn retry_budget(at: At<'_>, proto: &thresholds::RetryBudget) -> Result<RetryBudget, Invalid> {
-    let mut made = RetryBudget::default();
-    if let Some(percent) = &proto.budget_percent {
-        if !(0.0..=100.0).contains(&percent.value) {
-            let text = format!("{} is not in 0 … 100", percent.value);
-            return Err(at.field("budget_percent").invalid(text));
-        }
-        made.budget_percent = percent.value;
-    }
-    if let Some(concurrency) = &proto.min_retry_concurrency {
-        made.min_retry_concurrency = concurrency.value;
-    }
-    not_honoured!(at, proto, [budget_interval]);
-    Ok(made)
-}
-
 #[allow(deprecated, reason = "older fields are reported as well")]
 fn report(at: At<'_>, proto: &pb::Cluster) {
     not_honoured!(
@@ -142,10 +102,8 @@ fn report(at: At<'_>, proto: &pb::Cluster) {
             per_connection_buffer_limit_bytes,
             health_checks,
             max_requests_per_connection,
-            outlier_detection,
             upstream_bind_config,
             lb_subset_config,
-            common_lb_config,
             upstream_connection_options,
             close_connections_on_host_health_failure,
             ignore_health_on_host_removal,

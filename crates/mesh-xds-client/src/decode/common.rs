@@ -1,14 +1,17 @@
 //! Values that many messages have.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_core::resource::Regex;
+use http::{HeaderName, HeaderValue};
+use mesh_core::resource::{HeaderMatch, Regex, RegexRewrite};
 use mesh_pb::envoy::config::core::v3::ConfigSource;
 use mesh_pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
-use mesh_pb::envoy::r#type::matcher::v3::RegexMatcher;
+use mesh_pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
 use mesh_pb::envoy::r#type::v3::FractionalPercent;
 use mesh_pb::envoy::r#type::v3::fractional_percent::DenominatorType;
-use mesh_pb::google::protobuf::Duration as Proto;
+use mesh_pb::google::protobuf::{Any, Duration as Proto};
+use prost::{Message, Name as MessageName};
 
 use super::at::{At, Invalid};
 
@@ -56,13 +59,104 @@ pub(super) fn per_million(at: At<'_>, proto: &FractionalPercent) -> Result<u32, 
     Ok(proto.numerator.saturating_mul(factor).min(1_000_000))
 }
 
-/// A regular expression.
-pub(super) fn regex(at: At<'_>, proto: &RegexMatcher) -> Result<Regex, Invalid> {
-    let at = at.field("regex");
-    if proto.regex.is_empty() {
+/// Text without line ends and zero bytes (`well_known_regex` of names and values, not strict).
+pub(super) fn one_line(at: At<'_>, text: &str) -> Result<(), Invalid> {
+    if text.contains(['\n', '\r', '\0']) {
+        return Err(at.invalid("must not have line ends or zero bytes"));
+    }
+    Ok(())
+}
+
+/// As [`one_line`], and not empty.
+pub(super) fn non_empty_line(at: At<'_>, text: &str) -> Result<(), Invalid> {
+    if text.is_empty() {
         return Err(at.invalid("is empty"));
     }
-    Regex::new(&proto.regex).map_err(|error| at.invalid(error.to_string()))
+    one_line(at, text)
+}
+
+/// Text that is not empty.
+pub(super) fn non_empty(at: At<'_>, text: &str) -> Result<(), Invalid> {
+    if text.is_empty() { Err(at.invalid("is empty")) } else { Ok(()) }
+}
+
+/// A header's value; an empty one is none.
+pub(super) fn header_value(at: At<'_>, value: &str) -> Result<Option<HeaderValue>, Invalid> {
+    one_line(at, value)?;
+    let made = (!value.is_empty()).then(|| HeaderValue::from_str(value)).transpose();
+    made.map_err(|_| at.invalid(format!("{value:?} is not a header value")))
+}
+
+/// A header's name.
+pub(super) fn header_name(at: At<'_>, name: &str) -> Result<HeaderName, Invalid> {
+    non_empty_line(at, name)?;
+    let made = at.shared().header(name);
+    made.ok_or_else(|| at.invalid(format!("{name:?} is not a header name")))
+}
+
+/// A header's name, or that of a pseudo-header.
+pub(super) fn header_match(at: At<'_>, name: &str) -> Result<HeaderMatch, Invalid> {
+    Ok(match name {
+        ":method" => HeaderMatch::Method,
+        ":authority" => HeaderMatch::Authority,
+        ":path" => HeaderMatch::Path,
+        ":scheme" => HeaderMatch::Scheme,
+        _ if name.eq_ignore_ascii_case("host") => HeaderMatch::Authority,
+        _ => HeaderMatch::Header(header_name(at, name)?),
+    })
+}
+
+/// A regular expression with what its matches are replaced by.
+pub(super) fn regex_rewrite(
+    at: At<'_>,
+    proto: &RegexMatchAndSubstitute,
+) -> Result<Arc<RegexRewrite>, Invalid> {
+    one_line(at.field("substitution"), &proto.substitution)?;
+    let at_pattern = at.field("pattern");
+    let pattern = proto.pattern.as_ref().ok_or_else(|| at_pattern.invalid("is missing"))?;
+    let at_regex = at_pattern.field("regex");
+    if pattern.regex.is_empty() {
+        return Err(at_regex.invalid("is empty"));
+    }
+    RegexRewrite::new(&pattern.regex, &proto.substitution)
+        .map(Arc::new)
+        .map_err(|error| at_regex.invalid(error.to_string()))
+}
+
+/// The message inside an extension, if the extension is of that type.
+pub(super) fn extension<M: Message + MessageName + Default>(
+    at: At<'_>,
+    any: Option<&Any>,
+) -> Result<M, Invalid> {
+    let at = at.field("typed_config");
+    any_of(at, any.ok_or_else(|| at.invalid("is missing"))?)
+}
+
+/// Whether an `Any` holds a message of that type.
+pub(super) fn is_of<M: MessageName>(any: &Any) -> bool {
+    any.type_url.rsplit('/').next() == Some(&M::full_name())
+}
+
+/// The message inside an `Any`, if it is of that type.
+pub(super) fn any_of<M: Message + MessageName + Default>(
+    at: At<'_>,
+    any: &Any,
+) -> Result<M, Invalid> {
+    if !is_of::<M>(any) {
+        return Err(at.invalid(format!("{:?} is not supported here", any.type_url)));
+    }
+    M::decode(any.value.as_slice()).map_err(|error| at.invalid(format!("cannot be read: {error}")))
+}
+
+/// A regular expression.
+pub(super) fn regex(at: At<'_>, proto: &RegexMatcher) -> Result<Regex, Invalid> {
+    regex_of(at.field("regex"), &proto.regex)
+}
+
+/// A regular expression as text.
+pub(super) fn regex_of(at: At<'_>, regex: &str) -> Result<Regex, Invalid> {
+    non_empty(at, regex)?;
+    Regex::new(regex).map_err(|error| at.invalid(error.to_string()))
 }
 
 /// A source of configuration that must be this same stream.

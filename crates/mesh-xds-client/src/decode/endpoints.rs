@@ -1,22 +1,22 @@
 //! ClusterLoadAssignment.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use mesh_core::resource::{
-    ClusterLoadAssignment, Endpoint, HealthStatus, Locality, LocalityLbEndpoints, Name,
+    ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints, Name,
 };
-use mesh_pb::envoy::config::core::v3::{HealthStatus as ProtoHealth, Locality as ProtoLocality};
+use mesh_pb::envoy::config::core::v3::{
+    HealthStatus as ProtoHealth, Locality as ProtoLocality, Metadata,
+};
 use mesh_pb::envoy::config::endpoint::v3 as pb;
 use mesh_pb::envoy::config::endpoint::v3::cluster_load_assignment::Policy;
 use mesh_pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use mesh_pb::google::protobuf::value::Kind;
 
 use super::address::socket_address;
 use super::at::{At, Invalid, not_honoured};
 use super::common;
-
-/// Envoy's `overprovisioning_factor` when unset: priorities spill over below 1/1.4 healthy.
-const DEFAULT_OVERPROVISIONING: u32 = 140;
 
 pub(super) fn assignment(
     at: At<'_>,
@@ -35,11 +35,11 @@ pub(super) fn assignment(
         localities.push(made);
     }
     check_priorities(at, &localities)?;
-    weights(at, &localities);
+    let mut made = ClusterLoadAssignment::new(name.clone(), localities);
     if let Some(policy) = &proto.policy {
-        self::policy(at.field("policy"), policy)?;
+        self::policy(at.field("policy"), policy, &mut made)?;
     }
-    Ok(ClusterLoadAssignment::new(name.clone(), localities))
+    Ok(made)
 }
 
 fn locality(
@@ -92,6 +92,8 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
     let address = socket_address(at_host.field("address"), host.address.as_ref())?;
     let mut made = Endpoint::new(address);
     made.health = health(proto.health_status);
+    made.hostname = host.hostname.as_str().into();
+    made.hash_key = proto.metadata.as_ref().and_then(hash_key);
     if let Some(weight) = &proto.load_balancing_weight {
         if weight.value == 0 {
             return Err(at.field("load_balancing_weight").invalid("must be at least 1"));
@@ -137,40 +139,40 @@ fn check_priorities(at: At<'_>, localities: &[LocalityLbEndpoints]) -> Result<()
     Ok(())
 }
 
-/// No picker looks at weights yet: endpoints of a priority are picked alike.
-fn weights(at: At<'_>, localities: &[LocalityLbEndpoints]) {
-    let mut sharing = HashMap::new();
-    for locality in localities {
-        *sharing.entry(locality.priority).or_insert(0) += 1;
-    }
-    for (index, locality) in localities.iter().enumerate() {
-        let at = at.index("endpoints", index);
-        let mut weights = locality.endpoints.iter().map(|endpoint| endpoint.weight);
-        let first = weights.next();
-        if weights.any(|weight| Some(weight) != first) {
-            at.field("lb_endpoints").finding("weights are not honoured: endpoints are alike");
-        }
-        if locality.weight.is_some() && sharing[&locality.priority] > 1 {
-            let text = "is not honoured: endpoints of a priority are alike";
-            at.field("load_balancing_weight").finding(text);
-        }
-    }
-}
-
-fn policy(at: At<'_>, proto: &Policy) -> Result<(), Invalid> {
+fn policy(
+    at: At<'_>,
+    proto: &Policy,
+    made: &mut ClusterLoadAssignment,
+) -> Result<(), Invalid> {
     for (index, overload) in proto.drop_overloads.iter().enumerate() {
         let at = at.index("drop_overloads", index);
         if overload.category.is_empty() {
             return Err(at.field("category").invalid("is empty"));
         }
         let percentage = overload.drop_percentage.unwrap_or_default();
-        common::per_million(at.field("drop_percentage"), &percentage)?;
-        at.finding("is not honoured: no request is dropped");
+        let per_million = common::per_million(at.field("drop_percentage"), &percentage)?;
+        let category = overload.category.as_str().into();
+        made.drop_overloads.push(DropOverload { category, per_million });
     }
-    let factor = proto.overprovisioning_factor.as_ref().map(|factor| factor.value);
-    if factor.is_some_and(|factor| factor != DEFAULT_OVERPROVISIONING) {
-        at.field("overprovisioning_factor").finding("is not honoured");
+    if let Some(factor) = &proto.overprovisioning_factor {
+        if factor.value == 0 {
+            return Err(at.field("overprovisioning_factor").invalid("must be at least 1"));
+        }
+        made.overprovisioning_factor = factor.value;
     }
-    not_honoured!(at, proto, [endpoint_stale_after, weighted_priority_health]);
+    if let Some(after) = &proto.endpoint_stale_after {
+        common::positive_duration(at.field("endpoint_stale_after"), after)?;
+    }
+    made.weighted_priority_health = proto.weighted_priority_health;
+    not_honoured!(at, proto, [endpoint_stale_after]);
     Ok(())
+}
+
+/// Metadata `envoy.lb`, `hash_key`: what hashing policies take in place of the address (gRFC A76).
+fn hash_key(metadata: &Metadata) -> Option<Name> {
+    let fields = metadata.filter_metadata.get("envoy.lb")?;
+    match fields.fields.get("hash_key")?.kind.as_ref()? {
+        Kind::StringValue(key) if !key.is_empty() => Some(key.as_str().into()),
+        _ => None,
+    }
 }

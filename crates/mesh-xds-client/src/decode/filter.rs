@@ -1,21 +1,20 @@
 //! HTTP filters of a connection manager.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use mesh_core::resource::{HttpFilter, HttpFilterKind};
+use mesh_pb::envoy::extensions::filters::http::cors::v3::Cors;
+use mesh_pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
+use mesh_pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use mesh_pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
 use pb::http_filter::ConfigType;
 
 use super::at::{At, Invalid};
-
-/// Filters that do nothing unless they are configured. Control planes put them into every
-/// listener for routes to configure; what routes then ask for is reported there.
-const IDLE_WHEN_EMPTY: [&str; 2] = [
-    "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
-    "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors",
-];
+use super::{common, fault, header_mutation, rate_limit, rbac};
 
 /// The filters in order: names are unique, the router is the last and only the last (gRFC A39).
 pub(super) fn filters(at: At<'_>, protos: &[pb::HttpFilter]) -> Result<Vec<HttpFilter>, Invalid> {
@@ -42,7 +41,12 @@ pub(super) fn filters(at: At<'_>, protos: &[pb::HttpFilter]) -> Result<Vec<HttpF
             (HttpFilterKind::Router, true) | (_, false) => {}
             (_, true) => return Err(at.invalid("the last filter must be the router")),
         }
-        made.push(HttpFilter::new(proto.name.as_str(), kind));
+        if proto.disabled && is_last {
+            return Err(at.field("disabled").invalid("the router must not be disabled"));
+        }
+        let mut filter = HttpFilter::new(proto.name.as_str(), kind);
+        filter.disabled = proto.disabled;
+        made.push(filter);
     }
     Ok(made)
 }
@@ -57,10 +61,23 @@ fn kind(at: At<'_>, proto: &pb::HttpFilter) -> Result<HttpFilterKind, Invalid> {
     };
     match config {
         Any { type_url, .. } if type_url == type_url::ROUTER => Ok(HttpFilterKind::Router),
-        Any { type_url, value }
-            if value.is_empty() && IDLE_WHEN_EMPTY.contains(&type_url.as_str()) =>
-        {
-            Ok(HttpFilterKind::Ignored)
+        Any { type_url, .. } if type_url == type_url::RBAC => {
+            let rules = rbac::rbac(at.field("typed_config"), config)?;
+            Ok(HttpFilterKind::Rbac(Arc::new(rules)))
+        }
+        any if common::is_of::<Cors>(any) => Ok(HttpFilterKind::Cors),
+        any if common::is_of::<HeaderMutation>(any) => {
+            let at = at.field("typed_config");
+            let proto: HeaderMutation = common::any_of(at, any)?;
+            Ok(HttpFilterKind::HeaderMutation(Arc::new(header_mutation::filter(at, &proto)?)))
+        }
+        any if common::is_of::<HttpFault>(any) => {
+            let made = fault::fault(at.field("typed_config"), any)?;
+            Ok(HttpFilterKind::Fault(Arc::new(made)))
+        }
+        any if common::is_of::<LocalRateLimit>(any) => {
+            let made = rate_limit::rate_limit(at.field("typed_config"), any, false)?;
+            Ok(HttpFilterKind::LocalRateLimit(Arc::new(made)))
         }
         Any { type_url, .. } => optional(at, proto, &format!("filter type {type_url:?}")),
     }

@@ -1,11 +1,13 @@
 //! Header changes.
 
 use http::{HeaderName, HeaderValue};
-use mesh_core::resource::{AppendAction, HeaderMutation, HeaderOperation};
+use mesh_core::headers::Format;
+use mesh_core::resource::{AppendAction, HeaderMutation, HeaderOperation, HeaderText};
 use mesh_pb::envoy::config::core::v3 as pb;
 use mesh_pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 
 use super::at::{At, Invalid};
+use super::common;
 
 /// The additions and removals of one direction, from fields of those names.
 pub(super) fn mutation(
@@ -15,10 +17,16 @@ pub(super) fn mutation(
 ) -> Result<HeaderMutation, Invalid> {
     let mut made = HeaderMutation::default();
     for (index, proto) in add.iter().enumerate() {
-        made.add.extend(operation(at.index(add_field, index), proto)?);
+        match operation(at.index(add_field, index), proto)? {
+            Some(Operation::Valid(operation)) => made.add.push(operation),
+            Some(Operation::InvalidName(name)) => {
+                made.invalid_name.get_or_insert(name);
+            }
+            None => {}
+        }
     }
     for (index, name) in remove.iter().enumerate() {
-        made.remove.push(header_name(at.index(remove_field, index), name)?);
+        made.remove.extend(removal(at.index(remove_field, index), name)?);
     }
     Ok(made)
 }
@@ -43,47 +51,88 @@ macro_rules! mutations {
 }
 pub(super) use mutations;
 
-/// A header that may be changed: pseudo-headers and `host` may not, as in Envoy.
-fn header_name(at: At<'_>, name: &str) -> Result<HeaderName, Invalid> {
-    if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
-        return Err(at.invalid(format!("header {name:?} must not be changed")));
-    }
-    HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| at.invalid(format!("{name:?} is not a header name")))
+/// A header that is added.
+pub(super) enum Operation {
+    /// One that can be.
+    Valid(HeaderOperation),
+    /// One whose name no message can hold. Envoy takes it all the same, and answers each request
+    /// that was to carry it with an error.
+    InvalidName(Box<str>),
 }
 
-fn operation(
+/// Pseudo-headers and `host` must not be changed, as in Envoy.
+fn check_name(at: At<'_>, name: &str, what: &str) -> Result<(), Invalid> {
+    common::non_empty_line(at, name)?;
+    if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+        return Err(at.invalid(format!(":-prefixed or host headers may not be {what}: {name:?}")));
+    }
+    Ok(())
+}
+
+/// A header to remove; `None` for a name that no header can have.
+pub(super) fn removal(at: At<'_>, name: &str) -> Result<Option<HeaderName>, Invalid> {
+    check_name(at, name, "removed")?;
+    Ok(at.shared().header(name))
+}
+
+/// `None` when nothing is ever added.
+pub(super) fn operation(
     at: At<'_>,
     proto: &pb::HeaderValueOption,
-) -> Result<Option<HeaderOperation>, Invalid> {
+) -> Result<Option<Operation>, Invalid> {
     let at_header = at.field("header");
     let header = proto.header.as_ref().ok_or_else(|| at_header.invalid("is missing"))?;
-    let name = header_name(at_header.field("key"), &header.key)?;
-    let (field, raw) = match header.raw_value.as_slice() {
-        [] => ("value", header.value.as_bytes()),
-        raw => ("raw_value", raw),
+    let at_key = at_header.field("key");
+    check_name(at_key, &header.key, "modified")?;
+    let (field, raw) = match (header.raw_value.as_slice(), header.value.as_bytes()) {
+        ([], value) => ("value", value),
+        (raw, []) => ("raw_value", raw),
+        _ => return Err(at_header.invalid("only one of value and raw_value may be set")),
     };
     let at_value = at_header.field(field);
-    let Some(value) = literal(at_value, raw)? else { return Ok(None) };
-    if value.is_empty() && !proto.keep_empty_value {
+    /// The longest value, in bytes (PGV).
+    const VALUE_LIMIT: usize = 16_384;
+    if raw.len() > VALUE_LIMIT {
+        return Err(at_value.invalid(format!("is longer than {VALUE_LIMIT} bytes")));
+    }
+    if raw.iter().any(|byte| matches!(byte, b'\n' | b'\r' | b'\0')) {
+        return Err(at_value.invalid("must not have line ends or zero bytes"));
+    }
+    let value = HeaderText::from(format(at_value, raw)?);
+    let action = action(at, proto)?;
+    if matches!(&value, HeaderText::Literal(value) if value.is_empty()) && !proto.keep_empty_value {
         return Ok(None);
     }
-    let value =
-        HeaderValue::from_bytes(&value).map_err(|_| at_value.invalid("is not a header value"))?;
-    Ok(Some(HeaderOperation { name, value, action: action(at, proto)? }))
+    let Some(name) = at.shared().header(&header.key) else {
+        at_key.finding("is not a header name: requests are answered with an error");
+        let name = header.key.to_ascii_lowercase().into();
+        let never = action == AppendAction::OverwriteIfExists;
+        return Ok((!never).then_some(Operation::InvalidName(name)));
+    };
+    let mut made = HeaderOperation::new(name, value, action);
+    made.keep_empty_value = proto.keep_empty_value;
+    Ok(Some(Operation::Valid(made)))
+}
+
+/// A text with commands. What tells nothing here is noted.
+pub(super) fn format(at: At<'_>, text: &[u8]) -> Result<Format, Invalid> {
+    for lacks in [&b"%CEL("[..], b"%TYPED_CEL("] {
+        if text.windows(lacks.len()).any(|window| window == lacks) {
+            return Err(at.invalid("CEL is not supported"));
+        }
+    }
+    let note = |name: &str, text: &str| at.finding(format!("%{name}% {text}"));
+    let format = Format::parse(text, note).map_err(|error| at.invalid(error.to_string()))?;
+    if format.literal().is_some_and(|text| HeaderValue::from_bytes(text).is_err()) {
+        at.finding("is not a header value: requests are answered with an error");
+    }
+    Ok(format)
 }
 
 /// The deprecated `append` counts where it is set; older control planes know nothing else.
 #[allow(deprecated, reason = "control planes still send the older field")]
 fn action(at: At<'_>, proto: &pb::HeaderValueOption) -> Result<AppendAction, Invalid> {
-    if let Some(append) = &proto.append {
-        return Ok(if append.value {
-            AppendAction::AppendIfExistsOrAdd
-        } else {
-            AppendAction::OverwriteIfExistsOrAdd
-        });
-    }
-    Ok(match HeaderAppendAction::try_from(proto.append_action) {
+    let made = match HeaderAppendAction::try_from(proto.append_action) {
         Ok(HeaderAppendAction::AppendIfExistsOrAdd) => AppendAction::AppendIfExistsOrAdd,
         Ok(HeaderAppendAction::AddIfAbsent) => AppendAction::AddIfAbsent,
         Ok(HeaderAppendAction::OverwriteIfExistsOrAdd) => AppendAction::OverwriteIfExistsOrAdd,
@@ -92,26 +141,13 @@ fn action(at: At<'_>, proto: &pb::HeaderValueOption) -> Result<AppendAction, Inv
             let value = proto.append_action;
             return Err(at.field("append_action").invalid(format!("unknown value {value}")));
         }
-    })
-}
-
-/// The text of a value with `%%` made `%`. A value with a formatter (`%REQ(x)%`) is not honoured.
-fn literal(at: At<'_>, value: &[u8]) -> Result<Option<Vec<u8>>, Invalid> {
-    let mut text = Vec::with_capacity(value.len());
-    let mut rest = value.iter().copied();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            text.push(byte);
-            continue;
+    };
+    match &proto.append {
+        None => Ok(made),
+        Some(_) if made != AppendAction::AppendIfExistsOrAdd => {
+            Err(at.field("append").invalid("must not be set together with append_action"))
         }
-        match rest.next() {
-            Some(b'%') => text.push(b'%'),
-            Some(_) if rest.any(|byte| byte == b'%') => {
-                at.finding("formatters are not honoured; the header is left as it is");
-                return Ok(None);
-            }
-            _ => return Err(at.invalid("has a lone %; a literal one is written %%")),
-        }
+        Some(append) if append.value => Ok(AppendAction::AppendIfExistsOrAdd),
+        Some(_) => Ok(AppendAction::OverwriteIfExistsOrAdd),
     }
-    Ok(Some(text))
 }

@@ -1,59 +1,125 @@
 //! Load balancing policies of clusters.
 
-use mesh_core::resource::LbPolicy;
+use mesh_core::resource::{
+    Balancing, ConsistentHashing, HashFunction, LbPolicy, LocalityBalancing, Maglev, RingHash,
+};
 use mesh_pb::envoy::config::cluster::v3 as pb;
+use mesh_pb::envoy::config::cluster::v3::cluster::ring_hash_lb_config::HashFunction as Legacy;
 use mesh_pb::envoy::config::cluster::v3::cluster::{LbConfig, LbPolicy as ProtoPolicy};
 use mesh_pb::envoy::extensions::load_balancing_policies as policies;
-use mesh_pb::google::protobuf::{Any, UInt32Value};
+use mesh_pb::envoy::extensions::load_balancing_policies::least_request::v3::least_request;
+use mesh_pb::envoy::extensions::load_balancing_policies::ring_hash::v3::ring_hash;
+use mesh_pb::google::protobuf::{Any, UInt32Value, UInt64Value};
 use prost::{Message, Name};
 
-use super::at::{At, Invalid, not_honoured};
+use super::at::{At, Invalid};
+use super::balancing;
 
 /// How deep policies may nest (gRFC A52).
 const DEPTH_LIMIT: usize = 16;
-/// More draws do not balance better, and each costs time on every request (gRFC A48).
-const CHOICE_COUNT_LIMIT: u32 = 10;
 /// Two is also the least: one draw would be random choice.
 const DEFAULT_CHOICE_COUNT: u32 = 2;
+/// More draws do not balance better, and each costs time on every request.
+const CHOICE_COUNT_LIMIT: u32 = 64;
+/// gRFC A42 and Envoy: no ring may be larger.
+const RING_SIZE_LIMIT: u64 = 8_388_608;
 
 /// Policies that are known and not there yet.
-const LATER: [&str; 6] = [
-    "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
-    "envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
-    "envoy.extensions.load_balancing_policies.random.v3.Random",
-    "envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst",
+const LATER: [&str; 4] = [
     "envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3\
      .ClientSideWeightedRoundRobin",
     "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost",
+    "envoy.extensions.load_balancing_policies.random_subsetting.v3.RandomSubsetting",
+    "envoy.extensions.load_balancing_policies.subset.v3.Subset",
 ];
 
-/// The policy of a cluster. `load_balancing_policy` wins over `lb_policy`.
-pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<LbPolicy, Invalid> {
-    if let Some(list) = &proto.load_balancing_policy {
-        return from_list(at.field("load_balancing_policy"), list, 0);
+/// The policy of a cluster and what comes with it. `load_balancing_policy` wins over `lb_policy`.
+///
+/// A cluster that `provides` its own balancing takes `CLUSTER_PROVIDED`, and any policy without
+/// looking at it (gRFC A75).
+pub(super) fn policy(
+    at: At<'_>,
+    proto: &pb::Cluster,
+    provides: bool,
+) -> Result<(LbPolicy, Balancing), Invalid> {
+    let mut balancing = Balancing::default();
+    let list = proto.load_balancing_policy.as_ref();
+    if let Some(common) = &proto.common_lb_config {
+        let at = at.field("common_lb_config");
+        balancing::common(at, common, &mut balancing, list.is_none())?;
     }
+    if provides {
+        return Ok((LbPolicy::RoundRobin, balancing));
+    }
+    let made = match list {
+        Some(list) => {
+            balancing.wrr_locality = false;
+            from_list(at.field("load_balancing_policy"), list, &mut balancing, 0)?
+        }
+        None => legacy(at, proto, &mut balancing)?,
+    };
+    if let LbPolicy::RingHash(RingHash { hash_function: HashFunction::MurmurHash2, .. }) = made {
+        balancing.refused_by_grpc = Some("its ring is hashed by MURMUR_HASH_2");
+        at.finding("MURMUR_HASH_2 is not supported by gRPC: gRPC requests fail");
+    }
+    Ok((made, balancing))
+}
+
+fn legacy(
+    at: At<'_>,
+    proto: &pb::Cluster,
+    balancing: &mut Balancing,
+) -> Result<LbPolicy, Invalid> {
     let at_policy = at.field("lb_policy");
+    let common = proto.common_lb_config.as_ref();
+    let hashing = common.and_then(|common| common.consistent_hashing_lb_config.as_ref());
     match ProtoPolicy::try_from(proto.lb_policy) {
         Ok(ProtoPolicy::RoundRobin) => {
             if let Some(LbConfig::RoundRobinLbConfig(config)) = &proto.lb_config {
-                not_honoured!(at.field("round_robin_lb_config"), config, [slow_start_config]);
+                let at = at.field("round_robin_lb_config");
+                balancing.slow_start =
+                    balancing::slow_start(at, config.slow_start_config.as_ref())?;
             }
             Ok(LbPolicy::RoundRobin)
         }
         Ok(ProtoPolicy::LeastRequest) => {
-            let mut count = None;
-            if let Some(LbConfig::LeastRequestLbConfig(config)) = &proto.lb_config {
-                let at = at.field("least_request_lb_config");
-                not_honoured!(at, config, [active_request_bias, slow_start_config]);
-                count = config.choice_count.as_ref();
-                return least_request(at, count);
+            let Some(LbConfig::LeastRequestLbConfig(config)) = &proto.lb_config else {
+                return Ok(LbPolicy::LeastRequest { choice_count: DEFAULT_CHOICE_COUNT });
+            };
+            let at = at.field("least_request_lb_config");
+            balancing.slow_start = balancing::slow_start(at, config.slow_start_config.as_ref())?;
+            if let Some(bias) = &config.active_request_bias {
+                let at = at.field("active_request_bias");
+                balancing.active_request_bias = balancing::double(at, bias)?;
             }
-            least_request(at, count)
+            least_request(at, config.choice_count.as_ref())
         }
-        Ok(ProtoPolicy::RingHash | ProtoPolicy::Maglev | ProtoPolicy::Random) => {
-            at_policy.finding("is not honoured; endpoints are chosen by round robin");
-            Ok(LbPolicy::RoundRobin)
+        Ok(ProtoPolicy::RingHash) => {
+            let hashing = balancing::legacy_hashing(at, hashing)?;
+            let mut ring = RingHash::default();
+            if let Some(LbConfig::RingHashLbConfig(config)) = &proto.lb_config {
+                let at = at.field("ring_hash_lb_config");
+                let (minimum, maximum) = (&config.minimum_ring_size, &config.maximum_ring_size);
+                ring_sizes(at, minimum.as_ref(), maximum.as_ref(), &mut ring)?;
+                let function = Legacy::try_from(config.hash_function);
+                ring.hash_function = match function {
+                    Ok(Legacy::XxHash) => HashFunction::XxHash,
+                    Ok(Legacy::MurmurHash2) => HashFunction::MurmurHash2,
+                    Err(_) => return Err(unknown_function(at, config.hash_function)),
+                };
+            }
+            ring.hashing = hashing;
+            Ok(LbPolicy::RingHash(ring))
         }
+        Ok(ProtoPolicy::Maglev) => {
+            let hashing = balancing::legacy_hashing(at, hashing)?;
+            let size = match &proto.lb_config {
+                Some(LbConfig::MaglevLbConfig(config)) => config.table_size.as_ref(),
+                _ => None,
+            };
+            maglev(at.field("maglev_lb_config"), size, hashing)
+        }
+        Ok(ProtoPolicy::Random) => Ok(LbPolicy::Random),
         Ok(ProtoPolicy::ClusterProvided) => {
             Err(at_policy.invalid("CLUSTER_PROVIDED needs a cluster type that provides one"))
         }
@@ -68,6 +134,7 @@ pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<LbPolicy, Invali
 fn from_list(
     at: At<'_>,
     list: &pb::LoadBalancingPolicy,
+    balancing: &mut Balancing,
     depth: usize,
 ) -> Result<LbPolicy, Invalid> {
     if depth >= DEPTH_LIMIT {
@@ -77,41 +144,66 @@ fn from_list(
         let at = at.index("policies", index);
         let config = entry.typed_extension_config.as_ref();
         let Some(any) = config.and_then(|config| config.typed_config.as_ref()) else { continue };
-        if let Some(policy) = known(at.field("typed_extension_config"), any, depth)? {
+        let at = at.field("typed_extension_config");
+        if let Some(policy) = known(at, any, balancing, depth)? {
             return Ok(policy);
         }
     }
     Err(at.invalid("has no policy that is supported"))
 }
 
-fn known(at: At<'_>, any: &Any, depth: usize) -> Result<Option<LbPolicy>, Invalid> {
-    use policies::least_request::v3::LeastRequest;
+fn known(
+    at: At<'_>,
+    any: &Any,
+    balancing: &mut Balancing,
+    depth: usize,
+) -> Result<Option<LbPolicy>, Invalid> {
+    use policies::pick_first::v3::PickFirst;
+    use policies::random::v3::Random;
     use policies::round_robin::v3::RoundRobin;
     use policies::wrr_locality::v3::WrrLocality;
     let message = any.type_url.rsplit('/').next().unwrap_or_default();
     if message == RoundRobin::full_name() {
         let config: RoundRobin = read(at, any)?;
-        not_honoured!(at, config, [slow_start_config, locality_lb_config]);
+        balancing.slow_start = balancing::slow_start(at, config.slow_start_config.as_ref())?;
+        balancing::locality(at, config.locality_lb_config.as_ref(), balancing)?;
         return Ok(Some(LbPolicy::RoundRobin));
     }
-    if message == LeastRequest::full_name() {
-        let config: LeastRequest = read(at, any)?;
-        not_honoured!(
-            at,
-            config,
-            [active_request_bias, slow_start_config, locality_lb_config, selection_method]
-        );
-        return least_request(at, config.choice_count.as_ref()).map(Some);
+    if message == policies::least_request::v3::LeastRequest::full_name() {
+        return listed_least_request(at, &read(at, any)?, balancing).map(Some);
+    }
+    if message == Random::full_name() {
+        let config: Random = read(at, any)?;
+        balancing::locality(at, config.locality_lb_config.as_ref(), balancing)?;
+        return Ok(Some(LbPolicy::Random));
+    }
+    if message == policies::ring_hash::v3::RingHash::full_name() {
+        return listed_ring_hash(at, &read(at, any)?, balancing).map(Some);
+    }
+    if message == policies::maglev::v3::Maglev::full_name() {
+        let config: policies::maglev::v3::Maglev = read(at, any)?;
+        if config.locality_weighted_lb_config.is_some() {
+            balancing.locality = LocalityBalancing::Weighted;
+        }
+        let hashing = listed_hashing(at, config.consistent_hashing_lb_config.as_ref())?;
+        return maglev(at, config.table_size.as_ref(), hashing).map(Some);
+    }
+    if message == PickFirst::full_name() {
+        let config: PickFirst = read(at, any)?;
+        let shuffle_address_list = config.shuffle_address_list;
+        return Ok(Some(LbPolicy::PickFirst { shuffle_address_list }));
     }
     if message == WrrLocality::full_name() {
         let config: WrrLocality = read(at, any)?;
         let at = at.field("endpoint_picking_policy");
         let list = config.endpoint_picking_policy.ok_or_else(|| at.invalid("is missing"))?;
-        return from_list(at, &list, depth + 1).map(Some);
+        let policy = from_list(at, &list, balancing, depth + 1)?;
+        balancing.locality = LocalityBalancing::Weighted;
+        balancing.wrr_locality = true;
+        return Ok(Some(policy));
     }
     if LATER.contains(&message) {
-        at.finding(format!("{message} is not honoured; endpoints are chosen by round robin"));
-        return Ok(Some(LbPolicy::RoundRobin));
+        at.finding(format!("{message} is not honoured; the next policy of the list is used"));
     }
     Ok(None)
 }
@@ -120,14 +212,116 @@ fn read<M: Message + Default>(at: At<'_>, any: &Any) -> Result<M, Invalid> {
     M::decode(any.value.as_slice()).map_err(|error| at.invalid(format!("cannot be read: {error}")))
 }
 
+fn listed_least_request(
+    at: At<'_>,
+    config: &policies::least_request::v3::LeastRequest,
+    balancing: &mut Balancing,
+) -> Result<LbPolicy, Invalid> {
+    use least_request::SelectionMethod;
+    balancing.slow_start = balancing::slow_start(at, config.slow_start_config.as_ref())?;
+    balancing::locality(at, config.locality_lb_config.as_ref(), balancing)?;
+    if let Some(bias) = &config.active_request_bias {
+        let at = at.field("active_request_bias");
+        balancing.active_request_bias = balancing::double(at, bias)?;
+    }
+    let drawn = least_request(at, config.choice_count.as_ref())?;
+    match SelectionMethod::try_from(config.selection_method) {
+        Ok(SelectionMethod::NChoices) => Ok(drawn),
+        Ok(SelectionMethod::FullScan) => Ok(LbPolicy::FullScan),
+        Err(_) => {
+            let text = format!("unknown value {}", config.selection_method);
+            Err(at.field("selection_method").invalid(text))
+        }
+    }
+}
+
 fn least_request(at: At<'_>, choice_count: Option<&UInt32Value>) -> Result<LbPolicy, Invalid> {
     let at = at.field("choice_count");
-    let count = choice_count.map_or(DEFAULT_CHOICE_COUNT, |count| count.value);
-    if count < DEFAULT_CHOICE_COUNT {
-        return Err(at.invalid(format!("{count} is less than {DEFAULT_CHOICE_COUNT}")));
+    let choice_count = choice_count.map_or(DEFAULT_CHOICE_COUNT, |count| count.value);
+    if choice_count < DEFAULT_CHOICE_COUNT {
+        return Err(at.invalid(format!("{choice_count} is less than {DEFAULT_CHOICE_COUNT}")));
     }
-    if count > CHOICE_COUNT_LIMIT {
-        at.finding(format!("{count} is more than is drawn: {CHOICE_COUNT_LIMIT}"));
+    if choice_count > CHOICE_COUNT_LIMIT {
+        at.finding(format!("{choice_count} is more than is drawn: {CHOICE_COUNT_LIMIT}"));
     }
-    Ok(LbPolicy::LeastRequest { choice_count: count.min(CHOICE_COUNT_LIMIT) })
+    Ok(LbPolicy::LeastRequest { choice_count })
+}
+
+#[allow(deprecated, reason = "older fields are read as well")]
+fn listed_ring_hash(
+    at: At<'_>,
+    config: &policies::ring_hash::v3::RingHash,
+    balancing: &mut Balancing,
+) -> Result<LbPolicy, Invalid> {
+    let mut ring = RingHash::default();
+    let (minimum, maximum) = (&config.minimum_ring_size, &config.maximum_ring_size);
+    ring_sizes(at, minimum.as_ref(), maximum.as_ref(), &mut ring)?;
+    ring.hash_function = match ring_hash::HashFunction::try_from(config.hash_function) {
+        Ok(ring_hash::HashFunction::DefaultHash | ring_hash::HashFunction::XxHash) => {
+            HashFunction::XxHash
+        }
+        Ok(ring_hash::HashFunction::MurmurHash2) => HashFunction::MurmurHash2,
+        Err(_) => return Err(unknown_function(at, config.hash_function)),
+    };
+    if config.locality_weighted_lb_config.is_some() {
+        balancing.locality = LocalityBalancing::Weighted;
+    }
+    ring.hashing = match &config.consistent_hashing_lb_config {
+        Some(hashing) => listed_hashing(at, Some(hashing))?,
+        None => {
+            let factor = config.hash_balance_factor.as_ref();
+            balancing::hashing(at, config.use_hostname_for_hashing, factor)?
+        }
+    };
+    Ok(LbPolicy::RingHash(ring))
+}
+
+fn listed_hashing(
+    at: At<'_>,
+    proto: Option<&policies::common::v3::ConsistentHashingLbConfig>,
+) -> Result<ConsistentHashing, Invalid> {
+    let Some(proto) = proto else { return Ok(ConsistentHashing::default()) };
+    let at = at.field("consistent_hashing_lb_config");
+    if !proto.hash_policy.is_empty() {
+        at.field("hash_policy").finding("is not honoured: only those of routes are");
+    }
+    balancing::hashing(at, proto.use_hostname_for_hashing, proto.hash_balance_factor.as_ref())
+}
+
+fn ring_sizes(
+    at: At<'_>,
+    minimum: Option<&UInt64Value>,
+    maximum: Option<&UInt64Value>,
+    ring: &mut RingHash,
+) -> Result<(), Invalid> {
+    let set = |at: At<'_>, field: &mut u64, size: Option<&UInt64Value>| {
+        let size = size.map_or(*field, |size| size.value);
+        if !(1..=RING_SIZE_LIMIT).contains(&size) {
+            return Err(at.invalid(format!("{size} is not in 1 … {RING_SIZE_LIMIT}")));
+        }
+        *field = size;
+        Ok(())
+    };
+    set(at.field("minimum_ring_size"), &mut ring.minimum_ring_size, minimum)?;
+    set(at.field("maximum_ring_size"), &mut ring.maximum_ring_size, maximum)?;
+    if ring.minimum_ring_size > ring.maximum_ring_size {
+        let text = format!("{} is more than the maximum", ring.minimum_ring_size);
+        return Err(at.field("minimum_ring_size").invalid(text));
+    }
+    Ok(())
+}
+
+fn unknown_function(at: At<'_>, value: i32) -> Invalid {
+    at.field("hash_function").invalid(format!("unknown value {value}"))
+}
+
+fn maglev(
+    at: At<'_>,
+    table_size: Option<&UInt64Value>,
+    hashing: ConsistentHashing,
+) -> Result<LbPolicy, Invalid> {
+    let mut made = Maglev::default();
+    made.table_size = balancing::table_size(at, table_size)?;
+    made.hashing = hashing;
+    Ok(LbPolicy::Maglev(made))
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use hcm::http_connection_manager as manager;
-use mesh_core::resource::{HttpConnectionManager, Listener, Name, RouteSpecifier};
+use mesh_core::resource::{
+    CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, Name,
+    PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
+};
 use mesh_pb::envoy::config::listener::v3 as pb;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use mesh_pb::type_url;
@@ -57,7 +60,9 @@ fn connection_manager(
             [idle_timeout, max_connection_duration, max_headers_count, max_requests_per_connection]
         );
     }
+    let canonical = canonical(at, &proto)?;
     let mut made = HttpConnectionManager::new(routes(at, proto.route_specifier)?);
+    made.canonical = canonical;
     made.filters = filters;
     made.max_stream_duration = max_stream_duration;
     Ok(made)
@@ -85,6 +90,62 @@ fn routes(at: At<'_>, proto: Option<manager::RouteSpecifier>) -> Result<RouteSpe
     }
 }
 
+/// The options that decide which path, authority and headers count.
+fn canonical(
+    at: At<'_>,
+    proto: &hcm::HttpConnectionManager,
+) -> Result<CanonicalOptions, Invalid> {
+    use manager::PathWithEscapedSlashesAction as Action;
+    let mut made = CanonicalOptions::default();
+    let path = &mut made.path;
+    path.normalize_path = proto.normalize_path.as_ref().is_some_and(|on| on.value);
+    path.merge_slashes = proto.merge_slashes;
+    let action = proto.path_with_escaped_slashes_action;
+    path.path_with_escaped_slashes_action = match Action::try_from(action) {
+        Ok(Action::ImplementationSpecificDefault | Action::KeepUnchanged) => {
+            PathWithEscapedSlashesAction::KeepUnchanged
+        }
+        Ok(Action::RejectRequest) => PathWithEscapedSlashesAction::RejectRequest,
+        Ok(Action::UnescapeAndRedirect) => PathWithEscapedSlashesAction::UnescapeAndRedirect,
+        Ok(Action::UnescapeAndForward) => PathWithEscapedSlashesAction::UnescapeAndForward,
+        Err(_) => {
+            let at = at.field("path_with_escaped_slashes_action");
+            return Err(at.invalid(format!("unknown value {action}")));
+        }
+    };
+    let any_port = matches!(
+        &proto.strip_port_mode,
+        Some(manager::StripPortMode::StripAnyHostPort(true))
+    );
+    made.strip_port = match (any_port, proto.strip_matching_host_port) {
+        (true, true) => {
+            let text = "cannot be set together with strip_any_host_port";
+            return Err(at.field("strip_matching_host_port").invalid(text));
+        }
+        (true, false) => StripPort::Any,
+        (false, true) => StripPort::Matching,
+        (false, false) => StripPort::Keep,
+    };
+    made.strip_trailing_host_dot = proto.strip_trailing_host_dot;
+    if let Some(options) = &proto.common_http_protocol_options {
+        let at = at.field("common_http_protocol_options");
+        let at = at.field("headers_with_underscores_action");
+        let action = options.headers_with_underscores_action;
+        made.headers_with_underscores_action = underscores(at, action)?;
+    }
+    Ok(made)
+}
+
+fn underscores(at: At<'_>, action: i32) -> Result<HeadersWithUnderscoresAction, Invalid> {
+    use mesh_pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction as A;
+    Ok(match A::try_from(action) {
+        Ok(A::Allow) => HeadersWithUnderscoresAction::Allow,
+        Ok(A::RejectRequest) => HeadersWithUnderscoresAction::Reject,
+        Ok(A::DropHeader) => HeadersWithUnderscoresAction::Drop,
+        Err(_) => return Err(at.invalid(format!("unknown value {action}"))),
+    })
+}
+
 /// What a client's side could honour. The rest of the message is about accepting connections.
 fn report(at: At<'_>, proto: &hcm::HttpConnectionManager) {
     not_honoured!(
@@ -101,12 +162,13 @@ fn report(at: At<'_>, proto: &hcm::HttpConnectionManager) {
             early_header_mutation_extensions,
             local_reply_config,
             upgrade_configs,
-            normalize_path,
-            merge_slashes,
-            path_with_escaped_slashes_action,
-            strip_matching_host_port,
-            strip_trailing_host_dot,
-            strip_port_mode,
+            path_normalization_options,
+            forward_client_cert_details,
+            set_current_client_cert_details,
+            append_x_forwarded_port,
+            use_remote_address,
+            internal_address_config,
+            via,
             scheme_header_transformation,
         ]
     );

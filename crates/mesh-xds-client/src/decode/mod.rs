@@ -11,18 +11,36 @@
 mod action;
 mod address;
 mod at;
+mod balancing;
+mod breakers;
 mod cluster;
 mod common;
+mod cors;
+mod header_mutation;
+mod overrides;
+mod weighted;
+mod tree;
+mod rewrite;
+mod redirect;
+mod policies;
+mod forward;
+mod conditions;
 mod endpoints;
+mod fault;
 mod filter;
 mod headers;
 mod lb_policy;
 mod listener;
 mod matcher;
+mod metadata;
+mod outlier;
 mod protocol;
+mod rate_limit;
+mod rbac;
 mod refusal;
 mod retry;
 mod route;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -115,7 +133,9 @@ fn decode_checked(id: &ResourceId, bytes: &[u8]) -> Result<Value, Invalid> {
             Value::Listener(Arc::new(made))
         }
         ResourceType::RouteConfiguration => {
-            let mut made = route::configuration(at, name, read::<RouteConfiguration>(bytes)?)?;
+            let proto = read::<RouteConfiguration>(bytes)?;
+            at.shared().note_unknown_fields(&proto, bytes.len());
+            let mut made = route::configuration(at, name, proto)?;
             made.findings = notes.into_findings(id);
             Value::RouteConfiguration(Arc::new(made))
         }

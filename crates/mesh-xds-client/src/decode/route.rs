@@ -3,19 +3,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mesh_core::resource::{Name, Route, RouteConfiguration, VirtualHost};
+use mesh_core::resource::{
+    CorsPolicy, Name, Route, RouteConfiguration, TlsRequirement, VirtualCluster, VirtualHost,
+};
 use mesh_pb::envoy::config::route::v3 as pb;
-use mesh_pb::google::protobuf::Any;
+use mesh_pb::envoy::config::route::v3::virtual_host::TlsRequirementType;
 
 use super::at::{At, Invalid, not_honoured};
 use super::headers::mutations;
-use super::{action, matcher, retry};
+use super::action::Surroundings;
+use super::{action, common, cors, forward, matcher, overrides, policies, retry, tree};
 
 pub(super) fn configuration(
     at: At<'_>,
     name: &Name,
     proto: pb::RouteConfiguration,
 ) -> Result<RouteConfiguration, Invalid> {
+    if let Some(limit) = &proto.max_direct_response_body_size_bytes {
+        at.shared().set_body_limit(limit.value);
+    }
     let mut domains = HashMap::new();
     let mut hosts = Vec::with_capacity(proto.virtual_hosts.len());
     for (index, proto) in proto.virtual_hosts.iter().enumerate() {
@@ -23,27 +29,37 @@ pub(super) fn configuration(
         let host = virtual_host(at, proto)?;
         for (place, domain) in host.domains.iter().enumerate() {
             if let Some(first) = domains.insert(domain.clone(), index) {
-                let text = format!("{domain:?} is also a domain of virtual_hosts[{first}]");
+                let text = match &**domain {
+                    "*" => format!("only a single wildcard is permitted; virtual_hosts[{first}] has it"),
+                    _ => format!("duplicate entry: {domain:?} is also a domain of virtual_hosts[{first}]"),
+                };
                 return Err(at.index("domains", place).invalid(text));
             }
         }
         hosts.push(host);
     }
     let mut made = RouteConfiguration::new(name.clone(), hosts);
+    made.ignore_port_in_host_matching = proto.ignore_port_in_host_matching;
+    made.ignore_path_parameters_in_path_matching = proto.ignore_path_parameters_in_path_matching;
+    made.most_specific_header_mutations_wins = proto.most_specific_header_mutations_wins;
+    if !proto.vhost_header.is_empty() {
+        let at = at.field("vhost_header");
+        made.vhost_header = Some(common::header_name(at, &proto.vhost_header)?);
+    }
+    made.request_mirror_policies = policies::mirrors(at, &proto.request_mirror_policies)?;
+    for (index, name) in proto.internal_only_headers.iter().enumerate() {
+        common::one_line(at.index("internal_only_headers", index), name)?;
+        // No request has a header whose name is none.
+        made.internal_only_headers.extend(at.shared().header(name));
+    }
     (made.request_headers, made.response_headers) = mutations!(at, proto)?;
-    report_filters(at, &proto.typed_per_filter_config);
+    made.filters = overrides::overrides(at, &proto.typed_per_filter_config)?;
     not_honoured!(
         at,
         proto,
         [
             vhds,
-            internal_only_headers,
-            most_specific_header_mutations_wins,
             cluster_specifier_plugins,
-            request_mirror_policies,
-            ignore_port_in_host_matching,
-            vhost_header,
-            ignore_path_parameters_in_path_matching,
             route_specifiers,
         ]
     );
@@ -57,21 +73,57 @@ fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Inva
     for (index, domain) in proto.domains.iter().enumerate() {
         check_domain(at.index("domains", index), domain)?;
     }
-    if proto.matcher.is_some() {
-        return Err(at.field("matcher").invalid("is not supported"));
-    }
+    common::non_empty(at.field("name"), &proto.name)?;
     let mut routes = Vec::with_capacity(proto.routes.len());
     for (index, proto) in proto.routes.iter().enumerate() {
-        routes.extend(route(at.index("routes", index), proto)?);
+        routes.push(route(at.index("routes", index), proto)?);
+    }
+    let mut matcher = None;
+    if let Some(tree_proto) = &proto.matcher {
+        let at = at.field("matcher");
+        if !routes.is_empty() {
+            return Err(at.invalid("cannot be set together with routes"));
+        }
+        let (tree, of_tree) = tree::tree(at, tree_proto)?;
+        (matcher, routes) = (Some(Arc::new(tree)), of_tree);
     }
     let mut made = VirtualHost::new(proto.name.as_str(), &proto.domains, routes);
+    made.matcher = matcher;
+    made.require_tls = match TlsRequirementType::try_from(proto.require_tls) {
+        Ok(TlsRequirementType::None) => TlsRequirement::None,
+        Ok(TlsRequirementType::ExternalOnly) => TlsRequirement::ExternalOnly,
+        Ok(TlsRequirementType::All) => TlsRequirement::All,
+        Err(_) => {
+            let text = format!("unknown value {}", proto.require_tls);
+            return Err(at.field("require_tls").invalid(text));
+        }
+    };
+    for (index, proto) in proto.virtual_clusters.iter().enumerate() {
+        made.virtual_clusters.push(virtual_cluster(at.index("virtual_clusters", index), proto)?);
+    }
+    made.request_mirror_policies = policies::mirrors(at, &proto.request_mirror_policies)?;
+    if let Some(proto) = &proto.hedge_policy {
+        forward::hedge(at.field("hedge_policy"), proto)?;
+    }
     if let Some(proto) = &proto.retry_policy {
         made.retry_policy = Some(Arc::new(retry::policy(at.field("retry_policy"), proto)?));
     }
     (made.request_headers, made.response_headers) = mutations!(at, proto)?;
-    report_filters(at, &proto.typed_per_filter_config);
+    made.filters = overrides::overrides(at, &proto.typed_per_filter_config)?;
+    made.include_request_attempt_count = proto.include_request_attempt_count;
+    made.include_attempt_count_in_response = proto.include_attempt_count_in_response;
+    made.cors = older_cors(at, proto)?;
     report_host(at, proto);
     Ok(made)
+}
+
+#[allow(deprecated, reason = "control planes still send the older field")]
+fn older_cors(
+    at: At<'_>,
+    proto: &pb::VirtualHost,
+) -> Result<Option<Arc<CorsPolicy>>, Invalid> {
+    let policy = proto.cors.as_ref().map(|cors| cors::older_policy(at.field("cors"), cors));
+    Ok(policy.transpose()?.map(Arc::new))
 }
 
 #[allow(deprecated, reason = "older fields are reported as well")]
@@ -80,18 +132,12 @@ fn report_host(at: At<'_>, proto: &pb::VirtualHost) {
         at,
         proto,
         [
-            require_tls,
-            virtual_clusters,
             rate_limits,
-            cors,
-            include_attempt_count_in_response,
-            include_request_attempt_count,
             retry_policy_typed_config,
             hedge_policy,
             include_is_timeout_retry_header,
             per_request_buffer_limit_bytes,
             request_body_buffer_limit,
-            request_mirror_policies,
             route_specifiers,
         ]
     );
@@ -109,21 +155,36 @@ fn check_domain(at: At<'_>, domain: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// `None` when no request can reach it.
-fn route(at: At<'_>, proto: &pb::Route) -> Result<Option<Route>, Invalid> {
+fn virtual_cluster(at: At<'_>, proto: &pb::VirtualCluster) -> Result<VirtualCluster, Invalid> {
+    common::non_empty(at.field("name"), &proto.name)?;
+    if proto.headers.is_empty() {
+        return Err(at.field("headers").invalid("is empty"));
+    }
+    let header = |(index, proto)| matcher::header(at.index("headers", index), proto);
+    let headers: Result<Vec<_>, _> = proto.headers.iter().enumerate().map(header).collect();
+    Ok(VirtualCluster { name: proto.name.as_str().into(), headers: headers? })
+}
+
+pub(super) fn route(at: At<'_>, proto: &pb::Route) -> Result<Route, Invalid> {
     let at_match = at.field("match");
     let condition = proto.r#match.as_ref().ok_or_else(|| at_match.invalid("is missing"))?;
     let condition = matcher::route_match(at_match, condition)?;
-    let action = action::action(at, proto.action.as_ref())?;
+    let around = Surroundings { route: &proto.name, path: &condition.path };
+    let action = action::action(at, proto.action.as_ref(), around)?;
     let (request_headers, response_headers) = mutations!(at, proto)?;
-    report_filters(at, &proto.typed_per_filter_config);
+    let filters = overrides::overrides(at, &proto.typed_per_filter_config)?;
     report_route(at, proto);
-    Ok(condition.map(|condition| {
-        let mut made = Route::new(condition, action).with_name(proto.name.as_str());
-        made.request_headers = request_headers;
-        made.response_headers = response_headers;
-        made
-    }))
+    if let Some(decorator) = &proto.decorator {
+        common::non_empty(at.field("decorator").field("operation"), &decorator.operation)?;
+    }
+    let mut made = Route::new(condition, action);
+    if !proto.name.is_empty() {
+        made.name = at.shared().name(&proto.name);
+    }
+    made.filters = filters;
+    made.request_headers = (!request_headers.is_empty()).then(|| Box::new(request_headers));
+    made.response_headers = (!response_headers.is_empty()).then(|| Box::new(response_headers));
+    Ok(made)
 }
 
 #[allow(deprecated, reason = "older fields are reported as well")]
@@ -139,14 +200,4 @@ fn report_route(at: At<'_>, proto: &pb::Route) {
             route_specifiers,
         ]
     );
-}
-
-/// Settings of HTTP filters by instance name: none of the filters has any that is honoured.
-fn report_filters(at: At<'_>, configs: &HashMap<String, Any>) {
-    let mut names: Vec<&str> = configs.keys().map(String::as_str).collect();
-    // A map has no order; findings must not change from one decoding to the next.
-    names.sort_unstable();
-    for name in names {
-        at.key("typed_per_filter_config", name).finding("is not honoured");
-    }
 }

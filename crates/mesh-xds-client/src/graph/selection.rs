@@ -2,28 +2,43 @@
 
 use std::collections::BTreeSet;
 
-use mesh_core::resource::{Action, ClusterSpecifier, Name, RouteConfiguration, VirtualHost};
+use mesh_core::resource::{
+    Action, ClusterSpecifier, MirrorCluster, MirrorPolicy, Name, RouteConfiguration, VirtualHost,
+};
 
 use super::Interest;
 
 /// The clusters needed, in order and each once.
 pub(super) fn clusters(interest: &Interest, routes: &RouteConfiguration) -> Vec<Name> {
     let mut found = BTreeSet::new();
-    for host in hosts(interest, routes) {
+    let hosts = hosts(interest, routes);
+    mirrors(&mut found, &routes.request_mirror_policies);
+    for host in hosts {
+        mirrors(&mut found, &host.request_mirror_policies);
         for route in &host.routes {
             let Action::Forward(forward) = &route.action else { continue };
+            mirrors(&mut found, &forward.request_mirror_policies);
             match &forward.cluster {
                 ClusterSpecifier::Cluster(name) => insert(&mut found, name),
-                ClusterSpecifier::Weighted(clusters) => {
-                    // A weight of 0 means never.
-                    let chosen = clusters.iter().filter(|cluster| cluster.weight > 0);
-                    chosen.for_each(|cluster| insert(&mut found, &cluster.name));
+                ClusterSpecifier::Weighted(weighted) => {
+                    // A weight of 0 means never; what a header names is not known beforehand.
+                    let chosen = weighted.clusters.iter().filter(|cluster| cluster.weight > 0);
+                    let named = chosen.filter(|cluster| cluster.cluster_header.is_none());
+                    named.for_each(|cluster| insert(&mut found, &cluster.name));
                 }
                 _ => {}
             }
         }
     }
     found.into_iter().collect()
+}
+
+fn mirrors(found: &mut BTreeSet<Name>, policies: &[MirrorPolicy]) {
+    for policy in policies {
+        if let MirrorCluster::Cluster(name) = &policy.cluster {
+            insert(found, name);
+        }
+    }
 }
 
 fn insert(found: &mut BTreeSet<Name>, name: &Name) {
@@ -40,31 +55,6 @@ fn hosts<'a>(interest: &Interest, routes: &'a RouteConfiguration) -> Vec<&'a Vir
         return all();
     }
     let selected: Option<Vec<&VirtualHost>> =
-        interest.authorities().map(|authority| host(routes, authority)).collect();
+        interest.authorities().map(|authority| routes.virtual_host(authority)).collect();
     selected.unwrap_or_else(all)
-}
-
-/// The virtual host of an authority: exact domain, longest suffix, longest prefix, `*`.
-pub(super) fn host<'a>(routes: &'a RouteConfiguration, authority: &str) -> Option<&'a VirtualHost> {
-    let authority = authority.to_ascii_lowercase();
-    let ranked = routes.virtual_hosts.iter().filter_map(|host| {
-        let best = host.domains.iter().filter_map(|domain| rank(domain, &authority)).max()?;
-        Some((best, host))
-    });
-    // Of equals the first counts; `max_by_key` would take the last.
-    ranked.rev().max_by_key(|(rank, _)| *rank).map(|(_, host)| host)
-}
-
-/// How well a domain fits: by kind, then by length. A wildcard stands for at least one character.
-fn rank(domain: &str, authority: &str) -> Option<(u8, usize)> {
-    let (kind, part, fits) = if domain == "*" {
-        (0, "", true)
-    } else if let Some(suffix) = domain.strip_prefix('*') {
-        (2, suffix, authority.ends_with(suffix) && authority.len() > suffix.len())
-    } else if let Some(prefix) = domain.strip_suffix('*') {
-        (1, prefix, authority.starts_with(prefix) && authority.len() > prefix.len())
-    } else {
-        (3, domain, domain == authority)
-    };
-    fits.then_some((kind, part.len()))
 }

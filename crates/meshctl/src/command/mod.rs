@@ -1,6 +1,8 @@
 //! One file for each command: its arguments, and what it does with them.
 
 pub(crate) mod bootstrap;
+pub(crate) mod check_balance;
+pub(crate) mod check_routes;
 pub(crate) mod echo;
 pub(crate) mod explain;
 pub(crate) mod fetch;

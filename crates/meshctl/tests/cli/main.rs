@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic where it is")]
 
 mod bootstrap;
+mod check_routes;
 mod echo;
 mod mesh;
 mod support;

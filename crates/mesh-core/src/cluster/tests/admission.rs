@@ -1,19 +1,22 @@
+use proptest::prelude::*;
+
 use super::state;
 use crate::cluster::Overloaded;
-use crate::resource::{Cluster, RetryBudget};
+use crate::cluster::admission::Admission;
+use crate::resource::{CircuitBreakers, Cluster, RetryBudget, RoutingPriority};
 use crate::testing::cluster;
 
 fn limited(max_requests: u32, max_retries: u32) -> Cluster {
     let mut spec = cluster("c");
-    spec.circuit_breakers.max_requests = max_requests;
-    spec.circuit_breakers.max_retries = max_retries;
+    spec.circuit_breakers.default.max_requests = max_requests;
+    spec.circuit_breakers.default.max_retries = max_retries;
     spec
 }
 
 fn budgeted(budget_percent: f64, min_retry_concurrency: u32) -> Cluster {
     let mut spec = limited(1024, 0);
     let budget = RetryBudget { budget_percent, min_retry_concurrency };
-    spec.circuit_breakers.retry_budget = Some(budget);
+    spec.circuit_breakers.default.retry_budget = Some(budget);
     spec
 }
 
@@ -94,4 +97,112 @@ fn refusal_names_the_limit() {
     let state = state(limited(0, 0), []);
     let text = state.admit().unwrap_err().to_string();
     assert_eq!(text, "circuit breaker: limit of 0 reached");
+}
+
+#[test]
+fn priorities_are_counted_apart() {
+    let mut spec = limited(1, 0);
+    spec.circuit_breakers.high.max_requests = 2;
+    let state = state(spec, []);
+    let _default = state.admit().unwrap();
+    assert!(state.admit().is_err());
+    let high = [(); 2].map(|()| state.admit_as(RoutingPriority::High).unwrap());
+    let refused = state.admit_as(RoutingPriority::High).unwrap_err();
+    assert_eq!(refused, Overloaded { limit: 2 });
+    assert_eq!(state.requests(), 3);
+    drop(high);
+    assert_eq!(state.requests(), 1);
+}
+
+#[test]
+fn no_place_to_wait_in_refuses_every_request() {
+    let mut spec = limited(10, 0);
+    spec.circuit_breakers.default.max_pending_requests = 0;
+    let state = state(spec, []);
+    assert_eq!(state.admit().unwrap_err(), Overloaded { limit: 0 });
+    assert!(state.admit_as(RoutingPriority::High).is_ok());
+}
+
+#[test]
+fn waiting_requests_and_connections_have_limits_of_their_own() {
+    let mut spec = limited(10, 3);
+    let thresholds = &mut spec.circuit_breakers.default;
+    thresholds.max_pending_requests = 2;
+    thresholds.max_connections = 1;
+    thresholds.track_remaining = true;
+    let state = state(spec, []);
+    let priority = RoutingPriority::Default;
+    let waiting = [(); 2].map(|()| state.admit_pending(priority).unwrap());
+    assert!(state.admit_pending(priority).is_err());
+    let connection = state.admit_connection(priority).unwrap();
+    assert!(state.admit_connection(priority).is_err());
+    let _request = state.admit().unwrap();
+    let _retry = state.admit_retry().unwrap();
+    let left = state.remaining(priority).unwrap();
+    assert_eq!((left.pending, left.connections, left.requests, left.retries), (0, 0, 9, 2));
+    drop((waiting, connection));
+    let left = state.remaining(priority).unwrap();
+    assert_eq!((left.pending, left.connections), (2, 1));
+    assert!(state.remaining(RoutingPriority::High).is_none(), "nobody asked");
+}
+
+#[test]
+fn budget_counts_requests_that_wait() {
+    let state = state(budgeted(50.0, 0), []);
+    let _request = state.admit().unwrap();
+    assert!(state.admit_retry().is_err());
+    let _waiting = state.admit_pending(RoutingPriority::Default).unwrap();
+    assert!(state.admit_retry().is_ok());
+}
+
+proptest! {
+    /// Against plain lists of what is under way, through changes of the limits.
+    #[test]
+    fn agrees_with_the_model(
+        steps in prop::collection::vec((0..6_u8, 0..4_u32, any::<bool>(), 0..200_u32), 1..80),
+    ) {
+        let mut breakers = CircuitBreakers::default();
+        breakers.default.max_requests = 3;
+        let mut admission = Admission::new(&breakers, None);
+        let (mut requests, mut retries) = ([vec![], vec![]], [vec![], vec![]]);
+        for (what, number, high, percent) in steps {
+            let priority = if high { RoutingPriority::High } else { RoutingPriority::Default };
+            let at = usize::from(high);
+            let thresholds = *breakers.of(priority);
+            match what {
+                0 | 1 => {
+                    let fits = (requests[at].len() as u32) < thresholds.max_requests;
+                    let permit = admission.admit(priority);
+                    prop_assert_eq!(permit.is_ok(), fits);
+                    requests[at].extend(permit);
+                }
+                2 => {
+                    let most = match thresholds.retry_budget {
+                        Some(budget) => {
+                            let share = requests[at].len() as f64 * budget.budget_percent / 100.0;
+                            share.floor().max(f64::from(budget.min_retry_concurrency))
+                        }
+                        None => f64::from(thresholds.max_retries),
+                    };
+                    let permit = admission.admit_retry(priority, &thresholds);
+                    prop_assert_eq!(permit.is_ok(), (retries[at].len() as f64) < most);
+                    retries[at].extend(permit);
+                }
+                3 => drop(requests[at].pop()),
+                4 => drop(retries[at].pop()),
+                _ => {
+                    let changed = if high { &mut breakers.high } else { &mut breakers.default };
+                    changed.max_requests = number * 2;
+                    changed.max_retries = number;
+                    changed.retry_budget = (percent > 100).then(|| RetryBudget {
+                        budget_percent: f64::from(percent - 100),
+                        min_retry_concurrency: number / 2,
+                    });
+                    admission = Admission::new(&breakers, Some(&admission));
+                }
+            }
+            prop_assert_eq!(admission.requests() as usize, requests[0].len() + requests[1].len());
+            prop_assert_eq!(admission.retries() as usize, retries[0].len() + retries[1].len());
+        }
+    }
 }

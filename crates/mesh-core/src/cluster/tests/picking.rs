@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::state;
-use crate::cluster::{Avoid, ClusterState, Picked};
+use crate::cluster::{Avoid, Choice, ClusterState, Picked};
+use crate::dialect::Dialect;
 use crate::resource::{Cluster, LbPolicy};
 use crate::testing::{address, cluster, randoms};
 
@@ -13,7 +14,11 @@ fn least_request(choice_count: u32) -> Cluster {
 }
 
 fn pick(state: &ClusterState<()>, random: u64) -> Picked<()> {
-    state.pick(Avoid::default(), random).unwrap()
+    state.pick(&Choice::new(Dialect::Http), random).unwrap()
+}
+
+fn away(avoid: Avoid<'_>) -> Choice<'_> {
+    Choice::new(Dialect::Http).with_avoid(avoid)
 }
 
 fn counts(picks: impl Iterator<Item = SocketAddr>) -> HashMap<SocketAddr, i32> {
@@ -86,9 +91,9 @@ fn retries_avoid_endpoints_already_tried() {
     for spec in [cluster("c"), least_request(2)] {
         let state = state(spec, 0..3);
         let tried = [address(0), address(2)];
-        let avoid = Avoid { tried: &tried, max_attempts: 60 };
+        let avoid = Avoid::new(&tried, 60);
         for random in randoms(1000) {
-            assert_eq!(state.pick(avoid, random).unwrap().address(), address(1));
+            assert_eq!(state.pick(&away(avoid), random).unwrap().address(), address(1));
         }
     }
 }
@@ -98,8 +103,8 @@ fn tried_endpoint_is_taken_when_the_attempts_are_used_up() {
     let state = state(least_request(2), 0..4);
     let tried = [address(0)];
     let hits = |max_attempts| {
-        let avoid = Avoid { tried: &tried, max_attempts };
-        let hit = |random: &u64| state.pick(avoid, *random).unwrap().address() == address(0);
+        let avoid = Avoid::new(&tried, max_attempts);
+        let hit = |random: &u64| state.pick(&away(avoid), *random).unwrap().address() == address(0);
         randoms(16_000).filter(hit).count() as i32
     };
     // The first draw hits it once in 4; a further one only when both of its choices do, in 16.
@@ -112,28 +117,30 @@ fn tried_endpoint_is_taken_when_the_attempts_are_used_up() {
 #[test]
 fn dead_endpoint_without_load_does_not_draw_the_retries_of_busy_ones() {
     let state = state(least_request(2), 0..2);
-    let busy = state.tables().usable()[1].clone();
+    let busy = state.tables().usable().nth(1).unwrap().clone();
     let held: Vec<_> = randoms(64)
-        .filter_map(|random| state.pick(Avoid::default(), random).ok())
+        .filter_map(|random| state.pick(&Choice::new(Dialect::Http), random).ok())
         .filter(|picked| picked.address() == busy.address())
         .collect();
     assert!(!held.is_empty());
-    let avoid = Avoid { tried: &[address(0)], max_attempts: 5 };
-    let hit = |random: &u64| state.pick(avoid, *random).unwrap().address() == address(0);
+    let tried = [address(0)];
+    let avoid = Avoid::new(&tried, 5);
+    let hit = |random: &u64| state.pick(&away(avoid), *random).unwrap().address() == address(0);
     assert!(randoms(16_000).filter(hit).count() < 60);
 }
 
 #[test]
 fn no_number_of_attempts_makes_a_pick_hang() {
     let state = state(cluster("c"), [0]);
-    let avoid = Avoid { tried: &[address(0)], max_attempts: u32::MAX };
-    assert_eq!(state.pick(avoid, 0).unwrap().address(), address(0));
+    let tried = [address(0)];
+    let avoid = Avoid::new(&tried, u32::MAX);
+    assert_eq!(state.pick(&away(avoid), 0).unwrap().address(), address(0));
 }
 
 #[test]
 fn load_is_given_back_on_drop() {
     let state = state(cluster("c"), [0]);
-    let endpoint = state.tables().usable()[0].clone();
+    let endpoint = state.tables().usable().nth(0).unwrap().clone();
     let first = pick(&state, 0);
     let second = pick(&state, 0);
     assert_eq!((first.load(), endpoint.load()), (2, 2));

@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::state;
-use crate::cluster::Avoid;
+use crate::cluster::Choice;
+use crate::dialect::Dialect;
 use crate::resource::{Entry, LbPolicy};
 use crate::testing::{cluster, endpoints, randoms};
 
@@ -21,9 +22,9 @@ fn counters_return_to_zero_after_many_threads() {
                 scope.spawn(|| {
                     for random in randoms(REQUESTS) {
                         let permit = state.admit().unwrap();
-                        let picked = state.pick(Avoid::default(), random).unwrap();
+                        let picked = state.pick(&Choice::new(Dialect::Http), random).unwrap();
                         let retry = state.admit_retry().ok();
-                        let again = retry.map(|_| state.pick(Avoid::default(), random).unwrap());
+                        let again = retry.map(|_| state.pick(&Choice::new(Dialect::Http), random).unwrap());
                         picked.observe(random % 2 == 0);
                         drop((permit, picked, again));
                     }
@@ -47,7 +48,7 @@ fn counters_return_to_zero_after_many_threads() {
 fn limit_is_never_passed_by_many_threads() {
     const LIMIT: u64 = 3;
     let mut spec = cluster("c");
-    spec.circuit_breakers.max_requests = LIMIT as u32;
+    spec.circuit_breakers.default.max_requests = LIMIT as u32;
     let state = state(spec, []);
     let (inside, most, admitted) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {

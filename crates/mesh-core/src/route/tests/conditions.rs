@@ -174,8 +174,12 @@ fn binary_metadata_is_absent_in_grpc() {
 #[test]
 fn first_query_parameter_counts_undecoded() {
     let parameter = |name: &str, value: Option<&str>| {
-        let value = value.map(StringMatcher::exact);
+        let value = value.map(|value| ValueMatch::String(StringMatcher::exact(value)));
+        let value = value.unwrap_or(ValueMatch::Present(true));
         QueryParameterMatcher { name: name.into(), value }
+    };
+    let absent = |name: &str| {
+        QueryParameterMatcher { name: name.into(), value: ValueMatch::Present(false) }
     };
     let table = [
         ("/?a=1", parameter("a", Some("1")), true),
@@ -191,6 +195,9 @@ fn first_query_parameter_counts_undecoded() {
         ("/?&&", parameter("", None), false),
         ("/a=1", parameter("a", None), false),
         ("/?x=?a=1", parameter("a", None), false),
+        ("/?a=1", absent("a"), false),
+        ("/?b", absent("a"), true),
+        ("/", absent("a"), true),
     ];
     for (uri, parameter, want) in table {
         let mut matcher = RouteMatch::prefix("/");

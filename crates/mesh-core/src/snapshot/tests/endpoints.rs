@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{compile, with_cluster, with_endpoints};
-use crate::cluster::Avoid;
+use crate::cluster::Choice;
+use crate::dialect::Dialect;
 use crate::resource::{Cluster, Discovery, Name, Resources, Update};
 use crate::snapshot::Snapshot;
 use crate::testing::{address, cluster, endpoints};
@@ -27,7 +28,7 @@ fn change(resources: &mut Resources, snapshot: &Snapshot<()>, addresses: &[u8]) 
 }
 
 fn picked(snapshot: &Snapshot<()>, cluster: &str) -> Option<std::net::SocketAddr> {
-    let picked = snapshot.cluster_named(cluster)?.pick(Avoid::default(), 0);
+    let picked = snapshot.cluster_named(cluster)?.pick(&Choice::new(Dialect::Http), 0);
     picked.ok().map(|picked| picked.address())
 }
 

@@ -62,6 +62,7 @@ route                #2 split
         exactly \"jason\"
   not #3 late: matches too, but comes later
 cluster              v3 (weight 10 of 100)
+  not v1: drawn with weight 90
 endpoints            2 of 2: 10.0.0.1:80, 10.0.0.2:80
 ";
     assert_eq!(text, want);

@@ -86,7 +86,7 @@ fn reached(snapshot: &Snapshot<()>) -> BTreeMap<(String, usize), Reached> {
         let name = cluster_of(snapshot, &target, &format!("/{path}")).ok();
         let reached = name.map(|name| {
             let tables = snapshot.cluster_named(name).map(|cluster| cluster.tables());
-            let usable = tables.map(|t| t.usable().iter().map(|e| e.address()).collect());
+            let usable = tables.map(|t| t.usable().map(|e| e.address()).collect());
             (name.to_owned(), usable)
         });
         ((target, path), reached)

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{cluster_of, compile, root, root_index, with_cluster, with_endpoints, with_root};
-use crate::cluster::{Avoid, ClusterState};
+use crate::cluster::{Choice, ClusterState};
+use crate::dialect::Dialect;
 use crate::resource::{Cluster, Entry, LbPolicy, Name, Resources, Update, UpstreamProtocol};
 use crate::snapshot::{RootHint, RootProgram, Snapshot};
 use crate::testing::{cluster, endpoints, failure, route, routes};
@@ -141,17 +142,17 @@ fn changed(change: impl FnOnce(&mut Cluster)) -> (Snapshot<()>, Snapshot<()>) {
 fn changed_cluster_keeps_its_counters_and_endpoints() {
     let (first, second) = changed(|spec| {
         spec.lb_policy = LbPolicy::LeastRequest { choice_count: 2 };
-        spec.circuit_breakers.max_requests = 1;
+        spec.circuit_breakers.default.max_requests = 1;
     });
     let permit = state(&first, "x").admit().unwrap();
-    let picked = state(&first, "x").pick(Avoid::default(), 0).unwrap();
+    let picked = state(&first, "x").pick(&Choice::new(Dialect::Http), 0).unwrap();
     assert_eq!(state(&second, "x").requests(), 1);
     assert!(state(&second, "x").admit().is_err(), "the new limit counts the old request");
     let tables = [&first, &second].map(|snapshot| state(snapshot, "x").tables());
-    assert!(Arc::ptr_eq(&tables[0].usable()[0], &tables[1].usable()[0]));
-    assert_eq!(tables[1].usable()[0].load(), 1);
+    assert!(Arc::ptr_eq(tables[0].usable().nth(0).unwrap(), tables[1].usable().nth(0).unwrap()));
+    assert_eq!(tables[1].usable().nth(0).unwrap().load(), 1);
     drop((permit, picked));
-    assert_eq!((state(&second, "x").requests(), tables[1].usable()[0].load()), (0, 0));
+    assert_eq!((state(&second, "x").requests(), tables[1].usable().nth(0).unwrap().load()), (0, 0));
 }
 
 /// Connections hang on endpoints, and these would no longer be as configured.
@@ -166,8 +167,8 @@ fn cluster_that_connects_otherwise_drops_its_endpoints_but_not_its_counters() {
         let _permit = state(&first, "x").admit().unwrap();
         assert_eq!(state(&second, "x").requests(), 1);
         let tables = [&first, &second].map(|snapshot| state(snapshot, "x").tables());
-        assert_eq!(tables[0].usable()[0].address(), tables[1].usable()[0].address());
-        assert!(!Arc::ptr_eq(&tables[0].usable()[0], &tables[1].usable()[0]));
+        assert_eq!(tables[0].usable().nth(0).unwrap().address(), tables[1].usable().nth(0).unwrap().address());
+        assert!(!Arc::ptr_eq(tables[0].usable().nth(0).unwrap(), tables[1].usable().nth(0).unwrap()));
     }
 }
 

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::{compile, decide, root};
 use crate::dialect::Dialect::{Grpc, Http};
 use crate::resource::{
-    Action, AppendAction, ClusterSpecifier, Forward, HeaderMutation, HeaderOperation, Resources,
+    Action, AppendAction, ClusterSpecifier, DirectResponse, Forward, HeaderMutation,
+    HeaderOperation, HostRewrite, Resources,
     RetryConditions, RetryPolicy, Route, RouteConfiguration, RouteMatch, VirtualHost,
     WeightedCluster,
 };
@@ -33,7 +34,7 @@ fn set(value: &'static str) -> HeaderMutation {
 
 fn snapshot(action: Action, change: impl FnOnce(&mut VirtualHost)) -> Snapshot<()> {
     let mut route = Route::new(RouteMatch::prefix("/"), action);
-    route.request_headers = set("route");
+    route.request_headers = Some(Box::new(set("route")));
     let mut host = VirtualHost::new("h", ["*"], vec![route]);
     host.request_headers = set("host");
     change(&mut host);
@@ -55,12 +56,12 @@ fn weighted() -> Forward {
     let mut cluster = WeightedCluster::new("c", 1);
     cluster.request_headers = set("cluster");
     cluster.host_rewrite = Some(HeaderValue::from_static("of-cluster"));
-    Forward::new(ClusterSpecifier::Weighted(vec![WeightedCluster::new("d", 0), cluster]))
+    Forward::new(ClusterSpecifier::Weighted(vec![WeightedCluster::new("d", 0), cluster].into()))
 }
 
 #[test]
 fn header_changes_run_from_cluster_to_configuration() {
-    let snapshot = snapshot(Action::Forward(Box::new(weighted())), |_| {});
+    let snapshot = snapshot(Action::Forward(Arc::new(weighted())), |_| {});
     let view = snapshot.view(route_ref(&snapshot));
     let mut headers = HeaderMap::new();
     headers.insert("x-removed", HeaderValue::from_static("1"));
@@ -82,16 +83,17 @@ fn header_changes_run_from_cluster_to_configuration() {
     assert_eq!(view.listener, "l");
 }
 
+/// As in Envoy, where the route's rewrite is made last.
 #[test]
-fn weighted_cluster_rewrites_the_host_before_its_route() {
-    let mut forward = weighted();
-    forward.host_rewrite = Some(HeaderValue::from_static("of-route"));
-    let of_cluster = snapshot(Action::Forward(Box::new(forward)), |_| {});
-    assert_eq!(of_cluster.view(route_ref(&of_cluster)).host_rewrite().unwrap(), "of-cluster");
-    let mut forward = Forward::new(ClusterSpecifier::Cluster("c".into()));
-    forward.host_rewrite = Some(HeaderValue::from_static("of-route"));
-    let of_route = snapshot(Action::Forward(Box::new(forward)), |_| {});
-    assert_eq!(of_route.view(route_ref(&of_route)).host_rewrite().unwrap(), "of-route");
+fn route_rewrites_the_host_after_its_weighted_cluster() {
+    let literal = Some(HostRewrite::Literal(HeaderValue::from_static("of-route")));
+    let of_both = Forward { host_rewrite: literal, ..weighted() };
+    for (forward, want) in [(of_both, "of-route"), (weighted(), "of-cluster")] {
+        let snapshot = snapshot(Action::Forward(Arc::new(forward)), |_| {});
+        let view = snapshot.view(route_ref(&snapshot));
+        assert_eq!(view.host_rewrite(&HeaderMap::new(), "/").unwrap(), want);
+        assert_eq!(view.weighted_host_rewrite().unwrap(), "of-cluster");
+    }
 }
 
 /// An empty policy of the route hides the virtual host's (gRFC A44).
@@ -106,7 +108,7 @@ fn retry_policy_of_the_route_hides_the_hosts() {
     ] {
         let mut forward = Forward::new(ClusterSpecifier::Cluster("c".into()));
         forward.retry_policy = of_route;
-        let action = Action::Forward(Box::new(forward));
+        let action = Action::Forward(Arc::new(forward));
         let snapshot = snapshot(action, |host| host.retry_policy = of_host.clone());
         let view = snapshot.view(route_ref(&snapshot));
         assert_eq!(view.retry_policy().unwrap().conditions, want);
@@ -117,7 +119,7 @@ fn retry_policy_of_the_route_hides_the_hosts() {
 fn timeouts_differ_by_dialect() {
     let mut forward = Forward::new(ClusterSpecifier::Cluster("c".into()));
     forward.max_stream_duration.max_stream_duration = Some(Duration::from_secs(20));
-    let snapshot = snapshot(Action::Forward(Box::new(forward)), |_| {});
+    let snapshot = snapshot(Action::Forward(Arc::new(forward)), |_| {});
     let view = snapshot.view(route_ref(&snapshot));
     assert_eq!(view.timeout(Http), Some(Duration::from_secs(15)));
     assert_eq!(view.timeout(Grpc), Some(Duration::from_secs(20)));
@@ -126,19 +128,21 @@ fn timeouts_differ_by_dialect() {
 #[test]
 fn actions_that_do_not_forward_answer_or_fail() {
     let body = Bytes::from_static(b"teapot");
-    let action = Action::DirectResponse { status: StatusCode::IM_A_TEAPOT, body: body.clone() };
+    let response = DirectResponse { status: StatusCode::IM_A_TEAPOT, body: body.clone() };
+    let action = Action::DirectResponse(Box::new(response));
     let answers = snapshot(action, |_| {});
     let route = route_ref(&answers);
     assert_eq!(decide(&answers, "l", &get("/", &[]), Grpc), Decision::Respond { route });
     let view = answers.view(route);
     assert_eq!(view.direct_response(), Some((StatusCode::IM_A_TEAPOT, &body)));
-    assert_eq!((view.timeout(Http), view.retry_policy(), view.host_rewrite()), (None, None, None));
+    assert_eq!((view.timeout(Http), view.weighted_host_rewrite()), (None, None));
+    assert!(view.retry_policy().is_none());
 
-    let none = ClusterSpecifier::Weighted(vec![WeightedCluster::new("c", 0)]);
+    let none = ClusterSpecifier::Weighted(vec![WeightedCluster::new("c", 0)].into());
     let failing = [
         Action::NonForwarding,
         Action::Unsupported("redirect".into()),
-        Action::Forward(Box::new(Forward::new(none))),
+        Action::Forward(Arc::new(Forward::new(none))),
     ];
     for (number, action) in failing.into_iter().enumerate() {
         let snapshot = snapshot(action, |_| {});

@@ -73,7 +73,7 @@ async fn retry_budget_bounds_retries_under_way() {
     let options = Options {
         retry: Some(retry(On::FIVE_XX, 5)),
         cluster: |cluster| {
-            cluster.circuit_breakers.retry_budget =
+            cluster.circuit_breakers.default.retry_budget =
                 Some(RetryBudget { budget_percent: 0.0, min_retry_concurrency: 0 });
         },
         ..Options::default()

@@ -43,7 +43,7 @@ async fn broken_attempt_names_endpoint_attempts_and_source() {
 #[tokio::test(start_paused = true)]
 async fn overload_is_refused_at_once_and_answers_as_envoy_does() {
     let options = Options {
-        cluster: |cluster| cluster.circuit_breakers.max_requests = 1,
+        cluster: |cluster| cluster.circuit_breakers.default.max_requests = 1,
         ..Options::default()
     };
     let fixture = Fixture::new([], options);

@@ -183,7 +183,7 @@ pub(super) fn resources(options: Options) -> Resources {
     let mut forward = Forward::new(ClusterSpecifier::Cluster("things".into()));
     forward.timeout = options.timeout;
     forward.retry_policy = options.retry.map(Into::into);
-    let route = Route::new(RouteMatch::prefix("/"), Action::Forward(Box::new(forward)));
+    let route = Route::new(RouteMatch::prefix("/"), Action::Forward(Arc::new(forward)));
     let host = VirtualHost::new("things", ["*"], vec![route.with_name("all")]);
     let routes = RouteConfiguration::new("things-routes", vec![host]);
     let manager = HttpConnectionManager::new(RouteSpecifier::Rds("things-routes".into()));

@@ -3,7 +3,6 @@ use std::time::Duration;
 use mesh_core::ResourceType::Cluster;
 use mesh_core::resource::{self as core, Discovery, LbPolicy, UpstreamProtocol};
 use mesh_pb::envoy::config::cluster::v3 as pb;
-use mesh_pb::envoy::config::cluster::v3::circuit_breakers::{Thresholds, thresholds};
 use mesh_pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig, LbConfig,
     LeastRequestLbConfig,
@@ -14,24 +13,23 @@ use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use mesh_pb::envoy::extensions::load_balancing_policies as policies;
 use mesh_pb::envoy::extensions::upstreams::http::v3 as http;
 use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options as options;
-use mesh_pb::envoy::r#type::v3::Percent;
 use mesh_pb::google::protobuf::Any;
 
 use super::super::Value;
 use super::{decode, findings, number, refused, seconds, unknown};
 use crate::sample::{ads, any};
 
-fn good() -> pb::Cluster {
+pub(super) fn good() -> pb::Cluster {
     crate::sample::cluster_message("x")
 }
 
-fn made(proto: &pb::Cluster) -> core::Cluster {
+pub(super) fn made(proto: &pb::Cluster) -> core::Cluster {
     let Value::Cluster(made) = decode(Cluster, proto).unwrap() else { panic!("no cluster") };
     (*made).clone()
 }
 
 #[track_caller]
-fn refuses(change: impl FnOnce(&mut pb::Cluster), field: &str, text: &str) {
+pub(super) fn refuses(change: impl FnOnce(&mut pb::Cluster), field: &str, text: &str) {
     let mut proto = good();
     change(&mut proto);
     refused(Cluster, &proto, field, text);
@@ -250,46 +248,6 @@ fn http_versions() {
 }
 
 #[test]
-fn circuit_breakers_of_default_priority() {
-    let with = |thresholds| {
-        let breakers = pb::CircuitBreakers { thresholds, per_host_thresholds: Vec::new() };
-        pb::Cluster { circuit_breakers: Some(breakers), ..good() }
-    };
-    let budget = |percent| Thresholds {
-        retry_budget: Some(thresholds::RetryBudget {
-            budget_percent: Some(Percent { value: percent }),
-            ..thresholds::RetryBudget::default()
-        }),
-        ..Thresholds::default()
-    };
-    let high = Thresholds { priority: 1, max_requests: number(1), ..Thresholds::default() };
-    let first = Thresholds { max_requests: number(7), max_retries: number(0), ..budget(50.0) };
-    let second = Thresholds { max_requests: number(8), ..Thresholds::default() };
-    let proto = with(vec![high, first, second]);
-    findings(Cluster, &proto, &["circuit_breakers.thresholds[0]"]);
-    let found = made(&proto).circuit_breakers;
-    assert_eq!((found.max_requests, found.max_retries, found.max_connections), (7, 0, 1024));
-    assert_eq!(found.retry_budget.unwrap().budget_percent, 50.0);
-    let limits = |value| {
-        let (max_connections, max_pending_requests) = (number(value), number(value));
-        with(vec![Thresholds { max_connections, max_pending_requests, ..Thresholds::default() }])
-    };
-    let at = "circuit_breakers.thresholds[0]";
-    let fields = [format!("{at}.max_connections"), format!("{at}.max_pending_requests")];
-    findings(Cluster, &limits(9), &fields.each_ref().map(String::as_str));
-    findings(Cluster, &limits(u32::MAX), &[]);
-    for bad in [-1.0, 101.0, f64::NAN] {
-        let field = "circuit_breakers.thresholds[0].retry_budget.budget_percent";
-        refused(Cluster, &with(vec![budget(bad)]), field, "is not in 0");
-    }
-    let per_host = Thresholds { max_connections: number(0), ..Thresholds::default() };
-    let breakers =
-        pb::CircuitBreakers { thresholds: Vec::new(), per_host_thresholds: vec![per_host] };
-    let field = "circuit_breakers.per_host_thresholds[0].max_connections";
-    refuses(|c| c.circuit_breakers = Some(breakers), field, "at least 1");
-}
-
-#[test]
 fn other_values_that_are_refused() {
     refuses(|c| c.connect_timeout = seconds(0), "connect_timeout", "greater than zero");
     refuses(|c| c.connect_timeout = seconds(-1), "connect_timeout", "not a valid duration");
@@ -300,13 +258,12 @@ fn other_values_that_are_refused() {
 #[test]
 fn features_that_are_not_honoured_are_reported() {
     let proto = pb::Cluster {
-        outlier_detection: Some(Default::default()),
         health_checks: vec![Default::default()],
         common_lb_config: Some(Default::default()),
         lrs_server: ads(),
         alt_stat_name: "s".to_owned(),
         ..good()
     };
-    let fields = ["lrs_server", "health_checks", "outlier_detection", "common_lb_config"];
+    let fields = ["lrs_server", "health_checks", "common_lb_config"];
     findings(Cluster, &proto, &fields);
 }

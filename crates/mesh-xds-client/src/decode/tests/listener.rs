@@ -13,7 +13,7 @@ use super::super::Value;
 use super::{decode, findings, refused, seconds, unknown};
 use crate::sample::{ads, any};
 
-fn filter(name: &str, config: Any) -> hcm::HttpFilter {
+pub(super) fn filter(name: &str, config: Any) -> hcm::HttpFilter {
     hcm::HttpFilter {
         name: name.to_owned(),
         config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
@@ -21,7 +21,7 @@ fn filter(name: &str, config: Any) -> hcm::HttpFilter {
     }
 }
 
-fn router() -> hcm::HttpFilter {
+pub(super) fn router() -> hcm::HttpFilter {
     filter("router", any(&Router::default()))
 }
 
@@ -30,7 +30,7 @@ fn rds(source: Option<core::ConfigSource>, name: &str) -> Option<manager::RouteS
     Some(manager::RouteSpecifier::Rds(rds))
 }
 
-fn good() -> hcm::HttpConnectionManager {
+pub(super) fn good() -> hcm::HttpConnectionManager {
     hcm::HttpConnectionManager {
         http_filters: vec![router()],
         route_specifier: rds(ads(), "routes"),
@@ -38,7 +38,7 @@ fn good() -> hcm::HttpConnectionManager {
     }
 }
 
-fn listener(manager: &hcm::HttpConnectionManager) -> pb::Listener {
+pub(super) fn listener(manager: &hcm::HttpConnectionManager) -> pb::Listener {
     pb::Listener {
         api_listener: Some(pb::ApiListener { api_listener: Some(any(manager)) }),
         ..pb::Listener::default()
@@ -46,14 +46,14 @@ fn listener(manager: &hcm::HttpConnectionManager) -> pb::Listener {
 }
 
 #[track_caller]
-fn refuses(change: impl FnOnce(&mut hcm::HttpConnectionManager), field: &str, text: &str) {
+pub(super) fn refuses(change: impl FnOnce(&mut hcm::HttpConnectionManager), field: &str, text: &str) {
     let mut manager = good();
     change(&mut manager);
     let field = format!("api_listener.api_listener{field}");
     refused(Listener, &listener(&manager), &field, text);
 }
 
-fn made(manager: &hcm::HttpConnectionManager) -> mesh_core::resource::Listener {
+pub(super) fn made(manager: &hcm::HttpConnectionManager) -> mesh_core::resource::Listener {
     let Value::Listener(made) = decode(Listener, &listener(manager)).unwrap() else {
         panic!("no listener")
     };

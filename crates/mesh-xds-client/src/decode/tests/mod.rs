@@ -1,11 +1,16 @@
 //! What is refused, with the field told, and what is accepted with a finding.
 
+mod breakers;
 mod cluster;
 mod endpoints;
+mod faults;
 mod hostile;
 mod listener;
 mod matcher;
+mod outlier;
 mod policy;
+mod rate_limit;
+mod rbac;
 mod route;
 
 use mesh_core::{ResourceId, ResourceType};

@@ -1,0 +1,28 @@
+//! Authorization: who may do what (role based access control).
+//!
+//! The problem is to decide the same as Envoy or gRPC about every request, without a way round:
+//! rules look at the very [`Head`](crate::Head) that routing looks at and that goes upstream, so
+//! that no form of a path means one thing here and another there. What is not known of a request
+//! does not hold, and what decoding could not understand never gets here.
+//!
+//! The idea is one program without nesting for all policies. Each [`Condition`] becomes a test with
+//! two ways out, to another test or to the end, laid out so that *and*, *or* and *not* cost
+//! nothing: they only direct the ways out. A decision walks from test to test, allocates nothing
+//! and cannot overflow a stack, however deep the rules nest.
+//!
+//! [`Authorizer`] is what [`Rbac`](crate::resource::Rbac) compiles to, and [`Decision`] what it
+//! says of a request.
+//!
+//! [`Condition`]: crate::resource::Condition
+
+mod authorizer;
+mod condition;
+mod decision;
+mod header;
+mod identity;
+mod program;
+#[cfg(test)]
+mod tests;
+
+pub use authorizer::Authorizer;
+pub use decision::{Decision, Outcome};

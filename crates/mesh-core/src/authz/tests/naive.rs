@@ -1,0 +1,204 @@
+//! The rules of authorization once more, spelled out over the configuration: what the compiled
+//! program must agree with.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::mesh::resource::{
+    CidrRange, Condition, HeaderMatch, HeaderMatcher, Metadata, RbacAction, RbacPolicy, RbacRules,
+    Rule, SanMatcher, StringMatcher, ValueMatch,
+};
+use super::mesh::{Dialect, Head};
+
+/// Whether the request is allowed, and by which policy.
+pub(super) fn decide(
+    rules: &RbacRules,
+    head: &Head<'_>,
+    metadata: &Metadata,
+    dialect: Dialect,
+) -> (bool, Option<String>) {
+    let ask = Ask { head, metadata, dialect };
+    if dialect == Dialect::Grpc && mentions_refused(rules) {
+        return (false, None);
+    }
+    match rules {
+        RbacRules::Policies { action, policies } => {
+            let found = policies.iter().find(|(_, policy)| ask.policy(policy));
+            let allowed = match action {
+                RbacAction::Allow => found.is_some(),
+                RbacAction::Deny => found.is_none(),
+                RbacAction::Log => true,
+            };
+            (allowed, found.map(|(name, _)| name.to_string()))
+        }
+        RbacRules::Matches(list) => match list.iter().find(|one| ask.rule(&one.rule)) {
+            Some(one) => (one.action != RbacAction::Deny, Some(one.name.to_string())),
+            None => (false, None),
+        },
+        _ => unreachable!("these are all"),
+    }
+}
+
+fn mentions_refused(rules: &RbacRules) -> bool {
+    let text = format!("{rules:?}");
+    text.contains("name: Scheme") || text.contains("Header(\"grpc-")
+}
+
+struct Ask<'a> {
+    head: &'a Head<'a>,
+    metadata: &'a Metadata,
+    dialect: Dialect,
+}
+
+impl Ask<'_> {
+    fn policy(&self, policy: &RbacPolicy) -> bool {
+        policy.permissions.iter().any(|rule| self.rule(rule))
+            && policy.principals.iter().any(|rule| self.rule(rule))
+    }
+
+    fn rule(&self, rule: &Rule) -> bool {
+        match rule {
+            Rule::Any => true,
+            Rule::And(rules) => rules.iter().filter(|rule| !self.rule(rule)).count() == 0,
+            Rule::Or(rules) => rules.iter().filter(|rule| self.rule(rule)).count() > 0,
+            Rule::Not(rule) => !self.rule(rule),
+            Rule::Is(condition) => self.condition(condition),
+        }
+    }
+
+    fn condition(&self, condition: &Condition) -> bool {
+        let origin = self.head.origin;
+        let tls = origin.tls.as_ref();
+        match condition {
+            Condition::Header(matcher) => self.header(matcher),
+            Condition::UrlPath(want) => want.matches(self.path()),
+            Condition::UriTemplate(want) => want.is_match(self.path()),
+            Condition::DestinationIp(range) => within(range, origin.local),
+            Condition::DestinationPort(ports) => match origin.local {
+                Some(local) => local.port() >= *ports.start() && local.port() <= *ports.end(),
+                None => false,
+            },
+            Condition::RequestedServerName(want) => match tls {
+                Some(tls) => want.matches(&tls.server_name),
+                None => want.matches(""),
+            },
+            Condition::Metadata(want) => want.matches(self.metadata),
+            Condition::Authenticated(None) => tls.is_some(),
+            Condition::Authenticated(Some(want)) => {
+                self.identities().iter().any(|name| want.matches(name))
+            }
+            Condition::MtlsAuthenticated(san) => match (tls, san) {
+                (Some(tls), _) if !tls.presented || !tls.validated => false,
+                (Some(_), None) => true,
+                (Some(tls), Some(SanMatcher::Uri(want))) => {
+                    tls.uri_sans.iter().any(|uri| want.matches(uri))
+                }
+                (Some(tls), Some(SanMatcher::Dns(want))) => {
+                    tls.dns_sans.iter().any(|dns| dns_name(want, dns))
+                }
+                _ => false,
+            },
+            Condition::DirectRemoteIp(range) => within(range, origin.peer),
+            Condition::RemoteIp(range) => within(range, origin.remote),
+            Condition::FilterState { key, value } => match origin.filter_state.get(key) {
+                Some(text) => value.matches(text),
+                None => false,
+            },
+            _ => unreachable!("these are all"),
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.head.path_and_query.split(['?', '#']).next().unwrap_or_default()
+    }
+
+    /// The names by which the peer may be meant.
+    fn identities(&self) -> Vec<String> {
+        let Some(tls) = &self.head.origin.tls else { return Vec::new() };
+        let kinds = [
+            tls.uri_sans.iter().map(ToString::to_string).collect(),
+            tls.dns_sans.iter().map(ToString::to_string).collect(),
+            vec![tls.subject.to_string()],
+        ];
+        match self.dialect {
+            Dialect::Http => kinds.concat(),
+            Dialect::Grpc => {
+                kinds.into_iter().find(|kind: &Vec<String>| !kind.is_empty()).unwrap_or_default()
+            }
+        }
+    }
+
+    fn header(&self, matcher: &HeaderMatcher) -> bool {
+        let mut values = self.values(&matcher.name);
+        if self.dialect == Dialect::Grpc && !values.is_empty() {
+            values = vec![values.join(&b","[..])];
+        }
+        if values.is_empty() && matcher.treat_missing_as_empty {
+            values = vec![Vec::new()];
+        }
+        let holds = match &matcher.value {
+            ValueMatch::Present(present) => *present != values.is_empty(),
+            _ if values.is_empty() => return false,
+            ValueMatch::String(want) => values
+                .iter()
+                .any(|value| want.matches(str::from_utf8(value).expect("values are text here"))),
+            ValueMatch::Range(range) => values.iter().any(|value| {
+                let number = String::from_utf8_lossy(value).parse::<i64>();
+                number.is_ok_and(|number| number >= range.start && number < range.end)
+            }),
+            _ => unreachable!("these are all"),
+        };
+        if matcher.invert { !holds } else { holds }
+    }
+
+    fn values(&self, name: &HeaderMatch) -> Vec<Vec<u8>> {
+        let name = match name {
+            HeaderMatch::Method => ":method",
+            HeaderMatch::Authority => ":authority",
+            HeaderMatch::Path => ":path",
+            HeaderMatch::Scheme => ":scheme",
+            HeaderMatch::Header(name) => name.as_str(),
+        };
+        let one = match name {
+            ":method" => self.head.method.as_str(),
+            ":authority" | "host" => self.head.authority,
+            ":path" => self.head.path_and_query,
+            ":scheme" => self.head.scheme,
+            "te" | "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding"
+            | "upgrade"
+                if self.dialect == Dialect::Grpc =>
+            {
+                ""
+            }
+            _ => {
+                let all = self.head.headers.iter().filter(|(at, _)| *at == name);
+                return all.map(|(_, value)| value.as_bytes().to_vec()).collect();
+            }
+        };
+        if one.is_empty() { Vec::new() } else { vec![one.as_bytes().to_vec()] }
+    }
+}
+
+/// By the text of a range and bit by bit.
+fn within(range: &CidrRange, address: Option<SocketAddr>) -> bool {
+    let Some(address) = address else { return false };
+    let text = range.to_string();
+    let (network, length) = text.split_once('/').expect("a range");
+    let (network, length): (IpAddr, usize) = (network.parse().unwrap(), length.parse().unwrap());
+    let (network, address) = (bits(network), bits(address.ip().to_canonical()));
+    network.len() == address.len() && network[..length] == address[..length]
+}
+
+fn bits(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.octets().iter().map(|byte| format!("{byte:08b}")).collect(),
+        IpAddr::V6(v6) => v6.octets().iter().map(|byte| format!("{byte:08b}")).collect(),
+    }
+}
+
+fn dns_name(want: &StringMatcher, san: &str) -> bool {
+    let StringMatcher::Exact { value, .. } = want else { return want.matches(san) };
+    let (value, san) = (value.to_lowercase(), san.to_lowercase());
+    let labels: Vec<&str> = value.split('.').collect();
+    let wild = ["*"].iter().chain(labels[1..].iter()).copied().collect::<Vec<_>>().join(".");
+    san == value || (labels.len() > 1 && !labels[0].is_empty() && san == wild)
+}

@@ -1,0 +1,371 @@
+//! Choice in steps: priority, locality, endpoint.
+
+use std::sync::Arc;
+
+use super::alias::Alias;
+use super::draws::Draws;
+use super::maglev::Maglev;
+use super::ring::Ring;
+use super::tables::Usable;
+use super::{Choice, ClusterState, EndpointState};
+use crate::resource::SlowStart;
+use crate::snapshot::Attach;
+
+/// Priorities with their share of requests.
+#[derive(Clone, Debug)]
+pub(super) struct Levels {
+    pub(super) policy: Policy,
+    pub(super) levels: Box<[Level]>,
+    /// The level of each hundredth of all requests.
+    pub(super) hundredths: Box<[u8; 100]>,
+}
+
+/// How one of equals is chosen, where no hash says so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    pub(super) pick: Pick,
+    pub(super) slow_start: Option<SlowStart>,
+    /// `active_request_bias`.
+    pub(super) bias: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pick {
+    RoundRobin,
+    LeastRequest(u32),
+    FullScan,
+    Random,
+    Hash,
+    First { shuffled: bool },
+}
+
+/// The healthy or the degraded endpoints of a priority, or in panic all of them.
+#[derive(Clone, Debug)]
+pub(super) struct Level {
+    pub(super) priority: u32,
+    /// Whether health is ignored.
+    pub(super) panic: bool,
+    pub(super) groups: Box<[Group]>,
+    /// The weights of the groups, when there are several.
+    pub(super) weights: Option<Arc<Alias>>,
+}
+
+/// Endpoints one of which is picked: those of a locality, or all of a level.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// Where they are among all usable ones.
+    pub(super) start: u32,
+    pub(super) length: u32,
+    pub(super) picker: Picker,
+}
+
+/// How an endpoint of a group is picked.
+#[derive(Clone, Debug)]
+pub(super) enum Picker {
+    Even,
+    Weighted(Arc<Weighted>),
+    Ring(Arc<Ring>, Bounded),
+    Maglev(Arc<Maglev>, Bounded),
+}
+
+/// Endpoints that are not alike.
+#[derive(Debug)]
+pub(super) struct Weighted {
+    pub(super) alias: Alias,
+    pub(super) weights: Box<[u32]>,
+}
+
+/// Bounded loads: how much of all requests under way each endpoint may have.
+#[derive(Clone, Debug)]
+pub(super) struct Bounded {
+    /// `hash_balance_factor`; 0 for no bound.
+    pub(super) factor: u32,
+    pub(super) weights: Arc<[f64]>,
+}
+
+/// The usable endpoints of one group.
+pub(super) struct Part<'s, A: Attach> {
+    usable: &'s Usable<A>,
+    start: usize,
+    length: usize,
+}
+
+impl<A: Attach> Copy for Part<'_, A> {}
+
+impl<A: Attach> Clone for Part<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'s, A: Attach> Part<'s, A> {
+    #[inline]
+    pub(super) fn all(usable: &'s Usable<A>) -> Self {
+        Self { usable, start: 0, length: usable.len() }
+    }
+
+    #[inline]
+    fn get(self, index: usize) -> &'s Arc<EndpointState<A>> {
+        self.usable.get(self.start + index)
+    }
+}
+
+impl Levels {
+    /// One of the usable endpoints and the level it is of; `None` when the level has none.
+    pub(super) fn draw<'s, A: Attach>(
+        &self,
+        cluster: &ClusterState<A>,
+        usable: &'s Usable<A>,
+        choice: &Choice<'_>,
+        hash: u64,
+        attempt: u32,
+        draws: &mut Draws,
+    ) -> Option<(&'s Arc<EndpointState<A>>, &Level)> {
+        let level = self.level(choice, hash, draws);
+        let group = match &level.weights {
+            Some(alias) => &level.groups[alias.at(draws.number())],
+            None => level.groups.first()?,
+        };
+        if group.length == 0 {
+            return None;
+        }
+        let usable = Part { usable, start: group.start as usize, length: group.length as usize };
+        let index = match &group.picker {
+            Picker::Even => self.even(usable, cluster, choice, attempt, draws),
+            Picker::Weighted(weighted) => self.weighted(weighted, usable, cluster, choice, draws),
+            Picker::Ring(ring, bounded) => {
+                bounded.within(usable, cluster, hash, |hash| ring.at(hash, attempt))
+            }
+            Picker::Maglev(table, bounded) => {
+                bounded.within(usable, cluster, hash, |hash| table.at(hash, attempt))
+            }
+        };
+        Some((usable.get(index), level))
+    }
+
+    fn level(&self, choice: &Choice<'_>, hash: u64, draws: &mut Draws) -> &Level {
+        if self.levels.len() == 1 {
+            return &self.levels[0];
+        }
+        // Envoy takes the hash of the request itself, so that it stays in its priority.
+        let hundredth = match self.policy.pick {
+            Pick::Hash => (hash % 100) as usize,
+            _ => draws.below(100),
+        };
+        let level = &self.levels[usize::from(self.hundredths[hundredth])];
+        let avoided = choice.avoid.priorities;
+        if avoided.contains(&level.priority) { self.other(avoided, hundredth) } else { level }
+    }
+
+    /// A level of a priority that was not tried, by the shares of those; of all, when every one
+    /// was.
+    #[cold]
+    fn other(&self, avoided: &[u32], hundredth: usize) -> &Level {
+        let at = |hundredth: &u8| &self.levels[usize::from(*hundredth)];
+        let is_free = |level: &&Level| !avoided.contains(&level.priority);
+        let free = self.hundredths.iter().map(at).filter(is_free).count();
+        let nth = hundredth * free / 100;
+        let free = self.hundredths.iter().map(at).filter(is_free).nth(nth);
+        free.unwrap_or_else(|| at(&self.hundredths[hundredth]))
+    }
+
+    fn even<A: Attach>(
+        &self,
+        usable: Part<'_, A>,
+        cluster: &ClusterState<A>,
+        choice: &Choice<'_>,
+        attempt: u32,
+        draws: &mut Draws,
+    ) -> usize {
+        if let (Some(slow), Some(_)) = (&self.policy.slow_start, choice.now) {
+            return self.rested(slow, usable, choice, draws, |draws| draws.below(usable.length));
+        }
+        match self.policy.pick {
+            Pick::RoundRobin => cluster.turn() % usable.length,
+            Pick::LeastRequest(choices) => least_at(usable, choices, draws, EndpointState::load),
+            Pick::FullScan => full_scan(usable, draws),
+            Pick::Random | Pick::Hash => draws.below(usable.length),
+            Pick::First { shuffled } => {
+                let first = if shuffled { cluster.seed(draws) } else { 0 } + u64::from(attempt);
+                (first % usable.length as u64) as usize
+            }
+        }
+    }
+
+    fn weighted<A: Attach>(
+        &self,
+        weighted: &Weighted,
+        usable: Part<'_, A>,
+        cluster: &ClusterState<A>,
+        choice: &Choice<'_>,
+        draws: &mut Draws,
+    ) -> usize {
+        let any = |draws: &mut Draws| weighted.alias.at(draws.number());
+        let draw = |draws: &mut Draws| match (&self.policy.slow_start, choice.now) {
+            (Some(slow), Some(_)) => self.rested(slow, usable, choice, draws, any),
+            _ => any(draws),
+        };
+        match self.policy.pick {
+            Pick::LeastRequest(choices) if self.policy.bias > 0.0 => {
+                let mut best = draw(draws);
+                for _ in 1..choices.min(MAX_CHOICES) {
+                    let other = draw(draws);
+                    if self.is_lighter(weighted, usable, other, best) {
+                        best = other;
+                    }
+                }
+                best
+            }
+            Pick::FullScan => {
+                let mut best = draw(draws);
+                for other in 0..usable.length {
+                    if self.is_lighter(weighted, usable, other, best) {
+                        best = other;
+                    }
+                }
+                best
+            }
+            Pick::RoundRobin if self.policy.slow_start.is_none() => {
+                // Steps of the golden ratio meet every part of the range as evenly as can be: no
+                // endpoint waits for long, and none is met twice in a row without need.
+                weighted.alias.at((cluster.turn() as u64).wrapping_mul(GOLDEN_RATIO))
+            }
+            _ => draw(draws),
+        }
+    }
+
+    /// Whether `other` has less under way for its weight.
+    fn is_lighter<A: Attach>(
+        &self,
+        weighted: &Weighted,
+        usable: Part<'_, A>,
+        other: usize,
+        best: usize,
+    ) -> bool {
+        let bias = self.policy.bias;
+        let load = |index: usize| {
+            let load = f64::from(usable.get(index).load());
+            if bias == 1.0 { load } else { load.powf(bias) }
+        };
+        let weight = |index: usize| f64::from(weighted.weights[index]);
+        load(other) * weight(best) < load(best) * weight(other)
+    }
+
+    /// A drawn endpoint, new ones only as often as their age allows.
+    ///
+    /// Refusing draws gives each endpoint its weight times its ramp, without tables that have to
+    /// change as time passes.
+    fn rested<A: Attach>(
+        &self,
+        slow: &SlowStart,
+        usable: Part<'_, A>,
+        choice: &Choice<'_>,
+        draws: &mut Draws,
+        draw: impl Fn(&mut Draws) -> usize,
+    ) -> usize {
+        let mut index = draw(draws);
+        let Some(now) = choice.now else { return index };
+        for _ in 0..MAX_CHOICES {
+            let age = now.saturating_duration_since(usable.get(index).since(now));
+            if age >= slow.window || draws.fraction() < ramp(slow, age.as_secs_f64()) {
+                break;
+            }
+            index = draw(draws);
+        }
+        index
+    }
+}
+
+/// The part of its weight an endpoint of that age has.
+fn ramp(slow: &SlowStart, age_seconds: f64) -> f64 {
+    let part = (age_seconds.max(0.001) / slow.window.as_secs_f64()).min(1.0);
+    part.powf(1.0 / slow.aggression).max(slow.min_weight_percent / 100.0)
+}
+
+/// The lightest of `choices` endpoints drawn with replacement; the first of equals.
+#[inline]
+pub(super) fn least<'s, A: Attach>(
+    part: Part<'s, A>,
+    choices: u32,
+    draws: &mut Draws,
+) -> &'s Arc<EndpointState<A>> {
+    least_by(part, choices, draws, EndpointState::load)
+}
+
+/// The same by another weight.
+#[inline]
+pub(super) fn least_by<'s, A: Attach, W: Ord>(
+    part: Part<'s, A>,
+    choices: u32,
+    draws: &mut Draws,
+    weight: impl Fn(&EndpointState<A>) -> W,
+) -> &'s Arc<EndpointState<A>> {
+    part.get(least_at(part, choices, draws, weight))
+}
+
+#[inline]
+fn least_at<A: Attach, W: Ord>(
+    part: Part<'_, A>,
+    choices: u32,
+    draws: &mut Draws,
+    weight: impl Fn(&EndpointState<A>) -> W,
+) -> usize {
+    let mut best = draws.below(part.length);
+    for _ in 1..choices.min(MAX_CHOICES) {
+        let other = draws.below(part.length);
+        if weight(part.get(other)) < weight(part.get(best)) {
+            best = other;
+        }
+    }
+    best
+}
+
+/// The lightest of all; any of equals.
+fn full_scan<A: Attach>(usable: Part<'_, A>, draws: &mut Draws) -> usize {
+    let start = draws.below(usable.length);
+    let later = (start..usable.length).chain(0..start);
+    later.min_by_key(|index| usable.get(*index).load()).unwrap_or(start)
+}
+
+impl Bounded {
+    /// The endpoint of a hash; the next one on that hash's way when it has more than its share
+    /// under way. All of them have: the one that is least over.
+    fn within<A: Attach>(
+        &self,
+        usable: Part<'_, A>,
+        cluster: &ClusterState<A>,
+        hash: u64,
+        at: impl Fn(u64) -> usize,
+    ) -> usize {
+        let first = at(hash);
+        if self.factor == 0 {
+            return first;
+        }
+        let slots = (cluster.requests() + 1) as f64 * f64::from(self.factor) / 100.0;
+        let excess = |index: usize| {
+            let share = (slots.ceil() * self.weights[index]).ceil().max(1.0);
+            f64::from(usable.get(index).load()) / share
+        };
+        let (mut best, mut least) = (first, excess(first));
+        let mut way = Draws::new(hash);
+        way.number();
+        for _ in 0..MAX_CHOICES {
+            if least <= 1.0 {
+                break;
+            }
+            let other = at(way.number());
+            let over = excess(other);
+            if over < least {
+                (best, least) = (other, over);
+            }
+        }
+        best
+    }
+}
+
+/// How many endpoints a pick looks at, at most, so that no value makes it slow. Two get nearly all
+/// of the benefit of `choice_count`; gRPC stops at 10 (gRFC A48), Envoy states no limit.
+const MAX_CHOICES: u32 = 64;
+
+/// 2⁶⁴ divided by the golden ratio.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,0 +1,150 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::membership::Membership;
+use super::outlier::{Detector, Observed};
+use super::{
+    ClusterState, ConnectionPermit, EndpointState, Overloaded, PendingPermit, Permit, Remaining,
+    RetryPermit,
+};
+use crate::dialect::Dialect;
+use crate::resource::{OutlierDetection, RoutingPriority};
+use crate::snapshot::Attach;
+
+/// Outlier detection of one cluster: a detector per dialect, each with records of its own.
+#[derive(Debug)]
+pub(super) struct Detectors {
+    http: Detector,
+    grpc: Detector,
+}
+
+impl Detectors {
+    pub(super) fn new(spec: Option<&Arc<OutlierDetection>>, previous: Option<&Self>) -> Self {
+        let http = previous.map(|previous| &previous.http);
+        let grpc = previous.map(|previous| &previous.grpc);
+        Self {
+            http: Detector::new(Dialect::Http, spec, http),
+            grpc: Detector::new(Dialect::Grpc, spec, grpc),
+        }
+    }
+
+    pub(super) fn of(&self, dialect: Dialect) -> &Detector {
+        match dialect {
+            Dialect::Http => &self.http,
+            Dialect::Grpc => &self.grpc,
+        }
+    }
+
+    /// Takes the endpoints as they are now.
+    pub(super) fn adopt<A: Attach>(&self, membership: &Membership<A>) {
+        for dialect in DIALECTS {
+            let records = membership.states().map(|endpoint| endpoint.record(dialect));
+            self.of(dialect).adopt(records);
+        }
+    }
+}
+
+const DIALECTS: [Dialect; 2] = [Dialect::Http, Dialect::Grpc];
+
+impl<A: Attach> ClusterState<A> {
+    /// Admits a request of priority DEFAULT.
+    ///
+    /// # Errors
+    /// When `max_requests` are under way, or `max_pending_requests` is 0.
+    #[inline]
+    pub fn admit(&self) -> Result<Permit, Overloaded> {
+        self.admit_as(RoutingPriority::Default)
+    }
+
+    /// Admits a request of that priority.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    #[inline]
+    pub fn admit_as(&self, priority: RoutingPriority) -> Result<Permit, Overloaded> {
+        self.admission.admit(priority)
+    }
+
+    /// Admits a retry of priority DEFAULT.
+    ///
+    /// # Errors
+    /// When the retry budget, or `max_retries` without one, is used up.
+    pub fn admit_retry(&self) -> Result<RetryPermit, Overloaded> {
+        self.admit_retry_as(RoutingPriority::Default)
+    }
+
+    /// Admits a retry of that priority.
+    ///
+    /// # Errors
+    /// As [`admit_retry`](Self::admit_retry).
+    pub fn admit_retry_as(&self, priority: RoutingPriority) -> Result<RetryPermit, Overloaded> {
+        self.admission.admit_retry(priority, self.spec.circuit_breakers.of(priority))
+    }
+
+    /// Admits a request to wait for a connection.
+    ///
+    /// # Errors
+    /// When `max_pending_requests` wait.
+    pub fn admit_pending(&self, priority: RoutingPriority) -> Result<PendingPermit, Overloaded> {
+        self.admission.admit_pending(priority, self.spec.circuit_breakers.of(priority))
+    }
+
+    /// Admits a connection.
+    ///
+    /// # Errors
+    /// When `max_connections` are open.
+    pub fn admit_connection(
+        &self,
+        priority: RoutingPriority,
+    ) -> Result<ConnectionPermit, Overloaded> {
+        self.admission.admit_connection(priority, self.spec.circuit_breakers.of(priority))
+    }
+
+    /// What may still begin; `None` unless `track_remaining` asks for it.
+    pub fn remaining(&self, priority: RoutingPriority) -> Option<Remaining> {
+        let thresholds = self.spec.circuit_breakers.of(priority);
+        thresholds.track_remaining.then(|| self.admission.remaining(priority, thresholds))
+    }
+
+    /// Notes how an attempt ended; true when that ejected the endpoint, so that the tables want to
+    /// be built anew.
+    ///
+    /// `now` and `random` are only asked for when an ejection is due.
+    #[inline]
+    pub fn observe(
+        &self,
+        endpoint: &EndpointState<A>,
+        dialect: Dialect,
+        observed: Observed,
+        now: impl FnOnce() -> Instant,
+        random: impl FnOnce() -> u64,
+    ) -> bool {
+        self.detectors.of(dialect).observe(endpoint.record(dialect), observed, now, random)
+    }
+
+    /// Outlier detection in that dialect.
+    #[inline]
+    pub fn detector(&self, dialect: Dialect) -> &Detector {
+        self.detectors.of(dialect)
+    }
+
+    /// When the next sweep is due; `None` when no outliers are detected.
+    pub fn next_sweep(&self, now: Instant) -> Option<Instant> {
+        DIALECTS.into_iter().filter_map(|dialect| self.detectors.of(dialect).next_sweep(now)).min()
+    }
+
+    /// Does the sweeps that are due; true when an endpoint was ejected or returned, so that the
+    /// tables want to be built anew.
+    pub fn sweep(&self, now: Instant, random: u64) -> bool {
+        let tables = self.tables();
+        let mut changed = false;
+        for (dialect, random) in DIALECTS.into_iter().zip([random, !random]) {
+            let detector = self.detectors.of(dialect);
+            if detector.next_sweep(now).is_some_and(|due| due <= now) {
+                let records = tables.all().map(|endpoint| endpoint.record(dialect));
+                changed |= detector.sweep(records, now, random);
+            }
+        }
+        changed
+    }
+}

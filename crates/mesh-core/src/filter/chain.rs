@@ -1,0 +1,74 @@
+use super::step::Step;
+use super::{Context, Request, Response, Verdict};
+
+/// The filters of a route, in order. See the [module](super).
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    steps: Box<[Step]>,
+    needs_request: bool,
+    changes_response: bool,
+}
+
+impl Chain {
+    pub(super) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        let steps: Box<[Step]> = steps.into_iter().collect();
+        let needs_request = steps.iter().any(Step::needs_request);
+        let changes_response = steps.iter().any(Step::changes_response);
+        Self { steps, needs_request, changes_response }
+    }
+
+    /// The filters.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether no filter does anything.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether [`response`](Self::response) has something to do.
+    pub fn changes_response(&self) -> bool {
+        self.changes_response
+    }
+
+    /// Whether [`response`](Self::response) wants to see the request's head again.
+    pub fn needs_request(&self) -> bool {
+        self.needs_request
+    }
+
+    /// Takes a request through the filters, beginning with step `from`: 0 at first, and what
+    /// [`Verdict::Delay`] says after a wait.
+    pub fn request(
+        &self,
+        from: usize,
+        request: &mut Request<'_>,
+        context: &Context<'_>,
+    ) -> Verdict {
+        // Odd numbers stand for a step whose delay is over: it may have more to say.
+        for (at, step) in self.steps.iter().enumerate().skip(from / 2) {
+            let again = 2 * at + 1;
+            let verdict = match from == again {
+                true => step.after_delay(request, context),
+                false => step.request(request, context),
+            };
+            match verdict {
+                Verdict::Continue => {}
+                Verdict::Delay { after, active, .. } => {
+                    return Verdict::Delay { after, next: again, active };
+                }
+                reply => return reply,
+            }
+        }
+        Verdict::Continue
+    }
+
+    /// Takes a response back through the filters, the last one first.
+    pub fn response(&self, response: &mut Response<'_>, context: &Context<'_>) {
+        if self.changes_response {
+            for step in self.steps.iter().rev() {
+                step.response(response, context);
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderMap, Method, StatusCode, Version};
+
+use crate::dialect::Dialect;
+use crate::exchange::{Reply, ResponseFlags};
+use crate::head::Head;
+use crate::headers::{Facts, ResponseFacts};
+use crate::origin::Origin;
+use crate::resource::{ActiveFault, Metadata};
+
+/// A request on its way through the filters.
+///
+/// Path and authority are text and not a URI: a connection manager may have to look at what a URI
+/// cannot hold. Changing one makes it owned; the caller writes it back then.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a mut Method,
+    /// `:scheme`; empty when not known.
+    pub scheme: &'a str,
+    /// `:authority`, else the `host` header; empty when there is neither.
+    pub authority: Cow<'a, str>,
+    /// `:path`: the path with the query.
+    pub path: Cow<'a, str>,
+    /// The headers, without pseudo-headers.
+    pub headers: &'a mut HeaderMap,
+    /// The protocol it came with.
+    pub version: Version,
+    /// Where it comes from.
+    pub origin: &'a Origin,
+    /// Where filters note what they decided, and look for what others noted, if anybody wants to
+    /// know: begins as a copy of the origin's metadata.
+    pub noted: Option<&'a mut Metadata>,
+}
+
+impl<'a> Request<'a> {
+    /// A request of the application itself, over HTTP/1.1, with an unknown scheme.
+    pub fn new(
+        method: &'a mut Method,
+        authority: impl Into<Cow<'a, str>>,
+        path: impl Into<Cow<'a, str>>,
+        headers: &'a mut HeaderMap,
+    ) -> Self {
+        let (authority, path) = (authority.into(), path.into());
+        let origin = Origin::application();
+        let version = Version::HTTP_11;
+        Self { method, scheme: "", authority, path, headers, version, origin, noted: None }
+    }
+
+    /// What routing and authorization see of it.
+    pub fn head(&self) -> Head<'_> {
+        Head::of_parts(self.method, self.scheme, &self.authority, &self.path, self.headers)
+            .from_origin(self.origin)
+    }
+}
+
+/// A response on its way back through the filters.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Response<'a> {
+    /// The status; `None` while an answer is made here and has none yet.
+    pub status: Option<StatusCode>,
+    /// The headers.
+    pub headers: &'a mut HeaderMap,
+    /// The request's head as it was sent upstream, where it was kept
+    /// ([`Chain::needs_request`](super::Chain::needs_request)).
+    pub request: Option<Head<'a>>,
+    /// The protocol the request came with.
+    pub version: Version,
+    /// Envoy's response flags.
+    pub flags: ResponseFlags,
+    /// Envoy's response code details.
+    pub details: &'a str,
+}
+
+impl<'a> Response<'a> {
+    /// An upstream's response whose request was not kept.
+    pub fn new(status: StatusCode, headers: &'a mut HeaderMap) -> Self {
+        let (version, flags) = (Version::HTTP_11, ResponseFlags::NONE);
+        Self { status: Some(status), headers, request: None, version, flags, details: "via_upstream" }
+    }
+
+    /// What header values may tell of it.
+    pub(crate) fn facts<'f>(&'f self, context: &'f Context<'f>) -> Facts<'f> {
+        let (flags, details) = (self.flags, self.details);
+        let response = ResponseFacts { status: self.status, headers: self.headers, flags, details };
+        Facts { request: self.request, version: self.version, response: Some(response), context }
+    }
+}
+
+/// What filters know beside the message.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Context<'a> {
+    /// The time, to measure with.
+    pub now: Instant,
+    /// The time, to tell.
+    pub time: SystemTime,
+    /// Well mixed bits, drawn once per request.
+    pub random: u64,
+    /// Whose rules the request follows.
+    pub dialect: Dialect,
+    /// What is known of the route, for texts in headers.
+    pub names: Names<'a>,
+}
+
+/// Names and notes that header values may tell.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Names<'a> {
+    /// The route's name.
+    pub route: &'a str,
+    /// The virtual cluster's name.
+    pub virtual_cluster: &'a str,
+    /// The cluster's name.
+    pub cluster: &'a str,
+    /// How many attempts were made, this one included.
+    pub attempts: u32,
+    /// The address of the endpoint that answered.
+    pub upstream: Option<SocketAddr>,
+    /// The route's metadata.
+    pub route_metadata: Option<&'a Metadata>,
+    /// The virtual host's metadata.
+    pub host_metadata: Option<&'a Metadata>,
+    /// The cluster's metadata.
+    pub cluster_metadata: Option<&'a Metadata>,
+}
+
+impl Context<'_> {
+    /// At that time, with those random bits, for that dialect, and nothing known of the route.
+    pub fn new(now: Instant, time: SystemTime, random: u64, dialect: Dialect) -> Self {
+        Self { now, time, random, dialect, names: Names::default() }
+    }
+}
+
+/// What a chain says of a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It goes on to its route.
+    Continue,
+    /// It waits, and then goes on with the step `next`.
+    Delay {
+        /// How long.
+        after: Duration,
+        /// The `from` of the next call.
+        next: usize,
+        /// Counts as an active fault; to be held while the request waits, and no longer.
+        active: Option<ActiveFault>,
+    },
+    /// It is answered here.
+    Reply(Box<Reply>),
+}

@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use super::cors::{self, Policies};
+use super::header_mutation::{self, Levels};
+use super::{Context, Request, Response, Verdict, fault, rate_limit, rbac};
+use crate::authz::Authorizer;
+use crate::resource::{FilterConfig, HttpFault, HttpFilterKind, LocalRateLimit};
+
+/// One filter with its compiled configuration.
+///
+/// State that lives longer than a request, such as a bucket of tokens, is behind the `Arc`: chains
+/// whose configuration comes from the same place share it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`.
+    HeaderMutation(Arc<Levels>),
+    /// `envoy.extensions.filters.http.cors.v3.Cors`.
+    Cors(Arc<Policies>),
+    /// `envoy.extensions.filters.http.rbac.v3.RBAC`.
+    Rbac(Arc<Authorizer>),
+    /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
+    Fault(Arc<HttpFault>),
+    /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
+    LocalRateLimit(Arc<LocalRateLimit>),
+}
+
+impl Step {
+    /// The step of a filter with its own configuration, or with the one that replaces it; `None`
+    /// when it does nothing.
+    pub(super) fn new(kind: &HttpFilterKind, config: Option<&FilterConfig>) -> Option<Self> {
+        match (kind, config) {
+            (HttpFilterKind::Rbac(_), Some(FilterConfig::Rbac(rules)))
+            | (HttpFilterKind::Rbac(rules), _) => Authorizer::new(rules).map(Arc::new).map(Self::Rbac),
+            (HttpFilterKind::Fault(_), Some(FilterConfig::Fault(fault)))
+            | (HttpFilterKind::Fault(fault), _) => {
+                (!fault.is_idle()).then(|| Self::Fault(fault.clone()))
+            }
+            (HttpFilterKind::LocalRateLimit(_), Some(FilterConfig::LocalRateLimit(limit)))
+            | (HttpFilterKind::LocalRateLimit(limit), _) => {
+                (!limit.is_idle()).then(|| Self::LocalRateLimit(limit.clone()))
+            }
+            // Made of all levels together, elsewhere.
+            (HttpFilterKind::HeaderMutation(_) | HttpFilterKind::Cors, _)
+            | (HttpFilterKind::Router | HttpFilterKind::Ignored, _) => None,
+        }
+    }
+
+    pub(super) fn request(&self, request: &mut Request<'_>, context: &Context<'_>) -> Verdict {
+        match self {
+            Self::HeaderMutation(levels) => header_mutation::request(levels, request, context),
+            Self::Cors(policies) => cors::request(policies, request, context),
+            Self::Rbac(authorizer) => rbac::request(authorizer, request, context),
+            Self::Fault(fault) => fault::request(fault, request, context),
+            Self::LocalRateLimit(limit) => rate_limit::request(limit, request, context),
+        }
+    }
+
+    /// What a step says whose delay is over.
+    pub(super) fn after_delay(&self, request: &mut Request<'_>, context: &Context<'_>) -> Verdict {
+        match self {
+            Self::Fault(fault) => fault::after_delay(fault, request, context),
+            _ => Verdict::Continue,
+        }
+    }
+
+    pub(super) fn response(&self, response: &mut Response<'_>, context: &Context<'_>) {
+        match self {
+            Self::HeaderMutation(levels) => header_mutation::response(levels, response, context),
+            Self::Cors(policies) => cors::response(policies, response, context),
+            Self::LocalRateLimit(limit) => rate_limit::response(limit, response, context),
+            Self::Rbac(_) | Self::Fault(_) => {}
+        }
+    }
+
+    /// Whether the response side does anything.
+    pub(super) fn changes_response(&self) -> bool {
+        match self {
+            Self::HeaderMutation(levels) => levels.change_response(),
+            Self::Cors(_) => true,
+            Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
+            Self::Rbac(_) | Self::Fault(_) => false,
+        }
+    }
+
+    /// Whether the response side looks at the request.
+    pub(super) fn needs_request(&self) -> bool {
+        match self {
+            Self::HeaderMutation(levels) => levels.need_request(),
+            Self::Cors(_) => true,
+            Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
+            Self::Rbac(_) | Self::Fault(_) => false,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The beginning of a request: what is decided of it, and its first attempt.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Request;
+use http::header::HOST;
+use mesh_core::Dialect;
+use mesh_core::exchange::{Exchange, Next};
+use mesh_core::resource::ActiveFault;
+use mesh_core::snapshot::{Decision, RootIndex};
+
+use super::copy::Copy;
+use super::flight::Flight;
+use super::history::History;
+use super::messages::{answer, context, with_request};
+use super::now;
+use super::record::{Deadline, Record};
+use super::routing::{Answer, Place, caller_deadline, decide, not_routed, note, record_of};
+use super::transport::{Transport, Unsent};
+use crate::body::Body;
+use crate::error::Error;
+use crate::mesh::{Hold, Inner, Random, Subscribed};
+
+/// A request that begins: what it is, and what is kept of it for another attempt.
+//
+// References alone, and what has a destructor is given apart: a struct that owns a Snapshot was
+// written to memory and read back, 30 instructions.
+pub(super) struct Beginning<'r, T> {
+    pub(super) place: Place<'r>,
+    pub(super) request: &'r mut Unsent,
+    pub(super) transport: &'r T,
+    pub(super) copy: &'r mut Option<Box<Copy>>,
+    pub(super) kept: &'r mut Option<T>,
+}
+
+/// A request under way, or what keeps it from that. Boxed, because that is rare.
+pub(super) type Begun<T> =
+    Result<(Flight, <T as Transport>::Future), Box<Halt<<T as Transport>::Body>>>;
+
+/// Why a request is not sent now.
+pub(super) enum Halt<B> {
+    /// It is over.
+    Ended(Result<Answer<B>, Error>),
+    /// A fault makes it wait.
+    Delayed(Delayed),
+}
+
+impl<B> From<Error> for Box<Halt<B>> {
+    #[cold]
+    fn from(error: Error) -> Self {
+        Self::new(Halt::Ended(Err(error)))
+    }
+}
+
+/// A request that waits among its filters.
+pub(super) struct Delayed {
+    pub(super) until: Instant,
+    waiting: Waiting,
+    request: Request<Body>,
+    mesh: Arc<Inner>,
+    target: Arc<Subscribed>,
+    dialect: Dialect,
+    next: usize,
+    /// Held for its drop.
+    _active: Option<ActiveFault>,
+}
+
+/// What is decided of a request whose configuration asks for more than a route.
+struct Waiting {
+    hold: Hold,
+    root: RootIndex,
+    random: Random,
+    record: Option<Record>,
+    exchange: Box<Exchange>,
+}
+
+/// Routes a request and sends it for the first time.
+#[inline(always)]
+pub(super) fn begin<T: Transport>(
+    beginning: Beginning<'_, T>,
+    hold: Hold,
+    root: RootIndex,
+) -> Begun<T> {
+    let place = beginning.place;
+    let head = beginning.request.as_mut().expect("not sent yet");
+    if head.uri().authority().is_none() && !head.headers().contains_key(HOST) {
+        head.headers_mut().insert(HOST, place.target.host().clone());
+    }
+    let random = place.mesh.random();
+    let record = record_of(head);
+    if hold.is_plain(root)
+        && let Decision::Forward { route, cluster } =
+            decide(place, &hold, root, head, random.first())
+        && !hold.forwarding(route).expect("the decision was to forward").changes()
+    {
+        let mut history = None;
+        if let Some(record) = record {
+            note(&record, &hold, Some(route), Some(cluster));
+            history = Some(History::recorded(record));
+        }
+        return Flight::begin(beginning, hold, (route, cluster), random, history);
+    }
+    begin_exchange(beginning, hold, root, random, record)
+}
+
+/// As [`begin`], where more is to be done than to route: the same decisions, and filters, changes
+/// and answers beside them.
+#[inline(never)]
+fn begin_exchange<T: Transport>(
+    beginning: Beginning<'_, T>,
+    hold: Hold,
+    root: RootIndex,
+    random: Random,
+    record: Option<Record>,
+) -> Begun<T> {
+    let context = context(beginning.place.dialect, random.first());
+    let request = beginning.request.as_mut().expect("not sent yet");
+    let (exchange, next) =
+        with_request(request, |seen| Exchange::begin(&hold, root, seen, &context));
+    let waiting = Waiting { hold, root, random, record, exchange: Box::new(exchange) };
+    waiting.go_on(beginning, next)
+}
+
+impl Waiting {
+    fn go_on<T: Transport>(self, beginning: Beginning<'_, T>, next: Next) -> Begun<T> {
+        let Self { hold, root, random, record, exchange } = self;
+        let place = beginning.place;
+        let cluster = match &next {
+            Next::Forward { cluster, .. } => Some(*cluster),
+            _ => None,
+        };
+        if let Some(record) = &record {
+            note(record, &hold, exchange.route(), cluster);
+        }
+        let request = beginning.request.as_mut().expect("not sent yet");
+        match next {
+            Next::Forward { route, cluster } => {
+                let exchange = exchange.changes_response(&hold).then_some(exchange);
+                let mut history = None;
+                if record.is_some() || exchange.is_some() {
+                    history = Some(Box::new(History { record, exchange, ..History::default() }));
+                }
+                Flight::begin(beginning, hold, (route, cluster), random, history)
+            }
+            Next::Reply(reply) => {
+                if let Some(record) = &record {
+                    record.replied(&reply);
+                }
+                Err(Box::new(Halt::Ended(Ok(answer(*reply)))))
+            }
+            Next::Fail(why) => Err(not_routed(place, &hold, root, request, why).into()),
+            Next::Delay { after, next, active } => {
+                fix_deadline(request, place.dialect);
+                Err(Box::new(Halt::Delayed(Delayed {
+                    until: now() + after,
+                    request: beginning.request.take().expect("not sent yet"),
+                    waiting: Self { hold, root, random, record, exchange },
+                    mesh: place.mesh.clone(),
+                    target: place.target.clone(),
+                    dialect: place.dialect,
+                    next,
+                    _active: active,
+                })))
+            }
+            _ => Err(Error::unsupported("what configuration makes of the request").into()),
+        }
+    }
+}
+
+impl Delayed {
+    /// Goes on with a request whose wait is over.
+    pub(super) fn go_on<T: Transport>(
+        self,
+        transport: &T,
+        copy: &mut Option<Box<Copy>>,
+        kept: &mut Option<T>,
+    ) -> Begun<T> {
+        let Self { mut waiting, mut request, mesh, target, dialect, next, .. } = self;
+        let context = context(dialect, waiting.random.first());
+        let Waiting { hold, exchange, .. } = &mut waiting;
+        let next =
+            with_request(&mut request, |seen| exchange.resume(hold, next, seen, &context));
+        let place = Place { mesh: &mesh, target: &target, dialect };
+        let request = &mut Some(request);
+        waiting.go_on(Beginning { place, request, transport, copy, kept }, next)
+    }
+}
+
+/// Has the time that a header states begin now, and not after a wait.
+pub(super) fn fix_deadline(request: &mut Request<Body>, dialect: Dialect) {
+    if let Some(deadline) = caller_deadline(request, dialect) {
+        request.headers_mut().remove("grpc-timeout");
+        request.extensions_mut().insert(Deadline(deadline));
+    }
+}

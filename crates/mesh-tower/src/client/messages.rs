@@ -1,0 +1,65 @@
+//! Requests and answers as an [`Exchange`] sees them.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response};
+use mesh_core::Dialect;
+use mesh_core::exchange::Reply;
+use mesh_core::filter::{self, Context};
+
+use super::body::ResponseBody;
+use super::changes::{change_uri, rewrite_host};
+use super::now;
+use super::routing::Answer;
+use crate::body::Body;
+
+/// What is known beside a message.
+pub(super) fn context(dialect: Dialect, random: u64) -> Context<'static> {
+    Context::new(now(), SystemTime::now(), random, dialect)
+}
+
+/// Shows a request and writes back what was changed of it.
+///
+/// What no URI can hold is not written back: the request goes on as it was.
+pub(super) fn with_request<T>(
+    request: &mut Request<Body>,
+    look: impl FnOnce(&mut filter::Request<'_>) -> T,
+) -> T {
+    let (mut method, uri) = (request.method().clone(), request.uri().clone());
+    let (version, host) = (request.version(), request.headers().get(HOST).cloned());
+    let host = host.as_ref().and_then(|host| host.to_str().ok());
+    let authority = uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or("");
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let headers = request.headers_mut();
+    let mut seen = filter::Request::new(&mut method, authority, path, headers);
+    seen.scheme = uri.scheme_str().unwrap_or("");
+    seen.version = version;
+    let result = look(&mut seen);
+    let (authority, path) = (changed(seen.authority), changed(seen.path));
+    *request.method_mut() = method;
+    if let Some(path) = path.and_then(|path| PathAndQuery::try_from(path).ok()) {
+        change_uri(request, |parts| parts.path_and_query = Some(path));
+    }
+    if let Some(authority) = authority.and_then(|host| HeaderValue::from_str(&host).ok()) {
+        rewrite_host(request, &authority);
+    }
+    result
+}
+
+fn changed(text: Cow<'_, str>) -> Option<String> {
+    match text {
+        Cow::Owned(text) => Some(text),
+        Cow::Borrowed(_) => None,
+    }
+}
+
+/// An answer made here, as the caller gets it.
+pub(super) fn answer<B: http_body::Body>(reply: Reply) -> Answer<B> {
+    let mut response = Response::new(ResponseBody::local(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}

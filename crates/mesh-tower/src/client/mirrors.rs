@@ -1,0 +1,108 @@
+//! Copies of requests, sent and forgotten.
+//!
+//! A copy goes over the mesh's own connections in a task of its own; nobody waits for its answer,
+//! and nobody learns of its failure. Copies are bounded by their cluster's circuit breaker, by the
+//! time their request may take, and by what is kept of a body: a longer one is not copied.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request};
+use http_body_util::BodyExt;
+use mesh_core::cluster::{Choice, ClusterState};
+use mesh_core::filter::Request as Seen;
+use mesh_core::route::Mirror;
+use mesh_core::snapshot::RouteView;
+use mesh_core::{Dialect, Head};
+
+use super::changes::rewrite_host;
+use super::messages::{context, with_request};
+use crate::body::Body;
+use crate::mesh::{Hold, Io};
+
+/// How long a copy may take where its route sets no limit, so that none stays for ever: Envoy's
+/// default for a request.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// A copy that waits for its body.
+struct Copy {
+    state: Arc<ClusterState<Io>>,
+    head: Request<Body>,
+    dialect: Dialect,
+    longest: Duration,
+    random: u64,
+}
+
+/// Has the copies of a request sent that its route asks for. `drawn` is the number that chose the
+/// route.
+#[inline(never)]
+pub(super) fn mirror(
+    view: &RouteView<'_>,
+    hold: &Hold,
+    dialect: Dialect,
+    request: &mut Request<Body>,
+    drawn: u64,
+) {
+    let longest = view.timeout(dialect).unwrap_or(LONGEST);
+    let mut copies = Vec::new();
+    for mirror in view.mirrors(&Head::of(request), drawn) {
+        // A cluster that does not exist gets no copy, and the request does not care.
+        if let Some(state) = hold.cluster_named(mirror.cluster) {
+            let random = drawn.rotate_left(32) ^ copies.len() as u64;
+            let (state, head) = (state.clone(), copy_of_head(&mirror, request, dialect, random));
+            copies.push(Copy { state, head, dialect, longest, random });
+        }
+    }
+    if !copies.is_empty() {
+        let body = std::mem::take(request.body_mut());
+        let send = |body: Bytes| copies.into_iter().for_each(|copy| copy.send(body.clone()));
+        *request.body_mut() = body.copied_to(send);
+    }
+}
+
+fn copy_of_head(
+    mirror: &Mirror<'_>,
+    request: &Request<Body>,
+    dialect: Dialect,
+    random: u64,
+) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    let authority = HeaderValue::from_str(&mirror.authority(Head::of(request).authority));
+    if let Ok(authority) = authority {
+        rewrite_host(&mut copy, &authority);
+    }
+    let mut context = context(dialect, random);
+    context.names.cluster = mirror.cluster;
+    let change = |seen: &mut Seen<'_>| mirror.policy.request_headers.change_request(seen, &context);
+    // A header that no message can carry is left out of a copy.
+    let _ = with_request(&mut copy, change);
+    copy
+}
+
+impl Copy {
+    fn send(self, body: Bytes) {
+        let Self { state, head, dialect, longest, random } = self;
+        let choice = Choice::new(dialect);
+        let (Ok(permit), Ok(endpoint)) = (state.admit(), state.pick(&choice, random)) else {
+            return;
+        };
+        let connections = endpoint.attached().connections(dialect).clone();
+        let runtime = endpoint.attached().runtime().clone();
+        let answered = async move {
+            let _held = (permit, endpoint);
+            if let Ok(response) = connections.send(head.map(|_| Body::from(body))).await {
+                // Read to its end, so that the connection can be used again.
+                let mut body = response.into_body();
+                while let Some(Ok(_)) = body.frame().await {}
+            }
+        };
+        runtime.spawn(async move {
+            // The answer, an error and a timeout are all the same: nobody wants to know.
+            let _ = tokio::time::timeout(longest, answered).await;
+        });
+    }
+}

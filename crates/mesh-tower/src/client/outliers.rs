@@ -1,0 +1,49 @@
+//! What requests tell outlier detection.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use mesh_core::Dialect;
+use mesh_core::cluster::outlier::Observed;
+use mesh_core::cluster::{ClusterState, EndpointState};
+
+use super::now;
+use crate::mesh::Io;
+
+/// Tells how an attempt ended; has the cluster's tables built anew when that ejects the endpoint.
+pub(super) fn tell(
+    state: &ClusterState<Io>,
+    endpoint: &EndpointState<Io>,
+    dialect: Dialect,
+    observed: Observed,
+    random: u64,
+) {
+    if state.observe(endpoint, dialect, observed, now, || random) {
+        state.attached().ejected();
+    }
+}
+
+/// A gRPC call whose status is still to come, in its trailers.
+pub(super) struct OpenCall {
+    state: Arc<ClusterState<Io>>,
+    random: u64,
+}
+
+impl OpenCall {
+    pub(super) fn new(state: Arc<ClusterState<Io>>, random: u64) -> Self {
+        Self { state, random }
+    }
+
+    /// The call ended with those trailers; `None` when it broke. A call that its caller gives up
+    /// says nothing of the endpoint.
+    pub(super) fn ended(&self, endpoint: &EndpointState<Io>, trailers: Option<&HeaderMap>) {
+        let observed = match trailers {
+            Some(trailers) => {
+                let status = trailers.get("grpc-status");
+                Observed::Call { ok: status.is_some_and(|status| status == "0") }
+            }
+            None => Observed::Reset,
+        };
+        tell(&self.state, endpoint, Dialect::Grpc, observed, self.random);
+    }
+}

@@ -1,0 +1,93 @@
+//! Rules of authorization.
+//!
+//! Nothing here is passed over: a condition that is not understood refuses the resource, since a
+//! rule without it would allow more, or deny less, than was meant.
+
+mod rule;
+
+use std::collections::BTreeMap;
+
+use mesh_core::resource::{Name, Rbac, RbacAction, RbacPolicy, RbacRules};
+use mesh_pb::envoy::config::rbac::v3 as pb;
+use mesh_pb::envoy::extensions::filters::http::rbac::v3 as filter;
+use mesh_pb::google::protobuf::Any;
+use prost::Message;
+
+use super::at::{At, Invalid, is_set, not_honoured};
+
+/// `envoy.extensions.filters.http.rbac.v3.RBAC`, as a filter's configuration.
+pub(super) fn rbac(at: At<'_>, any: &Any) -> Result<Rbac, Invalid> {
+    config(at, &read::<filter::Rbac>(at, &any.value)?)
+}
+
+/// `RBACPerRoute`, which replaces it: without `rbac` nothing is asked.
+pub(super) fn per_route(at: At<'_>, any: &Any) -> Result<Rbac, Invalid> {
+    let proto = read::<filter::RbacPerRoute>(at, &any.value)?;
+    proto.rbac.map_or_else(|| Ok(Rbac::default()), |rbac| config(at.field("rbac"), &rbac))
+}
+
+/// Reads a message of which nothing may be unknown: a field of a later version may be a condition.
+fn read<M: Message + Default>(at: At<'_>, bytes: &[u8]) -> Result<M, Invalid> {
+    let message =
+        M::decode(bytes).map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
+    // What was not known is not there any more.
+    if message.encoded_len() != bytes.len() {
+        return Err(at.invalid("holds fields that are not known, which may be conditions"));
+    }
+    Ok(message)
+}
+
+fn config(at: At<'_>, proto: &filter::Rbac) -> Result<Rbac, Invalid> {
+    for (name, matcher) in [("matcher", &proto.matcher), ("shadow_matcher", &proto.shadow_matcher)]
+    {
+        if matcher.is_some() {
+            return Err(at.field(name).invalid("is not supported"));
+        }
+    }
+    not_honoured!(at, proto, [rules_stat_prefix, track_per_rule_stats]);
+    let mut made = Rbac::default();
+    made.rules = optional_rules(at.field("rules"), proto.rules.as_ref())?;
+    made.shadow_rules = optional_rules(at.field("shadow_rules"), proto.shadow_rules.as_ref())?;
+    made.shadow_prefix = proto.shadow_rules_stat_prefix.as_str().into();
+    Ok(made)
+}
+
+fn optional_rules(at: At<'_>, proto: Option<&pb::Rbac>) -> Result<Option<RbacRules>, Invalid> {
+    proto.map(|proto| rules(at, proto)).transpose()
+}
+
+fn rules(at: At<'_>, proto: &pb::Rbac) -> Result<RbacRules, Invalid> {
+    not_honoured!(at, proto, [audit_logging_options]);
+    let action = action(at.field("action"), proto.action)?;
+    // In order, so that the first fault is the same every time.
+    let protos: BTreeMap<&String, &pb::Policy> = proto.policies.iter().collect();
+    let mut policies = Vec::<(Name, RbacPolicy)>::with_capacity(protos.len());
+    for (name, proto) in protos {
+        policies.push((name.as_str().into(), policy(at.key("policies", name), proto)?));
+    }
+    Ok(RbacRules::new(action, policies))
+}
+
+fn action(at: At<'_>, action: i32) -> Result<RbacAction, Invalid> {
+    match pb::rbac::Action::try_from(action) {
+        Ok(pb::rbac::Action::Allow) => Ok(RbacAction::Allow),
+        Ok(pb::rbac::Action::Deny) => Ok(RbacAction::Deny),
+        Ok(pb::rbac::Action::Log) => Ok(RbacAction::Log),
+        Err(_) => Err(at.invalid(format!("unknown value {action}"))),
+    }
+}
+
+fn policy(at: At<'_>, proto: &pb::Policy) -> Result<RbacPolicy, Invalid> {
+    if proto.condition.is_some() {
+        return Err(at.field("condition").invalid("is not supported"));
+    }
+    if proto.checked_condition.is_some() {
+        return Err(at.field("checked_condition").invalid("is not supported"));
+    }
+    if is_set(&proto.cel_config) {
+        return Err(at.field("cel_config").invalid("is not supported"));
+    }
+    let permissions = rule::list(at, "permissions", &proto.permissions, rule::permission)?;
+    let principals = rule::list(at, "principals", &proto.principals, rule::principal)?;
+    Ok(RbacPolicy { permissions, principals })
+}

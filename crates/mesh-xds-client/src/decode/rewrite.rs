@@ -1,0 +1,93 @@
+//! Rewrites of paths and authorities.
+
+use std::sync::Arc;
+
+use mesh_core::resource::{HostRewrite, PathMatcher, PathRewrite, TemplateRewrite};
+use mesh_pb::envoy::config::route::v3 as pb;
+use mesh_pb::envoy::config::route::v3::route_action::HostRewriteSpecifier;
+use mesh_pb::envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
+
+use super::at::{At, Invalid};
+use super::common;
+
+/// At most one rewrite, and one that goes with what the route matches.
+pub(super) fn check_path(
+    at: At<'_>,
+    proto: &pb::RouteAction,
+    path: &PathMatcher,
+) -> Result<(), Invalid> {
+    common::one_line(at.field("prefix_rewrite"), &proto.prefix_rewrite)?;
+    let given = [
+        !proto.prefix_rewrite.is_empty(),
+        proto.regex_rewrite.is_some(),
+        proto.path_rewrite_policy.is_some(),
+    ];
+    if given.iter().filter(|given| **given).count() > 1 {
+        let text = "only one of prefix_rewrite, regex_rewrite and path_rewrite_policy may be given";
+        return Err(at.invalid(text));
+    }
+    if matches!(path, PathMatcher::Template(_)) && !proto.prefix_rewrite.is_empty() {
+        let at = at.field("prefix_rewrite");
+        return Err(at.invalid("cannot be used with path_match_policy"));
+    }
+    Ok(())
+}
+
+pub(super) fn path(
+    at: At<'_>,
+    proto: &pb::RouteAction,
+    path: &PathMatcher,
+) -> Result<Option<PathRewrite>, Invalid> {
+    if !proto.prefix_rewrite.is_empty() {
+        return Ok(Some(PathRewrite::Prefix(at.shared().name(&proto.prefix_rewrite))));
+    }
+    if let Some(proto) = &proto.regex_rewrite {
+        let made = common::regex_rewrite(at.field("regex_rewrite"), proto)?;
+        return Ok(Some(PathRewrite::Regex(made)));
+    }
+    let Some(proto) = &proto.path_rewrite_policy else { return Ok(None) };
+    let at = at.field("path_rewrite_policy");
+    let config: UriTemplateRewriteConfig = common::extension(at, proto.typed_config.as_ref())?;
+    let PathMatcher::Template(template) = path else {
+        return Err(at.invalid("can only be used with path_match_policy"));
+    };
+    let made = TemplateRewrite::new(&config.path_template_rewrite, template).map_err(|error| {
+        let text = format!("{} is invalid: {error}", config.path_template_rewrite);
+        at.field("path_template_rewrite").invalid(text)
+    })?;
+    Ok(Some(PathRewrite::Template(Arc::new(made))))
+}
+
+pub(super) fn host(
+    at: At<'_>,
+    proto: Option<&HostRewriteSpecifier>,
+) -> Result<Option<HostRewrite>, Invalid> {
+    use HostRewriteSpecifier as Proto;
+    let field = match proto {
+        Some(Proto::HostRewriteLiteral(host)) => {
+            let value = common::header_value(at.field("host_rewrite_literal"), host)?;
+            return Ok(value.map(HostRewrite::Literal));
+        }
+        Some(Proto::HostRewriteHeader(name)) => {
+            let at = at.field("host_rewrite_header");
+            common::one_line(at, name)?;
+            if name.starts_with(':') {
+                at.finding("pseudo-headers are not honoured here; the authority stays as it is");
+                return Ok(None);
+            }
+            if name.is_empty() {
+                return Ok(None);
+            }
+            return Ok(Some(HostRewrite::Header(common::header_name(at, name)?)));
+        }
+        Some(Proto::HostRewritePathRegex(proto)) => {
+            let at = at.field("host_rewrite_path_regex");
+            return Ok(Some(HostRewrite::PathRegex(common::regex_rewrite(at, proto)?)));
+        }
+        Some(Proto::AutoHostRewrite(on)) if on.value => "auto_host_rewrite",
+        Some(Proto::AutoHostRewrite(_)) | None => return Ok(None),
+        Some(Proto::HostRewrite(_)) => "host_rewrite",
+    };
+    at.field(field).finding("is not honoured; the authority stays as it is");
+    Ok(None)
+}

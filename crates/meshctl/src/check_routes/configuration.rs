@@ -1,0 +1,107 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mesh_core::resource::{
+    Cluster, Entry, Listener, Name, Resources, Root, RouteSpecifier, Update,
+};
+use mesh_core::{ResourceId, ResourceType};
+use mesh_pb::envoy::config::listener::v3::{ApiListener, Listener as ListenerProto};
+use mesh_pb::google::protobuf::Any;
+use mesh_pb::{json, type_url};
+use mesh_xds_client::decode::{self, Value as Decoded};
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use super::record::Record;
+
+/// The listener of every record.
+pub(super) const LISTENER: &str = "check-routes";
+
+/// Where a connection manager is in the listener of a target: what errors need not repeat.
+const AROUND: &str = "api_listener.api_listener.";
+
+/// The listener of a record as the control plane would have sent it, and what nobody read of it.
+/// The error is the text of a refusal.
+pub(super) fn listener(record: &Record) -> Result<(Arc<Listener>, Vec<String>), String> {
+    let url = type_url::HTTP_CONNECTION_MANAGER;
+    let (bytes, unknown) =
+        json::decode_bytes(url, &manager(record)).map_err(|error| error.to_string())?;
+    let manager = Any { type_url: url.to_owned(), value: bytes };
+    let listener = ListenerProto {
+        name: LISTENER.to_owned(),
+        api_listener: Some(ApiListener { api_listener: Some(manager) }),
+        ..ListenerProto::default()
+    };
+    let id = ResourceId::new(ResourceType::Listener, LISTENER);
+    match decode::decode(&id, &listener.encode_to_vec()) {
+        Ok(Decoded::Listener(listener)) => Ok((listener, unknown)),
+        Ok(_) => Err("decoded to another type".to_owned()),
+        Err(refusal) => {
+            let reason = refusal.reason();
+            Err(reason.strip_prefix(AROUND).unwrap_or(&reason).to_owned())
+        }
+    }
+}
+
+fn manager(record: &Record) -> Value {
+    let mut manager = record.hcm.clone();
+    manager.entry("stat_prefix").or_insert_with(|| LISTENER.into());
+    let mut routes = record.route_config.clone();
+    if let Value::Object(routes) = &mut routes {
+        routes.entry("name").or_insert_with(|| LISTENER.into());
+    }
+    manager.insert("route_config".to_owned(), routes);
+    let mut filters = record.http_filters.clone();
+    let is_router = |filter: &Value| filter["typed_config"]["@type"] == type_url::ROUTER;
+    if !filters.last().is_some_and(is_router) {
+        let config = json!({ "@type": type_url::ROUTER });
+        filters.push(json!({ "name": "envoy.filters.http.router", "typed_config": config }));
+    }
+    manager.insert("http_filters".to_owned(), filters.into());
+    Value::Object(manager)
+}
+
+/// The resources around a listener: every cluster that it or the request may name, but for the
+/// absent ones.
+pub(super) fn resources(record: &Record, listener: Arc<Listener>) -> Resources {
+    let routes = match &listener.api_listener.routes {
+        RouteSpecifier::Inline(routes) => Entry::of(routes.clone()),
+        _ => Entry::default(),
+    };
+    // No authority of its own: a request that no virtual host takes has nowhere else to go.
+    let root = Root { authority: "".into(), listener: Entry::of(listener), routes };
+    let mut names = BTreeSet::new();
+    collect(&record.route_config, &mut names);
+    let headers = record.request.as_ref().and_then(|request| request.headers().ok());
+    if let Some(headers) = headers {
+        names.extend(headers.values().filter_map(|value| value.to_str().ok()).map(str::to_owned));
+    }
+    names.retain(|name| !record.absent.contains(name));
+    let clusters = names.into_iter().map(|name| {
+        let name: Name = name.into();
+        (name.clone(), Some(Entry::of(Cluster::new(name))))
+    });
+    let mut update = Update { clusters: clusters.collect(), ..Update::default() };
+    update.roots.insert(LISTENER.into(), Some(root));
+    let mut resources = Resources::new();
+    resources.apply(update);
+    resources
+}
+
+/// The texts that may name a cluster: `cluster` anywhere, and `name` in lists of `clusters`.
+fn collect(json: &Value, names: &mut BTreeSet<String>) {
+    match json {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match (key.as_str(), value) {
+                    ("cluster" | "name", Value::String(name)) => {
+                        names.insert(name.clone());
+                    }
+                    _ => collect(value, names),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
+        _ => {}
+    }
+}

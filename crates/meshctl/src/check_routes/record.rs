@@ -1,0 +1,116 @@
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// One line of input.
+#[derive(Debug, Deserialize)]
+pub(super) struct Record {
+    /// A RouteConfiguration.
+    pub(super) route_config: Value,
+    /// Other fields of the HttpConnectionManager.
+    #[serde(default)]
+    pub(super) hcm: Map<String, Value>,
+    /// Its HTTP filters; the router may be left out.
+    #[serde(default)]
+    pub(super) http_filters: Vec<Value>,
+    /// Clusters that do not exist; all others do.
+    #[serde(default)]
+    pub(super) absent: Vec<String>,
+    /// `None` when only the configuration is of interest.
+    pub(super) request: Option<Request>,
+}
+
+/// The request of a record.
+#[derive(Debug, Deserialize)]
+pub(super) struct Request {
+    method: String,
+    authority: Option<String>,
+    pub(super) path: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    pub(super) upstream_response: UpstreamResponse,
+    random_value: Option<u64>,
+    /// What a request cannot bring along: Envoy has it from its runtime and its filters.
+    runtime: Option<Value>,
+    dynamic_metadata: Option<Value>,
+}
+
+/// What the upstream answers.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct UpstreamResponse {
+    status: Option<u16>,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+}
+
+/// A draw from the middle, for weights as for fractions: what happens to most requests happens.
+const MIDDLE: u64 = 4_014_505_050;
+
+impl Record {
+    pub(super) fn read(json: Value) -> Result<Self, String> {
+        serde_json::from_value(json).map_err(|error| error.to_string())
+    }
+
+    /// Paths of the fields that are understood and have no effect.
+    pub(super) fn ignored(&self) -> Vec<String> {
+        let Some(request) = &self.request else { return Vec::new() };
+        let given = [
+            ("request.runtime", request.runtime.is_some()),
+            ("request.dynamic_metadata", request.dynamic_metadata.is_some()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(path, _)| path.to_owned()).collect()
+    }
+}
+
+impl Request {
+    pub(super) fn method(&self) -> Result<Method, String> {
+        self.method.parse().map_err(|_| format!("request.method: {:?} is none", self.method))
+    }
+
+    pub(super) fn authority(&self) -> &str {
+        self.authority.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn headers(&self) -> Result<HeaderMap, String> {
+        headers("request.headers", &self.headers)
+    }
+
+    pub(super) fn random(&self) -> u64 {
+        self.random_value.unwrap_or(MIDDLE)
+    }
+
+    /// The length of the body as an HTTP/1.1 message tells it: methods that may have a body say
+    /// so when they have none (RFC 9110 §8.6).
+    pub(super) fn content_length(&self) -> Option<usize> {
+        let silent =
+            matches!(self.method.as_str(), "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT");
+        (!self.body.is_empty() || !silent).then_some(self.body.len())
+    }
+}
+
+impl UpstreamResponse {
+    pub(super) fn parts(&self) -> Result<(StatusCode, HeaderMap, Bytes), String> {
+        let status = StatusCode::from_u16(self.status.unwrap_or(200))
+            .map_err(|error| format!("request.upstream_response.status: {error}"))?;
+        let headers = headers("request.upstream_response.headers", &self.headers)?;
+        Ok((status, headers, Bytes::from(self.body.clone())))
+    }
+}
+
+fn headers(path: &str, pairs: &[(String, String)]) -> Result<HeaderMap, String> {
+    let mut map = HeaderMap::with_capacity(pairs.len());
+    for (at, (name, value)) in pairs.iter().enumerate() {
+        let name: HeaderName =
+            name.parse().map_err(|_| format!("{path}[{at}]: {name:?} is no header name"))?;
+        let value: HeaderValue =
+            value.parse().map_err(|_| format!("{path}[{at}]: {value:?} is no header value"))?;
+        map.try_append(name, value).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(map)
+}

@@ -1,0 +1,102 @@
+use serde_json::{Value, json};
+
+use super::check;
+
+fn run(record: &Value) -> Value {
+    serde_json::to_value(check(7, &record.to_string())).unwrap()
+}
+
+fn record(routes: &Value, request: &Value) -> Value {
+    let host = json!({"name": "all", "domains": ["*"], "routes": routes});
+    json!({"id": "r", "route_config": {"virtual_hosts": [host]}, "request": request})
+}
+
+fn get(path: &str) -> Value {
+    json!({"method": "GET", "authority": "test.local", "path": path, "headers": []})
+}
+
+#[test]
+fn tells_what_the_upstream_receives_and_answers() {
+    let routes = json!([{
+        "name": "all",
+        "match": {"prefix": "/"},
+        "route": {"cluster": "c"},
+        "request_headers_to_remove": ["x-gone"],
+        "response_headers_to_add": [{"header": {"key": "x-told", "value": "1"}}],
+    }]);
+    let mut request = get("/a?b");
+    request["headers"] = json!([["x-gone", "1"], ["x-kept", "1"]]);
+    let answer = run(&record(&routes, &request));
+    assert_eq!(answer["id"], "r");
+    let expect = &answer["expect"];
+    assert_eq!(expect["outcome"], "upstream");
+    assert_eq!((&expect["status"], &expect["cluster"]), (&json!(200), &json!("c")));
+    assert_eq!((&expect["virtual_host"], &expect["route_name"]), (&json!("all"), &json!("all")));
+    assert_eq!(expect["response_code_details"], "via_upstream");
+    let upstream = &expect["upstream"];
+    assert_eq!((&upstream["path"], &upstream["authority"]), (&json!("/a?b"), &json!("test.local")));
+    assert_eq!(upstream["headers_removed"], json!([["x-gone", "1"]]));
+    let headers = expect["response_headers"].as_array().unwrap();
+    assert!(headers.contains(&json!(["x-told", "1"])), "{headers:?}");
+}
+
+#[test]
+fn tells_why_a_configuration_is_refused() {
+    let record =
+        json!({"id": 1, "request": null, "route_config": {"virtual_hosts": [{"name": "v"}]}});
+    let expect = &run(&record)["expect"];
+    assert_eq!(expect["outcome"], "config_rejected");
+    assert_eq!(expect["error"], "route_config.virtual_hosts[0].domains: is empty");
+
+    let record = json!({"request": null, "route_config": {"virtual_hosts": [{"domains": [1]}]}});
+    let error = &run(&record)["expect"]["error"];
+    assert_eq!(
+        error,
+        "route_config.virtual_hosts[0].domains[0]: 1: invalid type: number, expected a string"
+    );
+
+    let accepted = json!({"request": null, "route_config": {}});
+    assert_eq!(run(&accepted)["expect"]["outcome"], "config_accepted");
+}
+
+#[test]
+fn tells_what_it_did_not_use() {
+    let routes = json!([{"match": {"prefix": "/"}, "route": {"cluster": "c"}, "colour": "red"}]);
+    let mut request = get("/");
+    request["dynamic_metadata"] = json!([]);
+    let answer = run(&record(&routes, &request));
+    let ignored =
+        json!(["request.dynamic_metadata", "route_config.virtual_hosts[0].routes[0].colour"]);
+    assert_eq!(answer["ignored"], ignored);
+}
+
+#[test]
+fn answers_a_bad_line_with_an_error() {
+    let none = json!([]);
+    let with = |field: &str, value: Value| {
+        let mut request = get("/");
+        request[field] = value;
+        record(&none, &request)
+    };
+    for (line, id, error) in [
+        (json!("{}").to_string(), Value::Null, "line 7: "),
+        ("{".to_owned(), Value::Null, "line 7: EOF"),
+        (json!({"id": 3}).to_string(), json!(3), "line 7: missing field `route_config`"),
+        (with("method", json!("G T")).to_string(), json!("r"), "line 7: request.method: "),
+        (
+            with("headers", json!([["a b", ""]])).to_string(),
+            json!("r"),
+            "line 7: request.headers[0]: ",
+        ),
+        (
+            with("headers", json!([["a", "\n"]])).to_string(),
+            json!("r"),
+            "line 7: request.headers[0]: ",
+        ),
+    ] {
+        let answer = serde_json::to_value(check(7, &line)).unwrap();
+        assert_eq!(answer["id"], id, "{line}");
+        assert!(answer["error"].as_str().unwrap().starts_with(error), "{answer}");
+        assert_eq!(answer.get("expect"), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! The bodies of the fuzz targets.
+//!
+//! Each is a function over bytes that panics when something is wrong. `cargo fuzz run NAME` on a
+//! nightly compiler searches for such bytes; `cargo test` runs those of `corpus/NAME/` with any
+//! compiler, among them all that were ever found.
+//!
+//! | target | what must hold |
+//! |---|---|
+//! | [`route_compile`] | no bytes of a RouteConfiguration make decoding, compiling or routing panic |
+//! | [`route_match`] | indexed tables take the route that a scan from the first to the last takes |
+//! | [`header_matcher`] | header conditions decide as a model written from their description |
+//! | [`path_normalization`] | the canonical form of a path is its own, without dot segments, and is what a model says |
+//! | [`rbac`] | compiled rules decide as a model that walks the configuration |
+
+#![forbid(unsafe_code)]
+
+pub mod header_matcher;
+mod input;
+pub mod path_normalization;
+pub mod rbac;
+pub mod route_compile;
+pub mod route_match;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+/// Runs a target over the files that the command line names.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn replay(target: fn(&[u8])) -> io::Result<()> {
+    for path in std::env::args_os().skip(1) {
+        target(&std::fs::read(path)?);
+    }
+    Ok(())
+}
