@@ -122,9 +122,8 @@ pub fn resources(config: Config) -> Resources {
 /// Outside a tokio runtime.
 pub fn meshed(
     config: Config,
-) -> impl Service<Request<Body>, Response = Response<impl Send>, Error = mesh_tower::Error>
-+ Clone
-+ Send {
+) -> impl Service<Request<Body>, Response = Response<impl Send>, Error = mesh_tower::Error> + Clone + Send
+{
     let mesh = Mesh::builder().resources(resources(config)).build().expect("in a runtime");
     ClientLayer::new(&mesh, TARGET).expect("a valid target").layer(|_| Stub)
 }

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use http::Request;
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HeaderMatcher,
-    HttpConnectionManager, LbPolicy, Listener, PathMatcher, Resource, Resources, RetryConditions, RetryPolicy,
-    Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, ValueMatch, VirtualHost,
+    HttpConnectionManager, LbPolicy, Listener, PathMatcher, Resource, Resources, RetryConditions,
+    RetryPolicy, Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, ValueMatch,
+    VirtualHost,
 };
 use mesh_core::snapshot::{RootHint, RootIndex};
 use mesh_core::{Decision, Dialect, Head, Snapshot};
@@ -19,7 +20,7 @@ pub const CLUSTER: &str = "reviews-v1";
 /// A route to [`CLUSTER`].
 pub fn route(matcher: RouteMatch) -> Route {
     let forward = Forward::new(ClusterSpecifier::Cluster(CLUSTER.into()));
-    Route::new(matcher, Action::Forward(Box::new(forward)))
+    Route::new(matcher, Action::Forward(forward.into()))
 }
 
 /// What a table has many of.
@@ -43,7 +44,11 @@ pub fn table(shape: Shape, size: usize) -> (Vec<VirtualHost>, Request<()>) {
         Shape::Hosts => {
             let host = |at: usize| {
                 let domain = format!("service-{at}.default.svc.cluster.local:9080");
-                VirtualHost::new(format!("host-{at}"), [domain], vec![route(RouteMatch::prefix("/"))])
+                VirtualHost::new(
+                    format!("host-{at}"),
+                    [domain],
+                    vec![route(RouteMatch::prefix("/"))],
+                )
             };
             let uri = format!("http://service-{last}.default.svc.cluster.local:9080/reviews/0");
             ((0..size).map(host).collect(), uri)
@@ -67,7 +72,7 @@ pub fn table(shape: Shape, size: usize) -> (Vec<VirtualHost>, Request<()>) {
                 let matcher = RouteMatch::prefix(format!("/service/{at}/")).with_header(header);
                 let mut forward = Forward::new(ClusterSpecifier::Cluster(CLUSTER.into()));
                 forward.retry_policy = Some(policy.clone());
-                Route::new(matcher, Action::Forward(Box::new(forward)))
+                Route::new(matcher, Action::Forward(forward.into()))
             });
             (one(routes.collect()), format!("http://other/service/{last}/one"))
         }
@@ -78,6 +83,14 @@ pub fn table(shape: Shape, size: usize) -> (Vec<VirtualHost>, Request<()>) {
 
 /// Everything a route table needs around it.
 pub fn resources(hosts: Vec<VirtualHost>) -> Resources {
+    resources_and(hosts, [])
+}
+
+/// The same, and others.
+pub fn resources_and(
+    hosts: Vec<VirtualHost>,
+    others: impl IntoIterator<Item = Resource>,
+) -> Resources {
     let manager = HttpConnectionManager::new(RouteSpecifier::Rds("reviews".into()));
     let all: [Resource; 4] = [
         Listener::new(TARGET, manager).into(),
@@ -85,7 +98,7 @@ pub fn resources(hosts: Vec<VirtualHost>) -> Resources {
         Cluster::new(CLUSTER).into(),
         assignment(CLUSTER, 10).into(),
     ];
-    all.into_iter().collect()
+    all.into_iter().chain(others).collect()
 }
 
 /// That many endpoints.

@@ -2,11 +2,11 @@
 
 use arbitrary::{Result, Unstructured};
 use http::{HeaderMap, Method};
+use mesh_core::resource::{Action, ClusterSpecifier, Forward};
 use mesh_core::resource::{
     HeaderMatch, HeaderMatcher, HttpConnectionManager, Listener, Name, Resource, Resources, Route,
     RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, ValueMatch, VirtualHost,
 };
-use mesh_core::resource::{Action, ClusterSpecifier, Forward};
 use mesh_core::snapshot::RootHint;
 use mesh_core::{Decision, Dialect, Head, Snapshot};
 

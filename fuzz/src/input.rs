@@ -37,8 +37,7 @@ pub(crate) fn string(bytes: &mut Unstructured<'_>) -> Result<StringMatcher> {
     })
 }
 
-const NAMES: [&str; 8] =
-    ["x-a", "x-b", "cookie", "k-bin", "te", "host", "content-type", "grpc-x"];
+const NAMES: [&str; 8] = ["x-a", "x-b", "cookie", "k-bin", "te", "host", "content-type", "grpc-x"];
 
 /// A condition on a header or pseudo-header.
 pub(crate) fn header(bytes: &mut Unstructured<'_>) -> Result<HeaderMatcher> {

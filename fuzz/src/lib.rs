@@ -4,13 +4,12 @@
 //! nightly compiler searches for such bytes; `cargo test` runs those of `corpus/NAME/` with any
 //! compiler, among them all that were ever found.
 //!
-//! | target | what must hold |
-//! |---|---|
-//! | [`route_compile`] | no bytes of a RouteConfiguration make decoding, compiling or routing panic |
-//! | [`route_match`] | indexed tables take the route that a scan from the first to the last takes |
-//! | [`header_matcher`] | header conditions decide as a model written from their description |
-//! | [`path_normalization`] | the canonical form of a path is its own, without dot segments, and is what a model says |
-//! | [`rbac`] | compiled rules decide as a model that walks the configuration |
+//! - [`route_compile`]: no bytes of a RouteConfiguration make decoding, compiling or routing panic;
+//! - [`route_match`]: indexed tables take the route that a scan from first to last takes;
+//! - [`header_matcher`]: conditions on headers decide as a model made from their description;
+//! - [`path_normalization`]: the canonical form of a path is that of itself, has no dot segments,
+//!   and is what a model says;
+//! - [`rbac`]: compiled rules decide as a model that walks the configuration.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,5 @@
 //! Canonical forms of paths.
 
-use std::time::Instant;
-
 use http::{HeaderMap, Method};
 use mesh_core::canonical::canonicalize;
 use mesh_core::filter::Request;
@@ -16,9 +14,8 @@ pub fn run(bytes: &[u8]) {
     assert_eq!(canonical(&options, &once).as_ref(), Some(&once), "{path:?} {options:?}");
     if options.path.normalize_path {
         let plain = once.split('?').next().unwrap_or_default();
-        let is_dots = |segment: &str| {
-            matches!(&*segment.to_lowercase().replace("%2e", "."), "." | "..")
-        };
+        let is_dots =
+            |segment: &str| matches!(&*segment.to_lowercase().replace("%2e", "."), "." | "..");
         assert!(!plain.split('/').skip(1).any(is_dots), "{path:?} became {once:?}");
         assert!(!plain.contains('\\'), "{path:?} became {once:?}");
         if path.starts_with('/') && is_plain(path) {
@@ -29,7 +26,8 @@ pub fn run(bytes: &[u8]) {
         let plain = once.split('?').next().unwrap_or_default();
         assert!(!plain.contains("//") || plain == "//", "{path:?} became {once:?}");
     }
-    let (query, made) = (path.split_once('?').map(|(_, q)| q), once.split_once('?').map(|(_, q)| q));
+    let (query, made) =
+        (path.split_once('?').map(|(_, q)| q), once.split_once('?').map(|(_, q)| q));
     assert_eq!(query, made, "the query changed");
 }
 

@@ -83,7 +83,7 @@ fn rule(bytes: &mut Unstructured<'_>, depth: usize) -> Result<Rule> {
 }
 
 fn condition(bytes: &mut Unstructured<'_>) -> Result<Condition> {
-    Ok(match bytes.int_in_range(0..=10)? {
+    Ok(match bytes.int_in_range(0..=12)? {
         0 => Condition::UrlPath(input::string(bytes)?),
         1 => Condition::DestinationIp(range(bytes)?),
         2 => Condition::DestinationPort(bytes.int_in_range(0..=3)?..=bytes.int_in_range(0..=3)?),
@@ -103,6 +103,7 @@ fn condition(bytes: &mut Unstructured<'_>) -> Result<Condition> {
         7 => Condition::DirectRemoteIp(range(bytes)?),
         8 => Condition::RemoteIp(range(bytes)?),
         9 => Condition::FilterState { key: "k".into(), value: input::string(bytes)? },
+        10 => Condition::JoinedHeader(input::header(bytes)?),
         _ => Condition::Header(input::header(bytes)?),
     })
 }

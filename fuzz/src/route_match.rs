@@ -139,8 +139,5 @@ fn takes(matcher: &RouteMatch, head: &Head<'_>) -> bool {
     };
     path_fits
         && matcher.runtime_fraction != Some(0)
-        && matcher
-            .headers
-            .iter()
-            .all(|header| header_matcher::matches(header, head, Dialect::Http))
+        && matcher.headers.iter().all(|header| header_matcher::matches(header, head, Dialect::Http))
 }

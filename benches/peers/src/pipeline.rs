@@ -49,7 +49,7 @@ pub(crate) fn run(bench: &Bench<'_>, plan: &Plan) -> Result<(), BoxError> {
         let each = CALLERS.iter().zip(&samples).map(|((caller, _), samples)| {
             let ratio = ratio(samples, at).median();
             let said = if ratio >= times { "held" } else { "missed" };
-            format!("1/{ratio:.1} by {caller} ({said})")
+            format!("1/{ratio:.2} by {caller} ({said})")
         });
         let each: Vec<_> = each.collect();
         println!("- mesh ≤ 1/{times} of {bar}: {}", each.join(", "));

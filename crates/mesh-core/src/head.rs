@@ -9,7 +9,8 @@ pub struct Head<'a> {
     pub method: &'a Method,
     /// `:scheme`; empty when not known.
     pub scheme: &'a str,
-    /// `:authority`, else the `host` header, as sent; empty when there is neither.
+    /// `:authority`, else the `host` header; empty when there is neither. Of a URI without its
+    /// user information, which is not sent.
     pub authority: &'a str,
     /// The path with the query, as sent.
     pub path_and_query: &'a str,
@@ -30,7 +31,7 @@ impl<'a> Head<'a> {
     #[inline]
     pub fn new(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         let authority = match uri.authority() {
-            Some(authority) => authority.as_str(),
+            Some(authority) => without_userinfo(authority.as_str()),
             None => host_header(headers),
         };
         // The URI knows where its query begins.
@@ -85,9 +86,9 @@ impl<'a> Head<'a> {
         at.map_or("", |at| &self.path_and_query[at + 1..])
     }
 
-    /// The authority without user information: a host and perhaps a port.
+    /// The authority: a host and perhaps a port.
     pub fn host(&self) -> &'a str {
-        without_userinfo(self.authority)
+        self.authority
     }
 }
 

@@ -3,19 +3,22 @@
 use std::fmt::Debug;
 
 use mesh_core::cluster::{
-    Avoid, Choice, ClusterState, EndpointState, NoEndpoints, Overloaded, Permit, Picked, RetryPermit,
-    Tables,
+    Avoid, Choice, ClusterState, EndpointState, NoEndpoints, Overloaded, Permit, Picked,
+    PriorityLoad, RetryPermit, Tables,
 };
 use mesh_core::finding::{Failure, FailureKind};
 use mesh_core::resilience::{Outcome, RetryDecision};
 use mesh_core::resource::{
-    Action, AppendAction, CircuitBreakers, Cluster, ClusterLoadAssignment, ClusterSpecifier,
-    Discovery, Endpoint, Entry, Forward, HeaderMatch, HeaderMatcher, HeaderMutation,
-    HeaderOperation, HealthStatus, HttpConnectionManager, HttpFilter, HttpFilterKind, LbPolicy,
-    Listener, Locality, LocalityLbEndpoints, MatcherError, MaxStreamDuration, PathMatcher,
-    QueryParameterMatcher, Regex, Resource, Resources, RetryBudget, RetryConditions, RetryPolicy,
-    Root, Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, Update,
-    UpstreamProtocol, ValueMatch, VirtualHost, WeightedCluster,
+    Action, AppendAction, Balancing, CircuitBreakers, Cluster, ClusterLoadAssignment,
+    ClusterSpecifier, Discovery, Endpoint, Entry, Forward, HeaderMatch, HeaderMatcher,
+    HeaderMutation, HeaderOperation, HealthStatus, HttpConnectionManager, HttpFilter,
+    HttpFilterKind, LbPolicy, Listener, Locality, LocalityLbEndpoints, MatcherError,
+    MaxStreamDuration, PathMatcher, QueryParameterMatcher, Regex, Resource, Resources, RetryBudget,
+    RetryConditions, RetryPolicy, Root, Route, RouteConfiguration, RouteMatch, RouteSpecifier,
+    StringMatcher, Update, UpstreamProtocol, ValueMatch, VirtualHost, WeightedCluster,
+};
+use mesh_core::resource::{
+    ConsistentHashing, DropOverload, HashFunction, LocalityBalancing, Maglev, RingHash, SlowStart,
 };
 use mesh_core::route::Mismatch;
 use mesh_core::snapshot::{
@@ -36,6 +39,7 @@ fn state_is_send_sync_and_debug() {
     shared::<Permit>();
     shared::<Picked<()>>();
     shared::<RetryPermit>();
+    shared::<PriorityLoad>();
     shared::<Tables<()>>();
     shared::<Snapshot<()>>();
 }
@@ -74,4 +78,6 @@ fn resources_are_send_sync_and_debug() {
     shared::<(RetryPolicy, Root, Route, RouteConfiguration, RouteMatch, RouteSpecifier)>();
     shared::<(StringMatcher, Update, UpstreamProtocol, ValueMatch, VirtualHost)>();
     shared::<WeightedCluster>();
+    shared::<(Balancing, ConsistentHashing, DropOverload, HashFunction, LocalityBalancing)>();
+    shared::<(Maglev, RingHash, SlowStart)>();
 }

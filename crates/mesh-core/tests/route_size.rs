@@ -42,8 +42,8 @@ fn resources(path: impl Fn(Name) -> PathMatcher) -> Resources {
 
 #[test]
 fn route_costs_at_most_four_hundred_bytes() {
-    let kinds: [(&str, fn(Name) -> PathMatcher); 2] =
-        [("prefix", PathMatcher::Prefix), ("exact", PathMatcher::Exact)];
+    type Kind = fn(Name) -> PathMatcher;
+    let kinds = [("prefix", PathMatcher::Prefix as Kind), ("exact", PathMatcher::Exact)];
     for (kind, path) in kinds {
         let mut kept = None;
         let info = allocation_counter::measure(|| {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, StatusCode};
 use mesh_core::exchange::ResponseFlags;
+use mesh_core::resource::Condition;
 use mesh_core::resource::{
     AbortKind, CorsPolicy, DelayKind, FaultAbort, FaultDelay, FilterConfig, FilterOverride,
     FractionalPercent, HttpFault, HttpFilter, HttpFilterKind, LocalRateLimit, Rbac, RbacAction,
     RbacPolicy, RbacRules, RouteMatch, Rule, StringMatcher, TokenBucket,
 };
-use mesh_core::resource::Condition;
 use mesh_tests::world::{Notes, World, forward};
 use mesh_tests::{Answer, get, send};
 use mesh_tower::{Body, Channel, Deadline, Record};

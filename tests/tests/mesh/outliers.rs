@@ -1,11 +1,19 @@
 //! Endpoints that fail are left alone, and come back.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mesh_core::resource::{Cluster, OutlierDetection, RetryConditions, RetryPolicy, RouteMatch};
-use mesh_tests::serve::refused;
-use mesh_tests::world::{Notes, World, forward};
-use mesh_tests::{eventually, get};
+use http::{HeaderMap, Request, Response};
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame, Incoming};
+use mesh_core::Dialect;
+use mesh_core::resource::{Cluster, OutlierDetection};
+use mesh_tests::serve::{Serving, any_port, refused, serve};
+use mesh_tests::world::{Notes, TARGET, World};
+use mesh_tests::{get, send};
+use mesh_tower::{Body, Channel};
 
 /// Ejects after `failures` failures in a row, for half a second, looked at every 50 ms.
 fn detection(cluster: &mut Cluster, failures: u32) {
@@ -57,4 +65,57 @@ async fn endpoint_that_refuses_connections_is_left_alone() {
     // Two in a row are enough, and it takes no retry policy.
     assert_eq!(failed, 2);
     drop(mesh);
+}
+
+/// A gRPC server whose calls all end with that status, in trailers; and how many there were.
+async fn calls_end_with(status: &'static str) -> (Serving, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let service = tower::service_fn(move |_: Request<Incoming>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let trailers = HeaderMap::from_iter([("grpc-status".parse()?, status.parse()?)]);
+            let frames = [Frame::data(Bytes::from_static(&[0; 5])), Frame::trailers(trailers)];
+            let frames = frames.map(Ok::<_, Infallible>);
+            let response = Response::new(StreamBody::new(tokio_stream::iter(frames)));
+            Ok::<_, mesh_tower::BoxError>(response)
+        }
+    });
+    (serve(any_port(), service).await, calls)
+}
+
+#[tokio::test]
+async fn status_in_trailers_counts_for_grpc() {
+    let (good, _) = calls_end_with("0").await;
+    let (bad, failed) = calls_end_with("14").await;
+    let world = World::new(&[]);
+    let endpoints = [good.address(), bad.address()];
+    let world = world.with_cluster("things", &endpoints, |cluster| {
+        let mut detection = OutlierDetection::new();
+        detection.interval = Duration::from_millis(100);
+        detection.base_ejection_time = Duration::from_secs(3600);
+        detection.max_ejection_percent = 100;
+        detection.enforcing_failure_percentage = 100;
+        detection.failure_percentage_minimum_hosts = 2;
+        detection.failure_percentage_request_volume = 3;
+        cluster.outlier_detection = Some(detection.into());
+    });
+    let mesh = world.mesh();
+    let channel = Channel::with_dialect(&mesh, TARGET, Dialect::Grpc).unwrap();
+    let call = || {
+        let request = Request::post("/service/Method").header("content-type", "application/grpc");
+        send(&channel, request.body(Body::empty()).unwrap())
+    };
+    // Until a sweep has taken it out, half of all calls go there.
+    let mut without = 0;
+    for _ in 0..2_000 {
+        let before = failed.load(Ordering::Relaxed);
+        call().await.unwrap();
+        without = if failed.load(Ordering::Relaxed) == before { without + 1 } else { 0 };
+        if without == 20 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("it is still in use");
 }

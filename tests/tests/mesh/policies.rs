@@ -1,17 +1,24 @@
 //! Route policies act on real requests: redirects, rewrites, hashes, mirrors, attempts.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
 use mesh_core::resource::{
-    Action, ClusterLoadAssignment, HashPolicy, HashSource, HeaderMatch, HeaderMatcher, HostRewrite,
-    LbPolicy, MirrorCluster, MirrorPolicy, PathRewrite, RateLimitedBackOff, Redirect, ResetHeader,
+    Action, HashPolicy, HashSource, HeaderMatch, HeaderMatcher, HostRewrite, LbPolicy,
+    MirrorCluster, MirrorPolicy, PathRewrite, RateLimitedBackOff, Redirect, ResetHeader,
     ResetHeaderFormat, RetryConditions, RetryPolicy, RingHash, Route, RouteMatch, ValueMatch,
 };
-use mesh_tests::serve::any_port;
+use mesh_tests::client::mesh_error;
+use mesh_tests::serve::{Serving, any_port, serve};
 use mesh_tests::world::{Notes, World, forward};
 use mesh_tests::{eventually, get, send};
-use mesh_tower::{Body, ErrorKind};
+use mesh_tower::{Body, Channel, ErrorKind};
+use tokio::sync::Semaphore;
 
 fn retry(on: RetryConditions) -> RetryPolicy {
     let mut policy = RetryPolicy::new(on);
@@ -169,4 +176,71 @@ async fn request_that_the_policy_does_not_take_is_tried_once() {
     let request = Request::get("/").header("may-retry", "1").body(Body::empty()).unwrap();
     send(&channel, request).await.unwrap();
     assert_eq!(server.seen().len(), 3);
+}
+
+/// A server whose answers each wait for a permit, and how many requests it has got.
+async fn held(permits: Arc<Semaphore>) -> (Serving, Arc<AtomicUsize>) {
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let counted = arrived.clone();
+    let service = tower::service_fn(move |_: Request<Incoming>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let permits = permits.clone();
+        async move {
+            permits.acquire().await.unwrap().forget();
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+        }
+    });
+    (serve(any_port(), service).await, arrived)
+}
+
+/// Sends a request in a task of its own.
+fn begin(channel: &Channel) -> tokio::task::JoinHandle<Result<u16, ErrorKind>> {
+    let channel = channel.clone();
+    tokio::spawn(async move {
+        let sent = get(&channel, "/").await;
+        sent.map(|answer| answer.status.as_u16()).map_err(|error| mesh_error(&error).kind())
+    })
+}
+
+#[tokio::test]
+async fn requests_wait_for_a_connection_as_far_as_the_breaker_lets_them() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (server, arrived) = held(permits.clone()).await;
+    let world = World::new(&[]).with_cluster("things", &[server.address()], |cluster| {
+        cluster.circuit_breakers.default.max_connections = 1;
+        cluster.circuit_breakers.default.max_pending_requests = 1;
+    });
+    let (_mesh, channel) = world.channel();
+    let first = begin(&channel);
+    eventually("arrival", || (arrived.load(Ordering::Relaxed) == 1).then_some(())).await;
+    // The connection is in use: one of these waits for it, and there is no place for the other.
+    let (mut second, mut third) = (begin(&channel), begin(&channel));
+    let (refused, waiting) = tokio::select! {
+        refused = &mut second => (refused, third),
+        refused = &mut third => (refused, second),
+    };
+    assert_eq!(refused.unwrap(), Err(ErrorKind::Overloaded));
+    assert_eq!(arrived.load(Ordering::Relaxed), 1);
+    permits.add_permits(2);
+    assert_eq!(first.await.unwrap(), Ok(200));
+    assert_eq!(waiting.await.unwrap(), Ok(200));
+}
+
+#[tokio::test]
+async fn attempt_without_a_byte_is_given_up_for_another() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (silent, _) = held(permits).await;
+    let good = Notes::take().await;
+    let route = forward(RouteMatch::prefix("/"), "things", |forward| {
+        let mut policy = retry(RetryConditions::FIVE_XX);
+        policy.per_try_idle_timeout = Some(Duration::from_millis(100));
+        policy.avoid_previous_hosts = true;
+        forward.retry_policy = Some(policy.into());
+    });
+    let endpoints = [silent.address(), good.address()];
+    let (_mesh, channel) = World::new(&endpoints).with_routes(vec![route]).channel();
+    for _ in 0..2 {
+        assert_eq!(get(&channel, "/").await.unwrap().status, 200);
+    }
+    assert_eq!(good.seen().len(), 2);
 }

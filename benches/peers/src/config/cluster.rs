@@ -61,12 +61,9 @@ pub(crate) fn fixed_cluster(name: &str, addresses: Addresses<'_>) -> Cluster {
 }
 
 fn of_type(name: &str, discovery: DiscoveryType) -> Cluster {
-    // More than any load here has in flight: the breaker counts and never opens.
-    let limit = Some(UInt32Value { value: 100_000 });
     let thresholds = Thresholds {
-        max_connections: limit,
-        max_pending_requests: limit,
-        max_requests: limit,
+        // More than any load here has in flight: the breaker counts and never opens.
+        max_requests: Some(UInt32Value { value: 100_000 }),
         // A fifth of the requests in flight, three at least.
         retry_budget: Some(RetryBudget {
             budget_percent: Some(Percent { value: 20.0 }),

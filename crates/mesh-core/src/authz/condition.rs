@@ -19,7 +19,10 @@ impl Condition {
         let Facts { head, metadata, dialect } = *facts;
         let origin = head.origin;
         match self {
-            Self::Header(matcher) => header::matches(matcher, head, dialect),
+            Self::Header(matcher) => {
+                header::matches(matcher, head, dialect, dialect == Dialect::Grpc)
+            }
+            Self::JoinedHeader(matcher) => header::matches(matcher, head, dialect, true),
             Self::UrlPath(path) => path.matches(head.path()),
             Self::UriTemplate(template) => template.is_match(head.path()),
             Self::DestinationIp(range) => is_in(range, origin.local),

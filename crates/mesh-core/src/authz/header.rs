@@ -12,20 +12,26 @@ use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resource::{HeaderMatch, HeaderMatcher, ValueMatch};
 
-pub(super) fn matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) -> bool {
+/// Whether a condition holds, of the values one by one or joined.
+pub(super) fn matches(
+    matcher: &HeaderMatcher,
+    head: &Head<'_>,
+    dialect: Dialect,
+    joined: bool,
+) -> bool {
     match (&matcher.name, dialect) {
         (HeaderMatch::Method, _) => pseudo(matcher, head.method.as_str()),
         (HeaderMatch::Authority, _) => pseudo(matcher, head.host()),
         (HeaderMatch::Path, _) => pseudo(matcher, head.path_and_query),
         (HeaderMatch::Scheme, _) => pseudo(matcher, head.scheme),
         (HeaderMatch::Header(name), _) if *name == HOST => pseudo(matcher, head.host()),
-        (HeaderMatch::Header(name), Dialect::Http) => {
-            any_matches(matcher, head.headers.get_all(name).iter().map(HeaderValue::as_bytes))
-        }
         (HeaderMatch::Header(name), Dialect::Grpc) if is_of_a_hop(name) => {
             any_matches(matcher, std::iter::empty())
         }
-        (HeaderMatch::Header(name), Dialect::Grpc) => joined_matches(matcher, head.headers, name),
+        (HeaderMatch::Header(name), _) if joined => joined_matches(matcher, head.headers, name),
+        (HeaderMatch::Header(name), _) => {
+            any_matches(matcher, head.headers.get_all(name).iter().map(HeaderValue::as_bytes))
+        }
     }
 }
 

@@ -17,9 +17,7 @@ pub(super) fn authenticated(
     let Some(name) = name else { return true };
     let any = |names: &[Name]| names.iter().any(|one| name.matches(one));
     match dialect {
-        Dialect::Http => {
-            any(&tls.uri_sans) || any(&tls.dns_sans) || name.matches(&tls.subject)
-        }
+        Dialect::Http => any(&tls.uri_sans) || any(&tls.dns_sans) || name.matches(&tls.subject),
         Dialect::Grpc if !tls.uri_sans.is_empty() => any(&tls.uri_sans),
         Dialect::Grpc if !tls.dns_sans.is_empty() => any(&tls.dns_sans),
         Dialect::Grpc => name.matches(&tls.subject),

@@ -146,7 +146,7 @@ impl Program {
 /// gRFC A41: gRPC refuses conditions on `:scheme` and on names that begin with `grpc-`.
 fn is_refused_in_grpc(condition: &Condition) -> bool {
     match condition {
-        Condition::Header(matcher) => match &matcher.name {
+        Condition::Header(matcher) | Condition::JoinedHeader(matcher) => match &matcher.name {
             HeaderMatch::Header(name) => name.as_str().starts_with("grpc-"),
             HeaderMatch::Scheme => true,
             _ => false,

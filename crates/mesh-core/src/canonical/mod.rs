@@ -15,7 +15,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use http::header::LOCATION;
+use http::header::{CONNECTION, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::exchange::{Reply, ResponseFlags};
@@ -83,8 +83,10 @@ fn apply(
     None
 }
 
+/// Told of a path that was refused, or is redirected.
+const PATH_DETAILS: &str = "path_normalization_failed";
+
 fn canonical_path(options: &PathOptions, request: &mut Request<'_>) -> Option<Box<Reply>> {
-    const DETAILS: &str = "path_normalization_failed";
     match path::canonical(options, &request.path) {
         Canonical::Same => None,
         Canonical::Changed(path) => {
@@ -92,18 +94,20 @@ fn canonical_path(options: &PathOptions, request: &mut Request<'_>) -> Option<Bo
             None
         }
         Canonical::Redirect(path) => {
-            let mut reply = Reply::new(StatusCode::TEMPORARY_REDIRECT, DETAILS);
-            // A path that cannot be told is refused below, as one that has no canonical form.
-            match HeaderValue::try_from(path) {
-                Ok(location) => {
-                    reply.headers.insert(LOCATION, location);
-                    Some(Box::new(reply))
-                }
-                Err(_) => Some(Box::new(Reply::new(StatusCode::BAD_REQUEST, DETAILS))),
-            }
+            let Ok(location) = HeaderValue::try_from(path) else { return refused() };
+            let mut reply = Reply::new(StatusCode::TEMPORARY_REDIRECT, PATH_DETAILS);
+            reply.headers.insert(LOCATION, location);
+            Some(Box::new(reply))
         }
-        Canonical::Invalid => Some(Box::new(Reply::new(StatusCode::BAD_REQUEST, DETAILS))),
+        Canonical::Invalid => refused(),
     }
+}
+
+/// Nothing more is read from who sends such a path (Envoy).
+fn refused() -> Option<Box<Reply>> {
+    let mut reply = Reply::new(StatusCode::BAD_REQUEST, PATH_DETAILS);
+    reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(Box::new(reply))
 }
 
 fn strip(text: &mut Cow<'_, str>, change: impl Fn(&str) -> Option<String>) {

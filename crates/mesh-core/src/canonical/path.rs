@@ -28,14 +28,14 @@ pub(super) fn canonical(options: &PathOptions, given: &str) -> Canonical {
     let mut made = Cow::Borrowed(path);
     let mut redirect = false;
     let action = options.path_with_escaped_slashes_action;
-    if action != PathWithEscapedSlashesAction::KeepUnchanged {
-        if let Some(unescaped) = unescape_slashes(path) {
-            if action == PathWithEscapedSlashesAction::RejectRequest {
-                return Canonical::Invalid;
-            }
-            redirect = action == PathWithEscapedSlashesAction::UnescapeAndRedirect;
-            made = Cow::Owned(unescaped);
+    if action != PathWithEscapedSlashesAction::KeepUnchanged
+        && let Some(unescaped) = unescape_slashes(path)
+    {
+        if action == PathWithEscapedSlashesAction::RejectRequest {
+            return Canonical::Invalid;
         }
+        redirect = action == PathWithEscapedSlashesAction::UnescapeAndRedirect;
+        made = Cow::Owned(unescaped);
     }
     if options.normalize_path {
         match normalize(&made) {
@@ -92,6 +92,7 @@ fn normalize(path: &str) -> Option<Cow<'_, str>> {
     }
     let mut made = String::with_capacity(path.len());
     let mut rest = path.as_bytes();
+    let mut stray = None;
     while let Some(&byte) = rest.first() {
         let escaped = escaped(rest);
         rest = &rest[if escaped.is_some() { 3 } else { 1 }..];
@@ -101,13 +102,21 @@ fn normalize(path: &str) -> Option<Cow<'_, str>> {
                 rest = skip_dots(&mut made, rest);
             }
             (_, Some(0)) => return None,
-            (_, Some(byte)) if is_unreserved(byte) => made.push(byte as char),
+            (_, Some(byte)) if is_unreserved(byte) => {
+                made.push(byte as char);
+                escape_stray(&mut made, stray, rest);
+            }
             // An escape that stays keeps the case of its digits.
             (b'%', Some(_)) => {
                 let end = path.len() - rest.len();
                 made.push_str(&path[end - 3..end]);
             }
-            (byte, _) if is_kept(byte) => made.push(byte as char),
+            (byte, _) if is_kept(byte) => {
+                if byte == b'%' {
+                    stray = Some(made.len());
+                }
+                made.push(byte as char);
+            }
             (byte, _) => {
                 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
                 made.push('%');
@@ -117,6 +126,22 @@ fn normalize(path: &str) -> Option<Cow<'_, str>> {
         }
     }
     Some(if made == path { Cow::Borrowed(path) } else { Cow::Owned(made) })
+}
+
+/// Escapes the last percent sign that escaped nothing, at `stray`, if it would escape something
+/// now, by what was unescaped behind it and what is next: `%%32e` must not become `%2e`, which
+/// whoever looks at it next would read as a dot.
+fn escape_stray(made: &mut String, stray: Option<usize>, rest: &[u8]) {
+    let Some(at) = stray else { return };
+    let is_escape = match (made.as_bytes().get(at..), rest) {
+        (Some([b'%', high]), [low, ..]) | (Some([b'%', high, low]), _) => {
+            high.is_ascii_hexdigit() && low.is_ascii_hexdigit()
+        }
+        _ => false,
+    };
+    if is_escape {
+        made.insert_str(at + 1, "25");
+    }
 }
 
 /// Resolves the dot segments that follow a slash just written; gives back what follows them.
@@ -179,4 +204,32 @@ fn is_unreserved(byte: u8) -> bool {
 fn is_kept(byte: u8) -> bool {
     byte.is_ascii_graphic()
         && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // What a real Envoy 1.40 makes of these.
+    #[test]
+    fn unescaping_makes_no_new_escape() {
+        let table = [
+            ("/%%32e%%32e/a", "/%252e%252e/a"),
+            ("/a/%%32e%32e/b", "/a/%252e2e/b"),
+            ("/%%41", "/%A"),
+            ("/%%34%31", "/%2541"),
+            ("/%%2e", "/%."),
+            ("/%2%65", "/%252e"),
+            ("/a/%25%32%65/b", "/a/%252e/b"),
+            ("/%%%32e", "/%%252e"),
+            ("/%%32f", "/%252f"),
+        ];
+        for (given, want) in table {
+            assert_eq!(normalize(given).as_deref(), Some(want), "{given}");
+            assert_eq!(normalize(want).as_deref(), Some(want), "{want}");
+        }
+        for same in ["/%%", "/%4", "/a%2"] {
+            assert_eq!(normalize(same).as_deref(), Some(same));
+        }
+    }
 }

@@ -8,6 +8,7 @@
 mod admission;
 mod alias;
 mod choice;
+mod draft;
 mod draws;
 mod endpoint;
 mod hashing;

@@ -60,8 +60,7 @@ impl Census {
 pub(super) fn loads(priorities: &[Census], panic_threshold: u32) -> Vec<PriorityLoad> {
     let mut loads = vec![PriorityLoad::default(); priorities.len()];
     let of = |census: &Census, part, weight| census.availability(part, weight);
-    let healthy: Vec<u32> =
-        priorities.iter().map(|c| of(c, c.healthy, c.weight.healthy)).collect();
+    let healthy: Vec<u32> = priorities.iter().map(|c| of(c, c.healthy, c.weight.healthy)).collect();
     let degraded: Vec<u32> =
         priorities.iter().map(|c| of(c, c.degraded, c.weight.degraded)).collect();
     let total = healthy.iter().chain(&degraded).fold(0, |sum: u32, part| sum.saturating_add(*part));

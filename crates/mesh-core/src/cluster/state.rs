@@ -246,8 +246,7 @@ impl<A: Attach> ClusterState<A> {
             return seed;
         }
         let drawn = draws.number() >> 32 | 1 << 40;
-        let set =
-            self.cursor.seed.compare_exchange(0, drawn, Ordering::Relaxed, Ordering::Relaxed);
+        let set = self.cursor.seed.compare_exchange(0, drawn, Ordering::Relaxed, Ordering::Relaxed);
         set.err().unwrap_or(drawn)
     }
 

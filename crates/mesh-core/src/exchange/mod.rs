@@ -13,14 +13,14 @@
 //! behind the route is a [`Failure`], and one function says what Envoy answers to it.
 
 mod change;
-mod exchange;
 mod failure;
 mod flags;
 mod reply;
+mod run;
 #[cfg(test)]
 mod tests;
 
-pub use exchange::{Exchange, Next};
 pub use failure::Failure;
 pub use flags::ResponseFlags;
 pub use reply::Reply;
+pub use run::{Exchange, Next};

@@ -112,13 +112,15 @@ impl<'c> Compiler<'c> {
         let own = self.chain(&levels);
         // A filter that only acts on requests to clusters makes other routes a chain of their own.
         let local = self.chain(&Levels { forwards: false, ..levels });
-        let chains: Vec<u32> = host.routes.iter().map(|route| {
-            match (overrides(route), &route.action) {
+        let chains: Vec<u32> = host
+            .routes
+            .iter()
+            .map(|route| match (overrides(route), &route.action) {
                 (true, _) => self.route(levels, route),
                 (false, Action::Forward(_)) => own,
                 (false, _) => local,
-            }
-        }).collect();
+            })
+            .collect();
         let routes = if chains.iter().all(|chain| *chain == own) { Vec::new() } else { chains };
         HostChains { host: own, routes: routes.into() }
     }

@@ -58,7 +58,9 @@ impl Policies {
         let Some(allowed) = levels.into_iter().find(|allowed| !allowed.is_empty()) else {
             return false;
         };
-        allowed.iter().any(|matcher| matcher.matches("*") || matcher.matches_bytes(origin.as_bytes()))
+        allowed
+            .iter()
+            .any(|matcher| matcher.matches("*") || matcher.matches_bytes(origin.as_bytes()))
     }
 
     fn allows_credentials(&self) -> bool {

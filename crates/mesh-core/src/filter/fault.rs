@@ -144,11 +144,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
 }
 
 /// The configured share, or a smaller one of the same denominator from a header.
-fn lowered(
-    configured: FractionalPercent,
-    headers: &HeaderMap,
-    name: &str,
-) -> FractionalPercent {
+fn lowered(configured: FractionalPercent, headers: &HeaderMap, name: &str) -> FractionalPercent {
     let asked = number(headers, name).and_then(|numerator| u32::try_from(numerator).ok());
     let numerator = asked.map_or(configured.numerator, |asked| asked.min(configured.numerator));
     FractionalPercent { numerator, ..configured }

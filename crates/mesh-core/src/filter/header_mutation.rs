@@ -45,9 +45,9 @@ impl Levels {
     /// Whether a response header is made of what the request says.
     pub(super) fn need_request(&self) -> bool {
         let mut changes = self.0.iter().flat_map(|level| &level.response);
-        changes.any(|change| {
-            matches!(change, HeaderChange::Append(operation) if operation.value.is_made())
-        })
+        changes.any(
+            |change| matches!(change, HeaderChange::Append(operation) if operation.value.is_made()),
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use crate::exchange::{Reply, ResponseFlags};
 use crate::head::Head;
 use crate::headers::{Facts, ResponseFacts};
 use crate::origin::Origin;
-use crate::resource::{ActiveFault, Metadata};
+use crate::resource::{ActiveFault, Metadata, RouteLimits};
 
 /// A request on its way through the filters.
 ///
@@ -81,7 +81,14 @@ impl<'a> Response<'a> {
     /// An upstream's response whose request was not kept.
     pub fn new(status: StatusCode, headers: &'a mut HeaderMap) -> Self {
         let (version, flags) = (Version::HTTP_11, ResponseFlags::NONE);
-        Self { status: Some(status), headers, request: None, version, flags, details: "via_upstream" }
+        Self {
+            status: Some(status),
+            headers,
+            request: None,
+            version,
+            flags,
+            details: "via_upstream",
+        }
     }
 
     /// What header values may tell of it.
@@ -106,6 +113,8 @@ pub struct Context<'a> {
     pub dialect: Dialect,
     /// What is known of the route, for texts in headers.
     pub names: Names<'a>,
+    /// The rate limits of the route.
+    pub limits: RouteLimits<'a>,
 }
 
 /// Names and notes that header values may tell.
@@ -133,7 +142,8 @@ pub struct Names<'a> {
 impl Context<'_> {
     /// At that time, with those random bits, for that dialect, and nothing known of the route.
     pub fn new(now: Instant, time: SystemTime, random: u64, dialect: Dialect) -> Self {
-        Self { now, time, random, dialect, names: Names::default() }
+        let (names, limits) = (Names::default(), RouteLimits::default());
+        Self { now, time, random, dialect, names, limits }
     }
 }
 

@@ -47,14 +47,10 @@ pub(super) fn request(
 
 /// Takes the tokens of a request; false when one is missing.
 fn admits(limit: &LocalRateLimit, head: &Head<'_>, context: &Context<'_>) -> bool {
-    let mut any = false;
-    let mut admitted = true;
-    matched(limit, head, context, |matched| {
-        any = !matched.is_empty();
-        // One that refuses leaves the tokens of those after it alone.
-        admitted = matched.iter().all(|(it, bucket)| bucket.take(context.now) || it.shadow_mode);
-    });
-    if !admitted || (any && !limit.always_consume_default_token_bucket) {
+    let matched = matched(limit, head, context);
+    // One that refuses leaves the tokens of those after it alone.
+    let admitted = matched.iter().all(|(it, bucket)| bucket.take(context.now) || it.shadow_mode);
+    if !admitted || (!matched.is_empty() && !limit.always_consume_default_token_bucket) {
         return admitted;
     }
     limit.token_bucket.as_ref().is_none_or(|bucket| bucket.take(context.now))
@@ -63,15 +59,10 @@ fn admits(limit: &LocalRateLimit, head: &Head<'_>, context: &Context<'_>) -> boo
 type Matched<'l> = SmallVec<[(&'l LimitDescriptor, &'l TokenBucket); 4]>;
 
 /// The buckets of a request's descriptors, the one that fills slowest first.
-fn matched<'l>(
-    limit: &'l LocalRateLimit,
-    head: &Head<'_>,
-    context: &Context<'_>,
-    then: impl FnOnce(&Matched<'l>),
-) {
+fn matched<'l>(limit: &'l LocalRateLimit, head: &Head<'_>, context: &Context<'_>) -> Matched<'l> {
     let mut made = Matched::new();
     if !limit.descriptors.is_empty() {
-        let of_request = limit.rate_limits.iter();
+        let of_request = context.limits.of(limit);
         for entries in of_request.filter_map(|it| it.entries(head, context.names.cluster)) {
             if let Some(descriptor) = best(&limit.descriptors, &entries) {
                 made.push((descriptor, descriptor.bucket(&entries)));
@@ -79,7 +70,7 @@ fn matched<'l>(
         }
     }
     made.sort_by(|(_, a), (_, b)| a.per_second().total_cmp(&b.per_second()));
-    then(&made);
+    made
 }
 
 /// The descriptor that names all values, else the first one that leaves some open.
@@ -87,38 +78,32 @@ fn best<'l>(
     descriptors: &'l [LimitDescriptor],
     entries: &[DescriptorEntry<'_>],
 ) -> Option<&'l LimitDescriptor> {
-    let open = |descriptor: &LimitDescriptor| {
-        descriptor.entries.iter().any(|(_, value)| value.is_empty())
-    };
+    let open =
+        |descriptor: &LimitDescriptor| descriptor.entries.iter().any(|(_, value)| value.is_empty());
     let taken = || descriptors.iter().filter(|descriptor| descriptor.takes(entries));
     taken().find(|descriptor| !open(descriptor)).or_else(|| taken().next())
 }
 
-/// Tells the limit that was looked at first, or the one that is used up.
-pub(super) fn response(
-    limit: &LocalRateLimit,
-    response: &mut Response<'_>,
-    context: &Context<'_>,
-) {
+/// Tells the limit that was looked at first, or the one that refused the request.
+pub(super) fn response(limit: &LocalRateLimit, response: &mut Response<'_>, context: &Context<'_>) {
     let mut draws = Draws::new(context.random ^ SALT);
     if !limit.x_ratelimit_headers || !limit.filter_enabled.takes(draws.next()) {
         return;
     }
-    let mut told = None;
+    let refused = response.flags.contains(ResponseFlags::RATE_LIMITED);
+    let told = |bucket: &&TokenBucket| !refused || bucket.remaining(context.now) == 0;
+    let mut found = None;
     if let Some(head) = &response.request {
-        matched(limit, head, context, |matched| {
-            let empty = |bucket: &&TokenBucket| bucket.remaining(context.now) == 0;
-            let mut buckets = matched.iter().map(|(_, bucket)| *bucket);
-            told = buckets.clone().find(empty).or_else(|| buckets.next());
-        });
+        let buckets = matched(limit, head, context);
+        found = buckets.iter().map(|(_, bucket)| *bucket).find(told);
     }
-    if let Some(bucket) = told.or(limit.token_bucket.as_ref()) {
+    if let Some(bucket) = found.or(limit.token_bucket.as_ref()) {
         tell(bucket, response, context.now);
     }
 }
 
 fn tell(bucket: &TokenBucket, response: &mut Response<'_>, now: Instant) {
-    let reset = bucket.until_full(now);
+    let reset = bucket.until_token(now);
     let reset = reset.as_secs() + u64::from(reset.subsec_nanos() > ROUNDING.subsec_nanos());
     let told = [
         ("x-ratelimit-limit", u64::from(bucket.max_tokens())),

@@ -61,10 +61,8 @@ mod tests {
     #[test]
     fn denied_requests_are_answered_here_in_the_words_of_the_dialect() {
         let config = Rbac::new(deny("/admin"));
-        let texts = [
-            (Dialect::Http, "RBAC: access denied"),
-            (Dialect::Grpc, "Unauthorized RPC rejected"),
-        ];
+        let texts =
+            [(Dialect::Http, "RBAC: access denied"), (Dialect::Grpc, "Unauthorized RPC rejected")];
         for (dialect, text) in texts {
             assert!(matches!(run(&config, "/a", dialect, None), Verdict::Continue));
             let Verdict::Reply(reply) = run(&config, "/admin?x", dialect, None) else {

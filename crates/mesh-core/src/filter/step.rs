@@ -31,7 +31,9 @@ impl Step {
     pub(super) fn new(kind: &HttpFilterKind, config: Option<&FilterConfig>) -> Option<Self> {
         match (kind, config) {
             (HttpFilterKind::Rbac(_), Some(FilterConfig::Rbac(rules)))
-            | (HttpFilterKind::Rbac(rules), _) => Authorizer::new(rules).map(Arc::new).map(Self::Rbac),
+            | (HttpFilterKind::Rbac(rules), _) => {
+                Authorizer::new(rules).map(Arc::new).map(Self::Rbac)
+            }
             (HttpFilterKind::Fault(_), Some(FilterConfig::Fault(fault)))
             | (HttpFilterKind::Fault(fault), _) => {
                 (!fault.is_idle()).then(|| Self::Fault(fault.clone()))

@@ -29,14 +29,30 @@ pub(super) fn check(name: &str, parameters: &str, length: bool) -> Result<(), Fo
 
 fn takes(name: &str) -> Option<Takes> {
     Some(match name {
-        "REQ" | "RESP" | "TRAILER" | "REQUEST_HEADER" | "RESPONSE_HEADER" | "RESPONSE_TRAILER"
-        | "STREAM_INFO_REQ" | "QUERY_PARAM" | "METADATA" | "DYNAMIC_METADATA" | "FILTER_STATE"
-        | "UPSTREAM_FILTER_STATE" | "ENVIRONMENT" | "COALESCE" => Takes::ParametersAndLength,
+        "REQ"
+        | "RESP"
+        | "TRAILER"
+        | "REQUEST_HEADER"
+        | "RESPONSE_HEADER"
+        | "RESPONSE_TRAILER"
+        | "STREAM_INFO_REQ"
+        | "QUERY_PARAM"
+        | "METADATA"
+        | "DYNAMIC_METADATA"
+        | "FILTER_STATE"
+        | "UPSTREAM_FILTER_STATE"
+        | "ENVIRONMENT"
+        | "COALESCE" => Takes::ParametersAndLength,
         "CLUSTER_METADATA" | "UPSTREAM_METADATA" | "COMMON_DURATION" | "PER_REQUEST_STATE"
         | "XFCC_VALUE" => Takes::Parameters,
         "PATH" | "QUERY_PARAMS" => Takes::MaybeParametersAndLength,
-        "START_TIME" | "START_TIME_LOCAL" | "EMIT_TIME" | "EMIT_TIME_LOCAL" | "GRPC_STATUS"
-        | "RESPONSE_CODE_DETAILS" | "REQUESTED_SERVER_NAME" => Takes::MaybeParameters,
+        "START_TIME"
+        | "START_TIME_LOCAL"
+        | "EMIT_TIME"
+        | "EMIT_TIME_LOCAL"
+        | "GRPC_STATUS"
+        | "RESPONSE_CODE_DETAILS"
+        | "REQUESTED_SERVER_NAME" => Takes::MaybeParameters,
         name if name.ends_with("_PEER_CERT_V_START") || name.ends_with("_PEER_CERT_V_END") => {
             TLS.contains(&name).then_some(Takes::MaybeParameters)?
         }
@@ -225,7 +241,9 @@ pub(super) fn check_option(name: &str, parameters: &str) -> Result<(), FormatErr
         "FILTER_STATE" | "UPSTREAM_FILTER_STATE" => {
             match parameters.split(':').collect::<Vec<_>>().as_slice() {
                 [key] | [key, "PLAIN" | "TYPED"] | [key, "FIELD", _] if !key.is_empty() => Ok(()),
-                _ => Err(FormatError::new(format!("{name} needs KEY, KEY:PLAIN or KEY:FIELD:NAME"))),
+                _ => {
+                    Err(FormatError::new(format!("{name} needs KEY, KEY:PLAIN or KEY:FIELD:NAME")))
+                }
             }
         }
         "XFCC_VALUE" => match parameters {

@@ -25,10 +25,6 @@ impl InvalidHeader {
         Self { what: "invalid header value for:", name: name.into() }
     }
 
-    pub(crate) fn missing(name: &str) -> Self {
-        Self { what: "missing required header:", name: name.into() }
-    }
-
     /// The answer to a request that was to carry it.
     pub fn reply(&self) -> Reply {
         let text = self.to_string();
@@ -149,21 +145,16 @@ impl HeaderOperation {
 }
 
 /// Adds a value; joins it with a comma to that of a header a message has one of.
-fn append(
-    headers: &mut HeaderMap,
-    direction: Direction,
-    name: &HeaderName,
-    value: HeaderValue,
-) {
-    if direction.is_inline(name) {
-        if let Some(present) = headers.get_mut(name) {
-            let joined = [present.as_bytes(), value.as_bytes()].join(&b","[..]);
-            // Two header values and a comma make a header value.
-            if let Ok(joined) = HeaderValue::from_maybe_shared(joined) {
-                *present = joined;
-            }
-            return;
+fn append(headers: &mut HeaderMap, direction: Direction, name: &HeaderName, value: HeaderValue) {
+    if direction.is_inline(name)
+        && let Some(present) = headers.get_mut(name)
+    {
+        let joined = [present.as_bytes(), value.as_bytes()].join(&b","[..]);
+        // Two header values and a comma make a header value.
+        if let Ok(joined) = HeaderValue::from_maybe_shared(joined) {
+            *present = joined;
         }
+        return;
     }
     headers.append(name.clone(), value);
 }

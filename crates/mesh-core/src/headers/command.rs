@@ -174,7 +174,9 @@ fn headers(parameters: &str, response: bool) -> Result<(Header, Option<Header>),
     let first = names.next().unwrap_or("");
     let other = names.next().filter(|name| !name.is_empty());
     if names.next().is_some() {
-        return Err(FormatError::new(format!("{parameters:?} has more than one alternative header")));
+        return Err(FormatError::new(format!(
+            "{parameters:?} has more than one alternative header"
+        )));
     }
     let other = other.map(|other| header(other, response)).transpose()?;
     Ok((header(first, response)?, other))

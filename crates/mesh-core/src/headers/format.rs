@@ -99,7 +99,8 @@ struct Token<'t> {
 impl<'t> Token<'t> {
     fn first(text: &'t [u8]) -> Option<Self> {
         let text = &text[1..];
-        let is_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+        let is_name =
+            |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
         let end = text.iter().position(|byte| !is_name(byte)).filter(|end| *end > 0)?;
         let name = str::from_utf8(&text[..end]).ok()?;
         let after = &text[end..];

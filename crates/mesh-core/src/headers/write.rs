@@ -5,9 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, Version};
 use percent_encoding::percent_decode_str;
 
-use super::command::{
-    AddressOf, AddressPart, Command, Header, MetadataOf, PathOf, TlsFact,
-};
+use super::command::{AddressOf, AddressPart, Command, Header, MetadataOf, PathOf, TlsFact};
 use super::facts::Facts;
 use super::format::{Format, Part};
 use crate::head::Head;

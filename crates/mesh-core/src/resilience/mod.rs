@@ -6,6 +6,7 @@
 mod backoff;
 pub mod grpc_timeout;
 mod options;
+mod priorities;
 mod pushback;
 mod retry;
 mod timeout;
@@ -13,8 +14,7 @@ mod timeout;
 pub use backoff::backoff;
 use backoff::reset_interval;
 pub use options::RequestOptions;
-pub use retry::{
-    Ended, Outcome, RetryDecision, RetryState, decide, is_retriable, takes_request,
-};
+pub use priorities::PreviousPriorities;
+pub use retry::{Ended, Outcome, RetryDecision, RetryState, takes_request};
 pub(crate) use timeout::route_timeout;
 pub use timeout::{Timeouts, attempt_deadline, total_deadline};

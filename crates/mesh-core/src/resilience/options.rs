@@ -53,9 +53,8 @@ impl RequestOptions {
             let value = headers.remove(name)?;
             Some(value.to_str().unwrap_or("").to_owned())
         };
-        let http = text(RETRY_ON).map(|list| {
-            RetryConditions::of_list(&list).without(RetryConditions::GRPC)
-        });
+        let http = text(RETRY_ON)
+            .map(|list| RetryConditions::of_list(&list).without(RetryConditions::GRPC));
         let grpc = text(RETRY_GRPC_ON)
             .map(|list| RetryConditions::of_list(&list).and(RetryConditions::GRPC));
         let retry_on = match (http, grpc) {
@@ -96,7 +95,8 @@ impl RequestOptions {
         made.conditions |= self.retry_on.unwrap_or_default();
         made.num_retries = self.max_retries.unwrap_or(made.num_retries);
         made.retriable_status_codes.extend(&self.retriable_status_codes);
-        let present = |name: &HeaderName| HeaderMatcher::new(name.clone(), ValueMatch::Present(true));
+        let present =
+            |name: &HeaderName| HeaderMatcher::new(name.clone(), ValueMatch::Present(true));
         made.retriable_headers.extend(self.retriable_header_names.iter().map(present));
         Some(made)
     }

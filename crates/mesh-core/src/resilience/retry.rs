@@ -115,10 +115,12 @@ impl RetryState {
         dialect: Dialect,
         random: u64,
     ) -> RetryDecision {
-        let listed = || ended.headers.is_some_and(|headers| header_listed(policy, headers));
-        if !is_retriable(policy, ended.outcome, dialect)
-            && !(dialect == Dialect::Http && !limited(ended.outcome) && listed())
-        {
+        let listed = || {
+            dialect == Dialect::Http
+                && !limited(ended.outcome)
+                && ended.headers.is_some_and(|headers| header_listed(policy, headers))
+        };
+        if !is_retriable(policy, ended.outcome, dialect) && !listed() {
             return RetryDecision::Done;
         }
         if self.retries >= most(policy, dialect) {
@@ -159,7 +161,10 @@ fn limited(outcome: Outcome) -> bool {
 /// Whether an answer has one of the policy's `retriable_headers`.
 fn header_listed(policy: &RetryPolicy, headers: &HeaderMap) -> bool {
     policy.conditions.intersects(RetryConditions::RETRIABLE_HEADERS)
-        && any_matches(&policy.retriable_headers, &Head::of_parts(&Method::GET, "", "", "", headers))
+        && any_matches(
+            &policy.retriable_headers,
+            &Head::of_parts(&Method::GET, "", "", "", headers),
+        )
 }
 
 fn any_matches(matchers: &[HeaderMatcher], head: &Head<'_>) -> bool {
@@ -182,21 +187,9 @@ fn most(policy: &RetryPolicy, dialect: Dialect) -> u32 {
     }
 }
 
-/// As [`RetryState::decide`] after that many retries, of the outcome alone.
-pub fn decide(
-    policy: &RetryPolicy,
-    outcome: Outcome,
-    retries: u32,
-    dialect: Dialect,
-    random: u64,
-) -> RetryDecision {
-    let state = RetryState { retries, waits: retries };
-    state.decide(policy, &Ended::unanswered(outcome, SystemTime::UNIX_EPOCH), dialect, random)
-}
-
 /// Whether `policy` names this outcome among its conditions, as far as that can be told without
 /// headers.
-pub fn is_retriable(policy: &RetryPolicy, outcome: Outcome, dialect: Dialect) -> bool {
+fn is_retriable(policy: &RetryPolicy, outcome: Outcome, dialect: Dialect) -> bool {
     use RetryConditions as On;
     let conditions = match dialect {
         Dialect::Http => policy.conditions,

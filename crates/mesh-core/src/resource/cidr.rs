@@ -24,9 +24,7 @@ impl CidrRange {
         let (address, prefix_len) = match address {
             IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
                 // A range wider than the mapped addresses is one of IPv6.
-                Some(v4) if prefix_len >= MAPPED_BITS => {
-                    (IpAddr::V4(v4), prefix_len - MAPPED_BITS)
-                }
+                Some(v4) if prefix_len >= MAPPED_BITS => (IpAddr::V4(v4), prefix_len - MAPPED_BITS),
                 _ => (address, prefix_len),
             },
             IpAddr::V4(_) => (address, prefix_len),

@@ -59,9 +59,6 @@ pub enum Discovery {
     },
     /// They are part of the cluster (`type: STATIC`).
     Static(Arc<ClusterLoadAssignment>),
-    /// Those of other clusters, one after the other as priorities
-    /// (`envoy.clusters.aggregate`).
-    Aggregate(Vec<Name>),
 }
 
 /// The HTTP version spoken to a cluster's endpoints. gRPC is always HTTP/2.

@@ -58,7 +58,7 @@ impl HttpFilterKind {
 /// Of several levels the most specific one that names a filter counts, and it replaces the others
 /// as a whole.
 #[derive(Clone, Debug, Default)]
-pub struct FilterOverrides(Option<Box<BTreeMap<Name, FilterOverride>>>);
+pub struct FilterOverrides(Option<Arc<BTreeMap<Name, FilterOverride>>>);
 
 impl FilterOverrides {
     /// Whether no filter is named.
@@ -80,7 +80,7 @@ impl FilterOverrides {
 impl FromIterator<(Name, FilterOverride)> for FilterOverrides {
     fn from_iter<I: IntoIterator<Item = (Name, FilterOverride)>>(overrides: I) -> Self {
         let map: BTreeMap<_, _> = overrides.into_iter().collect();
-        Self((!map.is_empty()).then(|| Box::new(map)))
+        Self((!map.is_empty()).then(|| Arc::new(map)))
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
-    CorsPolicy, FilterOverrides, HashPolicy, HeaderMatch, HeaderMutation, HostRewrite, MirrorPolicy, Name, PathRewrite,
-    RetryPolicy,
+    CorsPolicy, FilterOverrides, HashPolicy, HeaderMatch, HeaderMutation, HostRewrite,
+    MirrorPolicy, Name, PathRewrite, RateLimit, RetryPolicy,
 };
 
 /// `envoy.config.route.v3.RouteAction`.
@@ -41,6 +41,10 @@ pub struct Forward {
     pub hash_policy: Vec<HashPolicy>,
     /// The older field of the CORS filter; not counted where a filter configuration is.
     pub cors: Option<Arc<CorsPolicy>>,
+    /// What local rate limits look at; `None` when there is nothing.
+    pub rate_limits: Option<Box<[RateLimit]>>,
+    /// Whether they look at the virtual host's too.
+    pub include_vh_rate_limits: bool,
     /// The share of the cluster's limits that requests count against.
     pub priority: RoutingPriority,
 }
@@ -62,6 +66,8 @@ impl Forward {
             request_mirror_policies: Vec::new(),
             hash_policy: Vec::new(),
             cors: None,
+            rate_limits: None,
+            include_vh_rate_limits: false,
             priority: RoutingPriority::Default,
         }
     }

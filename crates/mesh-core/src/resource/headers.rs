@@ -19,6 +19,11 @@ pub struct HeaderMutation {
 }
 
 impl HeaderMutation {
+    /// Those removals and additions.
+    pub fn new(remove: Vec<HeaderName>, add: Vec<HeaderOperation>) -> Self {
+        Self { remove, add, invalid_name: None }
+    }
+
     /// Whether nothing is changed.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.add.is_empty() && self.invalid_name.is_none()

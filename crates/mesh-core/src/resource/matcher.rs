@@ -87,7 +87,8 @@ pub enum PathMatcher {
     Connect,
 }
 
-/// A condition on one header. Repeated headers are joined with a comma.
+/// A condition on one header. Of a repeated header any value counts in HTTP; gRPC joins them with
+/// a comma.
 #[derive(Clone, Debug)]
 pub struct HeaderMatcher {
     /// Which header.

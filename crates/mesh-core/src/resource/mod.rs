@@ -78,7 +78,7 @@ pub use mirror::{MirrorCluster, MirrorPolicy};
 pub use redirect::{Redirect, RedirectPath};
 pub use rate_limit::{
     DescriptorBuckets, DescriptorEntry, DynamicBuckets, LimitDescriptor, LocalRateLimit, RateLimit,
-    RateLimitAction, TokenBucket,
+    RateLimitAction, RouteLimits, TokenBucket, VhRateLimits,
 };
 pub use rbac::{
     Condition, Rbac, RbacAction, RbacMatch, RbacPolicy, RbacRules, Rule, SanMatcher,

@@ -105,6 +105,8 @@ pub enum Condition {
     /// `header`. In the HTTP dialect one of a repeated header's values must match, in gRPC all of
     /// them joined with commas (gRFC A41).
     Header(HeaderMatcher),
+    /// `HttpRequestHeaderMatchInput` of a matching tree: all values of a header, joined.
+    JoinedHeader(HeaderMatcher),
     /// `url_path`: the path without query and fragment.
     UrlPath(StringMatcher),
     /// `uri_template`: the path without query and fragment.

@@ -72,7 +72,8 @@ impl Regex {
     /// What every text that matches begins with.
     pub(crate) fn prefix(&self) -> Vec<u8> {
         use regex_syntax::hir::literal::Extractor;
-        let mut parser = regex_syntax::ParserBuilder::new().utf8(false).nest_limit(Self::NEST_LIMIT).build();
+        let mut parser =
+            regex_syntax::ParserBuilder::new().utf8(false).nest_limit(Self::NEST_LIMIT).build();
         let parsed = parser.parse(&with_ascii_classes(self.source()));
         let literals = parsed.ok().map(|parsed| Extractor::new().extract(&parsed));
         let prefix = literals.as_ref().and_then(|literals| literals.longest_common_prefix());

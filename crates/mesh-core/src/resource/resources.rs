@@ -122,7 +122,6 @@ impl Resources {
             Discovery::Eds { service_name } => {
                 self.endpoints.get(service_name).cloned().unwrap_or_default()
             }
-            Discovery::Aggregate(_) => Entry::default(),
         }
     }
 }

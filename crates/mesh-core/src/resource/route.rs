@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderName, StatusCode};
 
 use super::{
-    CorsPolicy, FilterOverrides, Forward, HeaderMatcher, HeaderMutation, Metadata, MirrorPolicy, Name,
-    Redirect, RetryPolicy, RouteMatch, RouteTree,
+    CorsPolicy, FilterOverrides, Forward, HeaderMatcher, HeaderMutation, Metadata, MirrorPolicy,
+    Name, RateLimit, Redirect, RetryPolicy, RouteMatch, RouteTree,
 };
 use crate::finding::Finding;
 
@@ -85,6 +85,8 @@ pub struct VirtualHost {
     pub metadata: Option<Arc<Metadata>>,
     /// The retry policy of routes that have none of their own.
     pub retry_policy: Option<Arc<RetryPolicy>>,
+    /// What local rate limits look at.
+    pub rate_limits: Vec<RateLimit>,
     /// Changes of request headers for every route of this host.
     pub request_headers: HeaderMutation,
     /// Changes of response headers for every route of this host.
@@ -117,6 +119,7 @@ impl VirtualHost {
             request_mirror_policies: Vec::new(),
             metadata: None,
             retry_policy: None,
+            rate_limits: Vec::new(),
             request_headers: HeaderMutation::default(),
             response_headers: HeaderMutation::default(),
             cors: None,

@@ -70,7 +70,10 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
         let Action::Forward(forward) = action else { return LOCAL };
         let key = Key {
             forward: Arc::as_ptr(forward) as usize,
-            host_policy: host.retry_policy.as_ref().map_or(0, |policy| Arc::as_ptr(policy) as usize),
+            host_policy: host
+                .retry_policy
+                .as_ref()
+                .map_or(0, |policy| Arc::as_ptr(policy) as usize),
             changes_headers: changes,
             mirrors,
         };
@@ -97,8 +100,7 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
         mirrors: bool,
     ) -> Option<RuleTarget> {
         let mut changes_headers = changes;
-        let mut rewrites_host =
-            forward.host_rewrite.is_some() || forward.append_x_forwarded_host;
+        let mut rewrites_host = forward.host_rewrite.is_some() || forward.append_x_forwarded_host;
         let clusters = match &forward.cluster {
             ClusterSpecifier::Cluster(name) => ClusterChoice::One(self.note(name)),
             ClusterSpecifier::Header(_) => ClusterChoice::Header,

@@ -9,8 +9,8 @@ use super::others::{others_mismatch, parameter_mismatch};
 use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resource::{
-    CookieMatcher, HeaderMatch, HeaderMatcher, MetadataMatcher, PathMatcher,
-    QueryParameterMatcher, RouteMatch, StringMatcher::Exact, ValueMatch, starts_with,
+    CookieMatcher, HeaderMatch, HeaderMatcher, MetadataMatcher, PathMatcher, QueryParameterMatcher,
+    RouteMatch, StringMatcher::Exact, ValueMatch, starts_with,
 };
 
 /// The first condition of a route that does not hold.
@@ -190,11 +190,16 @@ pub(crate) fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: 
     let once = head.headers.keys_len() == head.headers.len();
     match &matcher.name {
         HeaderMatch::Header(name) if once && !is_elsewhere(name, dialect) => {
+            // Names alone are gone through three times as fast as names with their values.
+            if matches!(matcher.value, ValueMatch::Present(true))
+                && head.headers.keys().take(SCANNED_HEADERS).any(|at| at == name)
+            {
+                return !matcher.invert;
+            }
             match (&matcher.value, only_value(head.headers, name)) {
                 (ValueMatch::String(Exact { value: want, ignore_case: false }), Some(value)) => {
                     (value == want.as_bytes()) != matcher.invert
                 }
-                (ValueMatch::Present(true), Some(_)) => !matcher.invert,
                 (_, value) => value_matches(matcher, value),
             }
         }
@@ -236,7 +241,23 @@ fn any_header_matches(
     head: &Head<'_>,
     dialect: Dialect,
 ) -> bool {
+    if let (HeaderMatch::Header(name), Dialect::Http) = (name, dialect)
+        && !is_elsewhere(name, dialect)
+        && *name != COOKIE
+    {
+        return any_value_matches(matcher, head.headers, name);
+    }
     with_value(name, head, dialect, |value| value_matches(matcher, value))
+}
+
+/// Envoy 1.40 looks at each value of a repeated header alone; gRPC joins them.
+fn any_value_matches(matcher: &HeaderMatcher, headers: &HeaderMap, name: &HeaderName) -> bool {
+    let values = headers.get_all(name);
+    if values.iter().next().is_none() {
+        return value_matches(matcher, None);
+    }
+    let mut values = values.iter();
+    values.any(|value| holds(&matcher.value, Some(value.as_bytes()))) != matcher.invert
 }
 
 /// Calls `with` with the value of a header or pseudo-header, joined when there are several.

@@ -84,11 +84,7 @@ fn one(
 
 /// The values in order of their bytes, one after the other: Envoy wants repeated headers to hash
 /// the same in any order.
-fn of_values(
-    head: &Head<'_>,
-    name: &HeaderMatch,
-    rewrite: Option<&RegexRewrite>,
-) -> Option<u64> {
+fn of_values(head: &Head<'_>, name: &HeaderMatch, rewrite: Option<&RegexRewrite>) -> Option<u64> {
     let mut values: SmallVec<[&[u8]; 4]> = match name {
         HeaderMatch::Header(name) => {
             head.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()

@@ -23,8 +23,10 @@ pub(super) struct PrefixIndex<T> {
     /// The root first, if there are at least two prefixes.
     nodes: Box<[Node]>,
     /// By the byte after the shared ones, in order, the place of those that go on with it.
-    edges: Box<[(u8, u32)]>,
+    edges: Edges,
 }
+
+type Edges = Box<[(u8, u32)]>;
 
 /// A prefix, where its rules begin, and the longest other one that begins it.
 #[derive(Debug)]
@@ -116,7 +118,7 @@ fn chain<T: AsRef<[u8]>>(sorted: BTreeMap<T, Vec<u32>>) -> Box<[Prefix<T>]> {
 
 /// The nodes over `prefixes`, made breadth first: long prefixes make deep trees, and recursion
 /// would let configuration overflow the stack.
-fn tree<T: AsRef<[u8]>>(prefixes: &[Prefix<T>]) -> (Box<[Node]>, Box<[(u8, u32)]>) {
+fn tree<T: AsRef<[u8]>>(prefixes: &[Prefix<T>]) -> (Box<[Node]>, Edges) {
     let text = |at: usize| prefixes[at].text.as_ref();
     let (mut nodes, mut edges) = (Vec::new(), Vec::new());
     let mut ranges = Vec::from_iter((prefixes.len() > 1).then_some(0..prefixes.len()));

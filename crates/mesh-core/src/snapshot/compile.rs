@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::slots::{Builder, Slots};
 use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot};
@@ -49,7 +50,9 @@ impl<A: Attach> Snapshot<A> {
         }
         let clusters = clusters.finish();
         let by_service = by_service(&clusters);
-        let snapshot = Self { roots: roots.finish(), clusters, by_service, replaced };
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let snapshot = Self { number, roots: roots.finish(), clusters, by_service, replaced };
         (snapshot, findings(resources))
     }
 }
@@ -100,7 +103,7 @@ fn by_service<A: Attach>(clusters: &Slots<ClusterSlot<A>>) -> Box<[(Name, Cluste
         Discovery::Eds { service_name } if *service_name != state.spec().name => {
             Some((service_name.clone(), ClusterIndex(at)))
         }
-        Discovery::Eds { .. } | Discovery::Static(_) | Discovery::Aggregate(_) => None,
+        Discovery::Eds { .. } | Discovery::Static(_) => None,
     });
     let mut named: Vec<_> = named.collect();
     named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

@@ -277,10 +277,12 @@ impl RootProgram {
             return table.host(head.headers.get(header)?.to_str().ok()?);
         }
         // The target's own authority is what most requests carry, and its host is known.
-        if head.authority.is_empty() || head.authority == &*self.root.authority {
-            return self.host_of_target(table, head);
-        }
-        table.host(head.host()).or_else(|| self.host_of_target(table, head))
+        let own = match head.authority {
+            "" => None,
+            authority if authority == &*self.root.authority => self.host,
+            authority => table.host(authority),
+        };
+        own.or_else(|| self.host_of_target(table, head))
     }
 
     /// Two targets may share a listener, which is known for the authority of one of them.

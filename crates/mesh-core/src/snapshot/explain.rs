@@ -3,9 +3,9 @@ use std::net::SocketAddr;
 
 use super::{Attach, ClusterIndex, Decision, RootIndex, RouteView, Snapshot};
 use crate::dialect::Dialect;
+use crate::filter::{Chain, Step};
 use crate::finding::Failure;
 use crate::head::Head;
-use crate::filter::{Chain, Step};
 use crate::resource::{Action, Route, VirtualHost};
 use crate::route::{RouteTable, candidates, first_mismatch, needs_tls};
 
@@ -102,11 +102,7 @@ impl<A: Attach> Snapshot<A> {
         explanation
     }
 
-    fn explain_cluster(
-        &self,
-        index: ClusterIndex,
-        view: &RouteView<'_>,
-    ) -> ClusterExplanation {
+    fn explain_cluster(&self, index: ClusterIndex, view: &RouteView<'_>) -> ClusterExplanation {
         let mut failures = chain(self.cluster_failure(index).map(|failure| &**failure));
         let tables = self.cluster(index).map(|cluster| cluster.tables());
         let (mut usable, mut total) = (Vec::new(), 0);
@@ -145,7 +141,9 @@ impl Explanation {
                 continue;
             }
             match first_mismatch(&route.matcher, head, &path, dialect, random) {
-                None if self.route.is_none() && !self.needs_tls => self.route = Some((number, name)),
+                None if self.route.is_none() && !self.needs_tls => {
+                    self.route = Some((number, name))
+                }
                 None => {
                     let why = "matches too, but comes later".to_owned();
                     self.other_routes.push((number, name, why));

@@ -35,6 +35,8 @@ use slots::Slots;
 
 /// All configuration of one moment. See the [module](self).
 pub struct Snapshot<A: Attach> {
+    /// Its own among all of the process, from 1.
+    number: u64,
     roots: Slots<Arc<RootProgram>>,
     clusters: Slots<ClusterSlot<A>>,
     /// The clusters whose endpoints are a resource of another name than their own, by that name.
@@ -72,17 +74,16 @@ impl<A: Attach> Snapshot<A> {
     /// `hint` remembers the position, so that the name is looked up once and not per request.
     #[inline(always)]
     pub fn root(&self, name: &Name, hint: &RootHint) -> Option<RootIndex> {
-        let known = RootIndex(hint.get());
-        if self.roots.name(known.0).is_some_and(|at| at == name) {
-            return Some(known);
+        match hint.get(self.number) {
+            Some(known) => Some(RootIndex(known)),
+            None => self.find_root(name, hint),
         }
-        self.find_root(name, hint)
     }
 
     #[cold]
     fn find_root(&self, name: &Name, hint: &RootHint) -> Option<RootIndex> {
         let index = self.roots.find(name)?;
-        hint.set(index);
+        hint.set(self.number, index);
         Some(RootIndex(index))
     }
 
@@ -145,7 +146,7 @@ impl<A: Attach> Snapshot<A> {
 fn service_name<A: Attach>(cluster: &ClusterState<A>) -> Option<&str> {
     match &cluster.spec().discovery {
         Discovery::Eds { service_name } => Some(service_name),
-        Discovery::Static(_) | Discovery::Aggregate(_) => None,
+        Discovery::Static(_) => None,
     }
 }
 

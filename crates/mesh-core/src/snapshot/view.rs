@@ -8,11 +8,11 @@ use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resource::{
     Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, MirrorPolicy, Redirect,
-    RetryPolicy, Route, RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
+    RetryPolicy, Route, RouteConfiguration, RouteLimits, RouteMatch, VirtualHost, WeightedCluster,
 };
 use crate::route::{
-    self, Forwarding, HashContext, Mirror, RuleTarget, header_matches, location, mirrors, rewrite_host,
-    rewrite_path,
+    self, Forwarding, HashContext, Mirror, RuleTarget, header_matches, location, mirrors,
+    rewrite_host, rewrite_path,
 };
 
 /// The route of requests that must come again over TLS.
@@ -79,6 +79,17 @@ impl<'s> RouteView<'s> {
             RuleTarget::Forward { forwarding, .. } => Some(forwarding),
             RuleTarget::Local => None,
         }
+    }
+
+    /// What local rate limits look at.
+    pub fn rate_limits(&self) -> RouteLimits<'s> {
+        let mut made = RouteLimits::default();
+        if let Some(forward) = self.forward() {
+            made.host = &self.host.rate_limits;
+            made.route = forward.rate_limits.as_deref().unwrap_or_default();
+            made.include_host = forward.include_vh_rate_limits;
+        }
+        made
     }
 
     /// The longest time a request may take on this route.
@@ -166,11 +177,7 @@ impl<'s> RouteView<'s> {
     }
 
     /// The copies of this request that are sent. `random` is the number its route was chosen with.
-    pub fn mirrors<'h>(
-        &self,
-        head: &Head<'h>,
-        random: u64,
-    ) -> impl Iterator<Item = Mirror<'h>>
+    pub fn mirrors<'h>(&self, head: &Head<'h>, random: u64) -> impl Iterator<Item = Mirror<'h>>
     where
         's: 'h,
     {
@@ -210,7 +217,12 @@ impl<'s> RouteView<'s> {
         let weighted = self.weighted().map(|cluster| &cluster.request_headers);
         let route = self.route.request_headers.as_deref();
         let (host, configuration) = (self.host, self.configuration);
-        self.ordered([weighted, route, Some(&host.request_headers), Some(&configuration.request_headers)])
+        self.ordered([
+            weighted,
+            route,
+            Some(&host.request_headers),
+            Some(&configuration.request_headers),
+        ])
     }
 
     /// The changes of response headers, in the same order.
@@ -218,7 +230,12 @@ impl<'s> RouteView<'s> {
         let weighted = self.weighted().map(|cluster| &cluster.response_headers);
         let route = self.route.response_headers.as_deref();
         let (host, configuration) = (self.host, self.configuration);
-        self.ordered([weighted, route, Some(&host.response_headers), Some(&configuration.response_headers)])
+        self.ordered([
+            weighted,
+            route,
+            Some(&host.response_headers),
+            Some(&configuration.response_headers),
+        ])
     }
 
     fn ordered(

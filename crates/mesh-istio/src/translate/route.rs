@@ -239,17 +239,21 @@ fn route_name(route: &str, rule: Option<&str>) -> String {
     }
 }
 
-/// No timeout unless one is set. gRPC reads `max_stream_duration` alone; other clients read
-/// `timeout`, and for gRPC calls cap the caller's deadline by the same value.
+/// No timeout unless one is set. gRPC reads `max_stream_duration` alone. Envoy lets `timeout` count
+/// only where that one is not set, and then caps the deadline of gRPC calls by `max_grpc_timeout`,
+/// which is what Istio sends.
+#[allow(deprecated, reason = "what took its place would switch `timeout` off")]
 fn set_timeout(action: &mut xds::RouteAction, timeout: Option<Duration>, node: &Node) {
     let timeout = duration(timeout.map(|timeout| timeout.0).unwrap_or_default());
     action.timeout = Some(timeout);
     let unlimited = timeout == mesh_pb::google::protobuf::Duration::default();
-    action.max_stream_duration = Some(if node.mode == Mode::Grpc || unlimited {
-        MaxStreamDuration { max_stream_duration: Some(timeout), ..Default::default() }
+    if node.mode == Mode::Grpc || unlimited {
+        let max_stream_duration = Some(timeout);
+        let stream = MaxStreamDuration { max_stream_duration, ..Default::default() };
+        action.max_stream_duration = Some(stream);
     } else {
-        MaxStreamDuration { grpc_timeout_header_max: Some(timeout), ..Default::default() }
-    });
+        action.max_grpc_timeout = Some(timeout);
+    }
 }
 
 /// Istio's name for a route without one.

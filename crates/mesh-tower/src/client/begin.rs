@@ -19,7 +19,7 @@ use super::record::{Deadline, Record};
 use super::routing::{Answer, Place, caller_deadline, decide, not_routed, note, record_of};
 use super::transport::{Transport, Unsent};
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Inner, Random, Subscribed};
 
 /// A request that begins: what it is, and what is kept of it for another attempt.
@@ -151,9 +151,10 @@ impl Waiting {
             }
             Next::Fail(why) => Err(not_routed(place, &hold, root, request, why).into()),
             Next::Delay { after, next, active } => {
-                fix_deadline(request, place.dialect);
+                let limit = fix_deadline(request, place.dialect);
+                let until = now() + after;
                 Err(Box::new(Halt::Delayed(Delayed {
-                    until: now() + after,
+                    until: limit.map_or(until, |limit| until.min(limit)),
                     request: beginning.request.take().expect("not sent yet"),
                     waiting: Self { hold, root, random, record, exchange },
                     mesh: place.mesh.clone(),
@@ -177,20 +178,22 @@ impl Delayed {
         kept: &mut Option<T>,
     ) -> Begun<T> {
         let Self { mut waiting, mut request, mesh, target, dialect, next, .. } = self;
+        if caller_deadline(&request, dialect).is_some_and(|limit| limit <= now()) {
+            return Err(Error::new(ErrorKind::Deadline, "timed out in an injected delay").into());
+        }
         let context = context(dialect, waiting.random.first());
         let Waiting { hold, exchange, .. } = &mut waiting;
-        let next =
-            with_request(&mut request, |seen| exchange.resume(hold, next, seen, &context));
+        let next = with_request(&mut request, |seen| exchange.resume(hold, next, seen, &context));
         let place = Place { mesh: &mesh, target: &target, dialect };
         let request = &mut Some(request);
         waiting.go_on(Beginning { place, request, transport, copy, kept }, next)
     }
 }
 
-/// Has the time that a header states begin now, and not after a wait.
-pub(super) fn fix_deadline(request: &mut Request<Body>, dialect: Dialect) {
-    if let Some(deadline) = caller_deadline(request, dialect) {
-        request.headers_mut().remove("grpc-timeout");
-        request.extensions_mut().insert(Deadline(deadline));
-    }
+/// Has the time that a header states begin now, and not after a wait. When it ends, if it does.
+pub(super) fn fix_deadline(request: &mut Request<Body>, dialect: Dialect) -> Option<Instant> {
+    let deadline = caller_deadline(request, dialect)?;
+    request.headers_mut().remove("grpc-timeout");
+    request.extensions_mut().insert(Deadline(deadline));
+    Some(deadline)
 }

@@ -11,9 +11,9 @@ use mesh_core::Dialect;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+use super::begin::{Beginning, Begun, Delayed, Halt, begin, fix_deadline};
 use super::body::ResponseBody;
 use super::copy::Copy;
-use super::begin::{Beginning, Begun, Delayed, Halt, begin, fix_deadline};
 use super::flight::{Again, Flight};
 use super::now;
 use super::routing::{Answer, Place, caller_deadline};
@@ -135,7 +135,7 @@ fn attempt<T: Transport>(
     match flight.pick(&mut request) {
         Ok(()) => {
             let transport = transport.as_ref().expect("kept where another attempt may follow");
-            let future = transport.send(flight.endpoint(), flight.dialect(), &mut Some(request));
+            let future = flight.send(transport, request);
             State::Attempt { future }
         }
         Err(error) => State::ended(Err(error)),
@@ -240,7 +240,6 @@ impl<T: Transport> Call<T> {
                 begun_later(begun, this.flight)
             }
             StateProject::Delay { until, delayed } => {
-                // The caller's own end is kept: what waits here is given up then.
                 ready!(poll_until(this.timer.as_mut(), *until, cx));
                 let delayed = delayed.take().expect("taken when the wait is over, once");
                 let by = this.transport.take().expect("kept while a request waits");

@@ -1,16 +1,18 @@
+mod end;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use http::response::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{Avoid, Choice, Permit, Picked};
-use mesh_core::resilience::{Ended, Outcome, RetryDecision, grpc_timeout, takes_request};
+use mesh_core::resilience::{Ended, Outcome, grpc_timeout, takes_request};
 use mesh_core::resource::UpstreamProtocol;
 use mesh_core::snapshot::{ClusterIndex, RouteRef};
 use mesh_core::{Dialect, Head, filter};
 
-use super::body::{ResponseBody, UnderWay};
 use super::begin::{Beginning, Begun};
+use super::body::{ResponseBody, UnderWay};
 use super::changes::hash;
 use super::copy::{Copy, needs_copy};
 use super::history::History;
@@ -18,12 +20,12 @@ use super::limits::Limits;
 use super::messages::context;
 use super::mirrors::mirror;
 use super::now;
-use super::outliers::{OpenCall, tell};
+use super::outliers::OpenCall;
 use super::routing::caller_deadline;
-use super::transport::{Failed, Transport};
-use super::way::{dropped, no_cluster, no_endpoints, not_admitted, way};
+use super::transport::{Failed, To, Transport};
+use super::way::{dropped, no_cluster, no_endpoints, not_admitted};
 use crate::body::Body;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::mesh::{Hold, Io, Random};
 
 /// How many endpoints a gRPC call whose connection is refused goes on to without it counting as a
@@ -132,7 +134,8 @@ impl Flight {
             caller_decides = caller.is_some() && caller == limits.total();
             write_grpc_timeout(request, limits.total(), caller_decides);
         }
-        let future = transport.send(&endpoint, dialect, unsent);
+        let to = To { state, priority: forwarding.priority(), dialect };
+        let future = transport.send(to, &endpoint, unsent);
         let flight = Self {
             hold,
             route,
@@ -172,6 +175,10 @@ impl Flight {
         if let Some(record) = self.history.as_ref().and_then(|history| history.record.as_ref()) {
             record.attempt(endpoint.address());
         }
+        if view.host.include_request_attempt_count {
+            let attempts = HeaderValue::from(self.retries() + 1);
+            request.headers_mut().insert("x-envoy-attempt-count", attempts);
+        }
         if self.dialect == Dialect::Grpc {
             let still = self.caller_decides && self.retries() == 0;
             write_grpc_timeout(request, self.limits.total(), still);
@@ -179,13 +186,13 @@ impl Flight {
         Ok(())
     }
 
-    /// The endpoint of the attempt under way.
-    pub(super) fn endpoint(&self) -> &Picked<Io> {
-        self.endpoint.as_ref().expect("an attempt has an endpoint")
-    }
-
-    pub(super) fn dialect(&self) -> Dialect {
-        self.dialect
+    /// Sends another attempt to the endpoint that was picked for it.
+    pub(super) fn send<T: Transport>(&self, transport: &T, request: Request<Body>) -> T::Future {
+        let state = self.hold.cluster(self.cluster).expect("it was there when the flight began");
+        let forwarding = self.hold.forwarding(self.route).expect("the decision was to forward");
+        let to = To { state, priority: forwarding.priority(), dialect: self.dialect };
+        let endpoint = self.endpoint.as_ref().expect("an attempt has an endpoint");
+        transport.send(to, endpoint, &mut Some(request))
     }
 
     /// When the attempt under way must be over.
@@ -290,118 +297,6 @@ impl Flight {
         let ended = Ended::unanswered(Outcome::PerTryTimeout, SystemTime::now());
         let again = if self.limits.has_own() { self.retry(&ended, None, copy) } else { None };
         again.ok_or_else(|| self.failed(Outcome::PerTryTimeout))
-    }
-
-    /// Counts how an attempt ended.
-    #[inline]
-    fn note(&self, success: bool) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.observe(success);
-        }
-    }
-
-    /// Whether outliers are detected in the cluster.
-    #[inline]
-    fn detects(&self) -> bool {
-        self.hold.cluster(self.cluster).is_some_and(|state| state.detector(self.dialect).is_on())
-    }
-
-    /// Tells outlier detection of an attempt without an answer.
-    fn observe(&mut self, observed: Observed) {
-        self.note(false);
-        let random = self.random.next();
-        if let (Some(state), Some(endpoint)) = (self.hold.cluster(self.cluster), &self.endpoint) {
-            tell(state, endpoint, self.dialect, observed, random);
-        }
-    }
-
-    /// Tells outlier detection of an answer, or leaves that to its body: a call's status comes at
-    /// its end.
-    #[inline(never)]
-    fn observe_answer(&mut self, status: StatusCode, headers: &HeaderMap) {
-        let random = self.random.next();
-        let Some(state) = self.hold.cluster(self.cluster) else { return };
-        let outcome = Outcome::of_response(status, headers);
-        let ended = !matches!(outcome, Outcome::Response { grpc_status: None, .. });
-        if self.dialect == Dialect::Grpc && status == StatusCode::OK && !ended {
-            self.call = Some(Box::new(OpenCall::new(state.clone(), random)));
-        } else if let (Some(endpoint), Some(observed)) = (&self.endpoint, Observed::of(outcome)) {
-            tell(state, endpoint, self.dialect, observed, random);
-        }
-    }
-
-    /// How many attempts were retries.
-    fn retries(&self) -> u32 {
-        self.history.as_ref().map_or(0, |history| history.retries.retries())
-    }
-
-    /// The request of another attempt and how long to wait, if there is to be one.
-    #[inline(never)]
-    fn retry(
-        &mut self,
-        ended: &Ended<'_>,
-        unsent: Option<Request<Body>>,
-        copy: &mut Option<Box<Copy>>,
-    ) -> Option<Again> {
-        let state = self.hold.cluster(self.cluster)?;
-        let last = self.endpoint.as_ref().map(|endpoint| endpoint.address());
-        let tried = self.history.as_ref().map_or(0, |history| history.tried.len());
-        let free = self.dialect == Dialect::Grpc
-            && ended.outcome == Outcome::ConnectFailure
-            && tried < MAX_FREE_CONNECTS
-            && state.tables_of(self.dialect).usable().len() > tried + 1;
-        let unsent = match unsent {
-            Some(request) if free => {
-                self.history.get_or_insert_default().tried.extend(last);
-                self.endpoint = None;
-                return Some((Duration::ZERO, request));
-            }
-            unsent => unsent,
-        };
-        if !self.retries {
-            return None;
-        }
-        let forwarding = self.hold.forwarding(self.route)?;
-        let policy = forwarding.retry_policy()?;
-        let random = self.random.next();
-        let retries = self.history.as_ref().map(|history| history.retries).unwrap_or_default();
-        let decision = retries.decide(policy, ended, self.dialect, random);
-        let (RetryDecision::After(after) | RetryDecision::AfterPushback(after)) = decision else {
-            return None;
-        };
-        let history = self.history.get_or_insert_default();
-        // The retry before gives its place back first: it is over.
-        history.retry_permit = None;
-        let permit = state.admit_retry_as(forwarding.priority()).ok()?;
-        // Only once it is admitted: the body of another attempt cuts off the one before.
-        let request = match unsent {
-            Some(request) => request,
-            None => copy.as_mut()?.next()?,
-        };
-        history.retry_permit = Some(permit);
-        history.retries.retried(decision);
-        if policy.avoid_previous_hosts {
-            history.tried.extend(last);
-        }
-        self.endpoint = None;
-        Some((after, request))
-    }
-
-    fn failed(&self, outcome: Outcome) -> Error {
-        let view = self.hold.view(self.route);
-        let state = self.hold.cluster(self.cluster);
-        let mut way = state.map(|state| way(&view, state)).unwrap_or_default();
-        if let Some(endpoint) = &self.endpoint {
-            way.push_str(&format!(" → endpoint {}", endpoint.address()));
-        }
-        let attempts = self.retries() + 1;
-        let times = if attempts == 1 { String::new() } else { format!(", {attempts} attempts") };
-        let (kind, what) = match outcome {
-            Outcome::PerTryTimeout => (ErrorKind::Deadline, "timed out"),
-            Outcome::ConnectFailure => (ErrorKind::Connect, "not connected"),
-            _ => (ErrorKind::Reset, "no answer"),
-        };
-        Error::new(kind, format!("{what} ({way}{times})"))
     }
 }
 

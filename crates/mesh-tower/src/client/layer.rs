@@ -19,7 +19,7 @@ use super::body::ResponseBody;
 use super::call::Call;
 use super::endpoint::Endpoint;
 use super::routing::Place;
-use super::transport::{Failed, Transport, Unsent};
+use super::transport::{Failed, To, Transport, Unsent};
 use crate::body::{Body, BoxError};
 use crate::error::Error;
 use crate::mesh::{Io, Mesh, Subscribed};
@@ -128,7 +128,7 @@ where
     const GIVES_BACK: bool = false;
 
     #[inline(always)]
-    fn send(&self, endpoint: &EndpointState<Io>, _: Dialect, request: &mut Unsent) -> Attempt<S> {
+    fn send(&self, _: To<'_>, endpoint: &EndpointState<Io>, request: &mut Unsent) -> Attempt<S> {
         let client = endpoint.attached().clients.client(self.shared.id, &self.shared.make);
         Attempt::new(client, request)
     }

@@ -12,6 +12,7 @@ use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use mesh_core::cluster::{Choice, ClusterState};
 use mesh_core::filter::Request as Seen;
+use mesh_core::resource::RoutingPriority;
 use mesh_core::route::Mirror;
 use mesh_core::snapshot::RouteView;
 use mesh_core::{Dialect, Head};
@@ -19,6 +20,7 @@ use mesh_core::{Dialect, Head};
 use super::changes::rewrite_host;
 use super::messages::{context, with_request};
 use crate::body::Body;
+use crate::connection::Gate;
 use crate::mesh::{Hold, Io};
 
 /// How long a copy may take where its route sets no limit, so that none stays for ever: Envoy's
@@ -91,10 +93,12 @@ impl Copy {
             return;
         };
         let connections = endpoint.attached().connections(dialect).clone();
+        let gate = Gate::new(&state, RoutingPriority::Default);
         let runtime = endpoint.attached().runtime().clone();
         let answered = async move {
             let _held = (permit, endpoint);
-            if let Ok(response) = connections.send(head.map(|_| Body::from(body))).await {
+            if let Ok(response) = connections.send(head.map(|_| Body::from(body)), Some(gate)).await
+            {
                 // Read to its end, so that the connection can be used again.
                 let mut body = response.into_body();
                 while let Some(Ok(_)) = body.frame().await {}

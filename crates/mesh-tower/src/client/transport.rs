@@ -1,16 +1,18 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use mesh_core::Dialect;
-use mesh_core::cluster::EndpointState;
+use mesh_core::cluster::{ClusterState, EndpointState};
 use mesh_core::resilience::Outcome;
+use mesh_core::resource::RoutingPriority;
 
 use crate::Body;
 use crate::body::BoxError;
-use crate::connection::{Received, SendError, SendErrorKind};
+use crate::connection::{Gate, Received, SendError, SendErrorKind};
 use crate::mesh::Io;
 
 /// How one attempt gets to its endpoint.
@@ -27,12 +29,15 @@ pub(crate) trait Transport: Clone {
     const GIVES_BACK: bool;
 
     /// Sends the request, which it takes.
-    fn send(
-        &self,
-        endpoint: &EndpointState<Io>,
-        dialect: Dialect,
-        request: &mut Unsent,
-    ) -> Self::Future;
+    fn send(&self, to: To<'_>, endpoint: &EndpointState<Io>, request: &mut Unsent) -> Self::Future;
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy)]
+pub(crate) struct To<'a> {
+    pub(crate) state: &'a Arc<ClusterState<Io>>,
+    pub(crate) priority: RoutingPriority,
+    pub(crate) dialect: Dialect,
 }
 
 /// A request until it is sent. A request is large, so the whole way down it stays in one place and is
@@ -67,17 +72,13 @@ impl Transport for Direct {
 
     const GIVES_BACK: bool = true;
 
-    fn send(
-        &self,
-        endpoint: &EndpointState<Io>,
-        dialect: Dialect,
-        request: &mut Unsent,
-    ) -> Attempt {
+    fn send(&self, to: To<'_>, endpoint: &EndpointState<Io>, request: &mut Unsent) -> Attempt {
         let request = request.take().expect("not sent yet");
-        let connections = endpoint.attached().connections(dialect).clone();
-        Box::pin(
-            async move { connections.send(request).await.map_err(|error| Box::new(error.into())) },
-        )
+        let connections = endpoint.attached().connections(to.dialect).clone();
+        let gate = Gate::new(to.state, to.priority);
+        Box::pin(async move {
+            connections.send(request, Some(gate)).await.map_err(|error| Box::new(error.into()))
+        })
     }
 }
 
@@ -87,6 +88,7 @@ impl From<SendError> for Failed {
         let outcome = match error.kind() {
             SendErrorKind::Connect(_) => Outcome::ConnectFailure,
             SendErrorKind::NotProcessed => Outcome::Refused,
+            SendErrorKind::Overflow => Outcome::Dropped,
             _ => Outcome::Reset { sent: request.is_none() },
         };
         Self { outcome, error: error.into(), request }

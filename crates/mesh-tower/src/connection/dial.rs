@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_core::cluster::ConnectionPermit;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::config::{self, Config};
 use super::error::DialError;
@@ -23,19 +25,29 @@ pub(super) struct Dialer {
     pub(super) config: Arc<Config>,
     pub(super) runtime: Handle,
     pub(super) open: Arc<AtomicUsize>,
+    /// Told when a connection is idle, or gone: whoever waits for one looks again.
+    pub(super) freed: Arc<Notify>,
 }
 
 /// Counts a connection as open while its task lives.
-struct Open(Arc<AtomicUsize>);
+struct Open {
+    open: Arc<AtomicUsize>,
+    freed: Arc<Notify>,
+    /// Its place among the connections of the cluster.
+    permit: Option<ConnectionPermit>,
+}
 
 impl Dialer {
     pub(super) fn new(config: Config, runtime: Handle) -> Self {
-        Self { config: Arc::new(config), runtime, open: Arc::default() }
+        Self { config: Arc::new(config), runtime, open: Arc::default(), freed: Arc::default() }
     }
 
     /// An HTTP/1.1 connection. To be polled on the runtime.
-    pub(super) async fn http1(&self) -> Result<http1::SendRequest<Body>, DialError> {
-        let (stream, open) = self.tcp().await.map_err(DialError::new)?;
+    pub(super) async fn http1(
+        &self,
+        permit: Option<ConnectionPermit>,
+    ) -> Result<http1::SendRequest<Body>, DialError> {
+        let (stream, open) = self.tcp(permit).await.map_err(DialError::new)?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(handshake_failed)?;
         let connection = connection.with_upgrades();
@@ -47,8 +59,8 @@ impl Dialer {
     }
 
     /// An HTTP/2 connection, with prior knowledge. To be polled on the runtime.
-    pub(super) async fn http2(&self) -> Result<Live, DialError> {
-        let (stream, open) = self.tcp().await.map_err(DialError::new)?;
+    pub(super) async fn http2(&self, permit: Option<ConnectionPermit>) -> Result<Live, DialError> {
+        let (stream, open) = self.tcp(permit).await.map_err(DialError::new)?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(config::STREAM_WINDOW_BYTES)
             .initial_connection_window_size(config::CONNECTION_WINDOW_BYTES)
@@ -64,7 +76,7 @@ impl Dialer {
         Ok(Live::new(sender, streams))
     }
 
-    async fn tcp(&self) -> io::Result<(TcpStream, Open)> {
+    async fn tcp(&self, permit: Option<ConnectionPermit>) -> io::Result<(TcpStream, Open)> {
         let connect = TcpStream::connect(self.config.address);
         let stream = match tokio::time::timeout(self.config.connect_timeout, connect).await {
             Ok(connected) => connected?,
@@ -72,13 +84,17 @@ impl Dialer {
         };
         socket::tune(&stream)?;
         self.open.fetch_add(1, Ordering::Relaxed);
-        Ok((stream, Open(Arc::clone(&self.open))))
+        let (open, freed) = (Arc::clone(&self.open), Arc::clone(&self.freed));
+        Ok((stream, Open { open, freed, permit }))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        // Given back before anybody is told.
+        self.permit = None;
+        self.freed.notify_one();
     }
 }
 

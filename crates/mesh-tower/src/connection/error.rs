@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Request;
+use mesh_core::cluster::Overloaded;
 
 use crate::body::{Body, BodyError, BoxError};
 
@@ -39,6 +40,8 @@ pub(crate) enum SendErrorKind {
     Protocol,
     /// The request's own body failed.
     RequestBody,
+    /// Too many requests wait for a connection of the cluster already.
+    Overflow,
     /// The runtime that holds the connections has ended.
     Shutdown,
 }
@@ -91,6 +94,10 @@ impl SendError {
     pub(super) fn shutdown(request: Request<Body>) -> Self {
         let why = "the runtime of the connections has ended";
         Self::new(SendErrorKind::Shutdown, Some(request), Source::Own(why.into()))
+    }
+
+    pub(super) fn overflow(request: Request<Body>, why: Overloaded) -> Self {
+        Self::new(SendErrorKind::Overflow, Some(request), Source::Own(why.into()))
     }
 
     pub(super) fn unwritten(request: Request<Body>, error: hyper::Error) -> Self {
@@ -164,6 +171,7 @@ impl fmt::Display for SendError {
             SendErrorKind::Reset => "connection ended before the response",
             SendErrorKind::Protocol => "server did not speak http",
             SendErrorKind::RequestBody => "request body failed",
+            SendErrorKind::Overflow => "too many requests wait for a connection",
             SendErrorKind::Shutdown => "connections are shut down",
         })
     }

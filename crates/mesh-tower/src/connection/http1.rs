@@ -1,10 +1,13 @@
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mesh_core::cluster::ConnectionPermit;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::config::MAX_UNWRITTEN;
 use super::dial::Dialer;
+use super::gate::Gate;
 use super::send::Failure;
 use crate::body::Body;
 
@@ -41,11 +44,38 @@ impl Pool {
     }
 
     /// A connection for the given try of a request.
-    pub(super) async fn connection(self: &Arc<Self>, tries: usize) -> Result<Sender, Failure> {
+    pub(super) async fn connection(
+        self: &Arc<Self>,
+        tries: usize,
+        gate: Option<&Gate>,
+    ) -> Result<Sender, Failure> {
         let idle = if tries < MAX_UNWRITTEN { self.take() } else { None };
-        match idle {
-            Some(sender) => Ok(sender),
-            None => self.dial().await,
+        match (idle, gate) {
+            (Some(sender), _) => Ok(sender),
+            (None, Some(gate)) => self.wait(gate).await,
+            (None, None) => self.dial(None).await,
+        }
+    }
+
+    /// A new connection if the cluster may have one more, else the first that is free again.
+    ///
+    /// An endpoint without any connection gets one in any case, as in Envoy: it could wait for the
+    /// other endpoints' for ever.
+    async fn wait(self: &Arc<Self>, gate: &Gate) -> Result<Sender, Failure> {
+        let _waiting = gate.wait().map_err(Failure::Overflow)?;
+        loop {
+            // Before looking, so that nothing is missed between the look and the wait.
+            let freed = self.dialer.freed.notified();
+            if let Some(permit) = gate.connect() {
+                return self.dial(Some(permit)).await;
+            }
+            if self.dialer.open.load(Ordering::Relaxed) == 0 {
+                return self.dial(None).await;
+            }
+            if let Some(sender) = self.take() {
+                return Ok(sender);
+            }
+            freed.await;
         }
     }
 
@@ -75,17 +105,18 @@ impl Pool {
         }
         let since_sweep = idle.sweep;
         idle.stack.push(Resting { sender, since_sweep });
+        self.dialer.freed.notify_one();
         if idle.sweeper.is_none() {
             idle.sweeper = Some(self.spawn_sweeper());
         }
     }
 
     /// A new connection. It is made on the runtime, and kept when nobody waits for it any more.
-    async fn dial(self: &Arc<Self>) -> Result<Sender, Failure> {
+    async fn dial(self: &Arc<Self>, permit: Option<ConnectionPermit>) -> Result<Sender, Failure> {
         let (sender, dialed) = oneshot::channel();
         let pool = Arc::clone(self);
         self.dialer.runtime.spawn(async move {
-            if let Err(Ok(unwanted)) = sender.send(pool.dialer.http1().await) {
+            if let Err(Ok(unwanted)) = sender.send(pool.dialer.http1(permit).await) {
                 pool.put(unwanted);
             }
         });

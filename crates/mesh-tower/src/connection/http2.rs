@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
+use mesh_core::cluster::ConnectionPermit;
 use tokio::sync::oneshot;
 
 use super::config::MAX_CONNECTIONS;
 use super::dial::Dialer;
 use super::error::DialError;
+use super::gate::Gate;
 use super::send::Failure;
 use crate::body::Body;
 
@@ -66,12 +68,16 @@ impl Pool {
     }
 
     /// A stream's place on a connection.
-    pub(super) async fn stream(self: &Arc<Self>) -> Result<Stream, Failure> {
+    pub(super) async fn stream(self: &Arc<Self>, gate: Option<&Gate>) -> Result<Stream, Failure> {
+        let mut waiting = None;
         loop {
             if let Some(stream) = self.current.load_full().and_then(Stream::join) {
                 return Ok(stream);
             }
-            let connecting = match self.make_room() {
+            if let (None, Some(gate)) = (&waiting, gate) {
+                waiting = Some(gate.wait().map_err(Failure::Overflow)?);
+            }
+            let connecting = match self.make_room(gate) {
                 Room::Now(stream) => return Ok(stream),
                 Room::After(connecting) => connecting,
             };
@@ -96,7 +102,7 @@ impl Pool {
     }
 
     /// A stream on any connection with room, else the connect to wait for.
-    fn make_room(self: &Arc<Self>) -> Room {
+    fn make_room(self: &Arc<Self>, gate: Option<&Gate>) -> Room {
         let mut state = self.lock();
         let current = self.current.load_full();
         // Between the look without the lock and this one, another request may have been here.
@@ -122,15 +128,25 @@ impl Pool {
             Some(live) if state.former.len() + 1 >= MAX_CONNECTIONS => {
                 Room::Now(Stream::queue(live))
             }
-            _ => Room::After(state.connecting.insert(self.connect()).clone()),
+            live => {
+                let permit = gate.and_then(Gate::connect);
+                // Where the cluster may have no more, the request queues on the one there is. The
+                // first one is made in any case, as in Envoy.
+                match live {
+                    Some(live) if gate.is_some() && permit.is_none() => {
+                        Room::Now(Stream::queue(live))
+                    }
+                    _ => Room::After(state.connecting.insert(self.connect(permit)).clone()),
+                }
+            }
         }
     }
 
-    fn connect(self: &Arc<Self>) -> Connecting {
+    fn connect(self: &Arc<Self>, permit: Option<ConnectionPermit>) -> Connecting {
         let (sender, connected) = oneshot::channel();
         let pool = Arc::clone(self);
         self.dialer.runtime.spawn(async move {
-            let dialed = pool.dialer.http2().await.map(Arc::new);
+            let dialed = pool.dialer.http2(permit).await.map(Arc::new);
             let mut state = pool.lock();
             state.connecting = None;
             if let Ok(live) = &dialed

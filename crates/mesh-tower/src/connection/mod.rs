@@ -20,6 +20,7 @@
 mod config;
 mod dial;
 mod error;
+mod gate;
 mod head;
 mod http1;
 mod http2;
@@ -31,6 +32,7 @@ mod tests;
 
 pub(crate) use config::{Config, Protocol};
 pub(crate) use error::{SendError, SendErrorKind};
+pub(crate) use gate::Gate;
 pub use received::Received;
 pub(crate) use send::Connections;
 pub(crate) use socket::tune;

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
+use mesh_core::cluster::Overloaded;
 use tokio::runtime::Handle;
 
 use super::config::{Config, MAX_UNWRITTEN, Protocol};
 use super::dial::Dialer;
 use super::error::{DialError, SendError};
+use super::gate::Gate;
 use super::head::prepare;
 use super::received::Received;
 use super::{http1, http2};
@@ -29,6 +31,7 @@ enum Pool {
 /// Why there is no connection to send on.
 pub(super) enum Failure {
     Dial(DialError),
+    Overflow(Overloaded),
     Shutdown,
 }
 
@@ -49,9 +52,12 @@ impl Connections {
     /// What was never written is sent again on another connection, a few times. Dropping the future
     /// gives up the request: HTTP/2 resets the stream, HTTP/1.1 closes the connection. A connect
     /// under way goes on for whoever comes next.
+    ///
+    /// A request that finds no connection waits for one if `gate` lets it.
     pub(crate) async fn send(
         &self,
         mut request: Request<Body>,
+        gate: Option<Gate>,
     ) -> Result<Response<Received>, SendError> {
         if let Err(why) = prepare(&mut request, self.dialer.config.protocol) {
             return Err(SendError::invalid(request, why));
@@ -62,7 +68,7 @@ impl Connections {
         loop {
             let mut error = match &self.pool {
                 Pool::Http1(pool) => {
-                    let mut sender = match pool.connection(tries).await {
+                    let mut sender = match pool.connection(tries, gate.as_ref()).await {
                         Ok(sender) => sender,
                         Err(failure) => return Err(failure.of(request)),
                     };
@@ -76,7 +82,7 @@ impl Connections {
                     }
                 }
                 Pool::Http2(pool) => {
-                    let stream = match pool.stream().await {
+                    let stream = match pool.stream(gate.as_ref()).await {
                         Ok(stream) => stream,
                         Err(failure) => return Err(failure.of(request)),
                     };
@@ -104,6 +110,15 @@ impl Connections {
             };
             tries += 1;
         }
+    }
+
+    /// Sends a request of no cluster.
+    #[cfg(test)]
+    pub(super) async fn send_alone(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Received>, SendError> {
+        self.send(request, None).await
     }
 
     /// Keeps no connection from now on: idle ones close at once, the others with their last
@@ -143,6 +158,7 @@ impl Failure {
     pub(super) fn of(self, request: Request<Body>) -> SendError {
         match self {
             Self::Dial(error) => SendError::connect(request, error),
+            Self::Overflow(why) => SendError::overflow(request, why),
             Self::Shutdown => SendError::shutdown(request),
         }
     }

@@ -84,9 +84,9 @@ async fn sequential_requests_share_one_connection() {
     for protocol in BOTH {
         let (address, _drain) = serve(port).await;
         let connections = connections(address, protocol);
-        let first = text(connections.send(get("/")).await.unwrap()).await;
+        let first = text(connections.send_alone(get("/")).await.unwrap()).await;
         for _ in 0..50 {
-            assert_eq!(text(connections.send(get("/")).await.unwrap()).await, first);
+            assert_eq!(text(connections.send_alone(get("/")).await.unwrap()).await, first);
         }
         assert_eq!(connections.open(), 1);
     }
@@ -100,7 +100,7 @@ async fn large_bodies_pass_both_ways() {
         let large: Bytes = (0..1 << 20).map(|i| i as u8).collect::<Vec<_>>().into();
         for _ in 0..3 {
             let request = Request::post("http://test/").body(Body::from(large.clone())).unwrap();
-            let response = connections.send(request).await.unwrap();
+            let response = connections.send_alone(request).await.unwrap();
             let bytes = response.into_body().collect().await.unwrap().to_bytes();
             assert!(bytes == large);
         }
@@ -116,7 +116,7 @@ async fn path_arrives_as_it_was_sent() {
         };
         let (address, _drain) = serve(path).await;
         let sent = "//a/../b%2Fc;d=1/%20?x=%31&x&y=/..";
-        let response = connections(address, protocol).send(get(sent)).await.unwrap();
+        let response = connections(address, protocol).send_alone(get(sent)).await.unwrap();
         assert_eq!(text(response).await, sent);
     }
 }
@@ -127,7 +127,7 @@ async fn refused_connect_gives_the_request_back() {
         let (listener, address) = listen().await;
         drop(listener);
         let connections = connections(address, protocol);
-        let mut error = connections.send(get("/x")).await.unwrap_err();
+        let mut error = connections.send_alone(get("/x")).await.unwrap_err();
         assert_eq!(error.kind(), SendErrorKind::Connect(ConnectFailure::Refused));
         let source = std::error::Error::source(&error).unwrap();
         assert!(source.is::<std::io::Error>());
@@ -147,7 +147,7 @@ async fn connect_times_out() {
         let _queued = TcpStream::connect(address).await.unwrap();
 
         let start = tokio::time::Instant::now();
-        let error = connections(address, protocol).send(get("/")).await.unwrap_err();
+        let error = connections(address, protocol).send_alone(get("/")).await.unwrap_err();
         assert_eq!(error.kind(), SendErrorKind::Connect(ConnectFailure::TimedOut));
         assert_eq!(start.elapsed().as_secs(), 5);
     }
@@ -158,12 +158,12 @@ async fn draining_closes_idle_connections_and_still_sends() {
     for protocol in BOTH {
         let (address, _drain) = serve(port).await;
         let connections = connections(address, protocol);
-        connections.send(get("/")).await.unwrap().into_body().collect().await.unwrap();
+        connections.send_alone(get("/")).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(connections.open(), 1);
         connections.drain();
         until("closed connection", || connections.open() == 0).await;
 
-        let response = connections.send(get("/")).await.unwrap();
+        let response = connections.send_alone(get("/")).await.unwrap();
         text(response).await;
         until("closed connection", || connections.open() == 0).await;
     }
@@ -185,7 +185,7 @@ async fn dropping_lets_requests_under_way_finish() {
         let open = Arc::clone(&connections.dialer.open);
         let request = {
             let connections = Arc::clone(&connections);
-            tokio::spawn(async move { connections.send(get("/")).await })
+            tokio::spawn(async move { connections.send_alone(get("/")).await })
         };
         until("connection", || open.load(Ordering::Relaxed) == 1).await;
         connections.drain();
@@ -211,13 +211,13 @@ fn connections_live_on_the_given_runtime() {
         let caller = tokio::runtime::Builder::new_current_thread().build().unwrap();
         caller.block_on(async {
             for _ in 0..20 {
-                text(connections.send(get("/")).await.unwrap()).await;
+                text(connections.send_alone(get("/")).await.unwrap()).await;
             }
             assert!(connections.open() <= 2, "{} connections", connections.open());
         });
 
         home.shutdown_timeout(Duration::from_secs(5));
-        let error = caller.block_on(connections.send(get("/"))).unwrap_err();
+        let error = caller.block_on(connections.send_alone(get("/"))).unwrap_err();
         assert_eq!(error.kind(), SendErrorKind::Shutdown, "{error:?}");
     }
 }
@@ -233,7 +233,7 @@ async fn many_requests_at_once_on_several_threads() {
                 for i in 0..200 {
                     let sent = format!("{task}:{i}");
                     let request = Request::post("http://test/").body(Body::from(sent.clone()));
-                    let response = connections.send(request.unwrap()).await.unwrap();
+                    let response = connections.send_alone(request.unwrap()).await.unwrap();
                     assert_eq!(text(response).await, sent);
                 }
             })
@@ -254,7 +254,7 @@ fn types_are_send() {
     send(async {
         let runtime = Handle::current();
         let config = Config::new(([127, 0, 0, 1], 1).into(), Protocol::Http1);
-        Connections::new(config, runtime).send(get("/")).await.map(drop)
+        Connections::new(config, runtime).send_alone(get("/")).await.map(drop)
     });
 }
 

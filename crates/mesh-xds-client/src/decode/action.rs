@@ -48,6 +48,21 @@ pub(super) fn action(
     }
 }
 
+/// The name of a plugin, none of which is known.
+pub(super) fn plugin<'p>(
+    at: At<'_>,
+    proto: &'p pb::ClusterSpecifierPlugin,
+) -> Result<&'p str, Invalid> {
+    let at_extension = at.field("extension");
+    let extension = proto.extension.as_ref();
+    let extension = extension.ok_or_else(|| at_extension.invalid("is missing"))?;
+    if !proto.is_optional {
+        let text = format!("{:?} is not supported, and the plugin is required", extension.name);
+        return Err(at_extension.invalid(text));
+    }
+    Ok(&extension.name)
+}
+
 /// Requests that match get an error, so that they do not fall to a route not meant for them.
 fn unsupported(at: At<'_>, what: &str) -> Action {
     at.finding(format!("{what} is not honoured; requests that match fail"));
@@ -73,8 +88,18 @@ fn forward(
         Some(Proto::ClusterHeader(name)) => {
             ClusterSpecifier::Header(common::header_match(at.field("cluster_header"), name)?)
         }
-        Some(Proto::ClusterSpecifierPlugin(_) | Proto::InlineClusterSpecifierPlugin(_)) => {
+        Some(Proto::ClusterSpecifierPlugin(name)) => {
+            let at = at.field("cluster_specifier_plugin");
+            if !at.shared().has_plugin(name) {
+                let text = format!("{name:?} is not among the cluster_specifier_plugins");
+                return Err(at.invalid(text));
+            }
             return Ok(unsupported(at, "cluster_specifier_plugin"));
+        }
+        Some(Proto::InlineClusterSpecifierPlugin(proto)) => {
+            let at = at.field("inline_cluster_specifier_plugin");
+            plugin(at, proto)?;
+            return Ok(unsupported(at, "inline_cluster_specifier_plugin"));
         }
         None if at.shared().has_unknown_fields() => {
             return Ok(unsupported(at, "unknown cluster specifier"));
@@ -151,6 +176,7 @@ fn direct_response(at: At<'_>, proto: &pb::DirectResponseAction) -> Result<Actio
             at_body.finding("only inline bodies are honoured; the body is empty");
             Bytes::new()
         }
+        None if proto.body.is_some() => return Err(at_body.invalid("has no specifier")),
         None => Bytes::new(),
     };
     let limit = at.shared().body_limit();

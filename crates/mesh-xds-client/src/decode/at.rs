@@ -58,6 +58,7 @@ pub(super) struct Shared {
     actions: RefCell<HashMap<Vec<u8>, Arc<Forward>>>,
     has_unknown_fields: Cell<bool>,
     body_limit: Cell<Option<u32>>,
+    plugins: RefCell<HashSet<String>>,
 }
 
 impl Shared {
@@ -99,6 +100,16 @@ impl Shared {
 
     pub(super) fn set_body_limit(&self, limit: u32) {
         self.body_limit.set(Some(limit));
+    }
+
+    /// Whether a cluster specifier plugin of that name is defined.
+    pub(super) fn has_plugin(&self, name: &str) -> bool {
+        self.plugins.borrow().contains(name)
+    }
+
+    /// Whether the name is new.
+    pub(super) fn add_plugin(&self, name: &str) -> bool {
+        self.plugins.borrow_mut().insert(name.to_owned())
     }
 
     pub(super) fn action(

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use mesh_core::resource::{Cluster, Discovery, Name};
 use mesh_pb::envoy::config::cluster::v3 as pb;
 use mesh_pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
-use mesh_pb::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
-use prost::{Message, Name as _};
 
 use super::at::{At, Invalid, not_honoured};
 use super::{breakers, common, endpoints, lb_policy, outlier, protocol};
@@ -14,8 +12,7 @@ use super::{breakers, common, endpoints, lb_policy, outlier, protocol};
 pub(super) fn cluster(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Cluster, Invalid> {
     let mut made = Cluster::new(name.clone());
     protocol::check_transport(at, &proto)?;
-    let aggregate = aggregate(at, &proto)?;
-    (made.lb_policy, made.balancing) = lb_policy::policy(at, &proto, aggregate.is_some())?;
+    (made.lb_policy, made.balancing) = lb_policy::policy(at, &proto)?;
     made.protocol = protocol::protocol(at, &proto)?;
     if let Some(timeout) = &proto.connect_timeout {
         made.connect_timeout = common::positive_duration(at.field("connect_timeout"), timeout)?;
@@ -35,37 +32,18 @@ pub(super) fn cluster(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Clu
         at.field("lrs_server").finding("is not honoured: load is not reported");
     }
     report(at, &proto);
-    made.discovery = match aggregate {
-        Some(clusters) => Discovery::Aggregate(clusters),
-        None => discovery(at, name, proto)?,
-    };
+    made.discovery = discovery(at, name, proto)?;
     Ok(made)
-}
-
-/// The clusters an aggregate is made of; `None` for other clusters.
-fn aggregate(at: At<'_>, proto: &pb::Cluster) -> Result<Option<Vec<Name>>, Invalid> {
-    let Some(ClusterDiscoveryType::ClusterType(custom)) = &proto.cluster_discovery_type else {
-        return Ok(None);
-    };
-    let at = at.field("cluster_type");
-    let config = custom.typed_config.as_ref();
-    let message = config.map(|config| config.type_url.rsplit('/').next().unwrap_or_default());
-    let Some(config) = config.filter(|_| message == Some(&ClusterConfig::full_name())) else {
-        return Err(at.invalid(format!("{:?} is not supported", custom.name)));
-    };
-    let at = at.field("typed_config");
-    let config = ClusterConfig::decode(config.value.as_slice())
-        .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
-    if config.clusters.is_empty() {
-        return Err(at.field("clusters").invalid("is empty"));
-    }
-    Ok(Some(config.clusters.into_iter().map(Name::from).collect()))
 }
 
 fn discovery(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Discovery, Invalid> {
     let kind = match &proto.cluster_discovery_type {
         Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).ok(),
-        Some(ClusterDiscoveryType::ClusterType(_)) | None => Some(DiscoveryType::Static),
+        Some(ClusterDiscoveryType::ClusterType(custom)) => {
+            let text = format!("{:?} is not supported", custom.name);
+            return Err(at.field("cluster_type").invalid(text));
+        }
+        None => Some(DiscoveryType::Static),
     };
     match kind {
         Some(DiscoveryType::Eds) => {

@@ -37,10 +37,8 @@ pub(super) fn policy(at: At<'_>, proto: &pb::CorsPolicy) -> Result<CorsPolicy, I
 
 /// The field of virtual hosts and routes that came before the filter had policies of its own.
 pub(super) fn older_policy(at: At<'_>, proto: &older::CorsPolicy) -> Result<CorsPolicy, Invalid> {
-    let enabled = match &proto.enabled_specifier {
-        Some(EnabledSpecifier::FilterEnabled(share)) => Some(share.clone()),
-        None => None,
-    };
+    let enabled = proto.enabled_specifier.as_ref();
+    let enabled = enabled.map(|EnabledSpecifier::FilterEnabled(share)| share.clone());
     policy(
         at,
         &pb::CorsPolicy {

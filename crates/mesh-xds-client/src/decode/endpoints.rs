@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use mesh_core::resource::{
-    ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints, Name,
+    ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
+    Name,
 };
 use mesh_pb::envoy::config::core::v3::{
     HealthStatus as ProtoHealth, Locality as ProtoLocality, Metadata,
@@ -139,11 +140,7 @@ fn check_priorities(at: At<'_>, localities: &[LocalityLbEndpoints]) -> Result<()
     Ok(())
 }
 
-fn policy(
-    at: At<'_>,
-    proto: &Policy,
-    made: &mut ClusterLoadAssignment,
-) -> Result<(), Invalid> {
+fn policy(at: At<'_>, proto: &Policy, made: &mut ClusterLoadAssignment) -> Result<(), Invalid> {
     for (index, overload) in proto.drop_overloads.iter().enumerate() {
         let at = at.index("drop_overloads", index);
         if overload.category.is_empty() {

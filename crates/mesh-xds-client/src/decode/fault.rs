@@ -29,7 +29,8 @@ pub(super) fn fault(at: At<'_>, any: &Any) -> Result<HttpFault, Invalid> {
     for (index, proto) in proto.headers.iter().enumerate() {
         made.headers.push(matcher::header(at.index("headers", index), proto)?);
     }
-    made.downstream_nodes = proto.downstream_nodes.iter().map(|node| node.as_str().into()).collect();
+    made.downstream_nodes =
+        proto.downstream_nodes.iter().map(|node| node.as_str().into()).collect();
     made.max_active_faults = proto.max_active_faults.as_ref().map(|max| max.value);
     not_honoured!(
         at,

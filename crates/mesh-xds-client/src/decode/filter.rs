@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use mesh_core::resource::{HttpFilter, HttpFilterKind};
 use mesh_pb::envoy::extensions::filters::http::cors::v3::Cors;
-use mesh_pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use mesh_pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use mesh_pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use mesh_pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use mesh_pb::google::protobuf::Any;

@@ -9,7 +9,7 @@ use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::config::route::v3::route_action as action;
 
 use super::at::{At, Invalid, not_honoured};
-use super::{common, cors};
+use super::{common, cors, rate_limit};
 
 /// The most `redirect_response_codes` of an internal redirect (`max_items`).
 const REDIRECT_CODES_LIMIT: usize = 5;
@@ -29,6 +29,9 @@ pub(super) fn timeouts(
         let offset = common::optional_duration(at_offset, proto.grpc_timeout_offset.as_ref())?;
         made.max_grpc_timeout = Some(Box::new(MaxGrpcTimeout { max, offset }));
     }
+    let limits = rate_limit::limits(at, &proto.rate_limits)?;
+    made.rate_limits = (!limits.is_empty()).then(|| limits.into());
+    made.include_vh_rate_limits = proto.include_vh_rate_limits.is_some_and(|it| it.value);
     Ok(())
 }
 
@@ -119,8 +122,6 @@ pub(super) fn report(at: At<'_>, proto: &pb::RouteAction) {
             flush_timeout,
             early_data_policy,
             retry_policy_typed_config,
-            rate_limits,
-            include_vh_rate_limits,
             upgrade_configs,
             internal_redirect_policy,
             internal_redirect_action,

@@ -34,22 +34,12 @@ const LATER: [&str; 4] = [
 ];
 
 /// The policy of a cluster and what comes with it. `load_balancing_policy` wins over `lb_policy`.
-///
-/// A cluster that `provides` its own balancing takes `CLUSTER_PROVIDED`, and any policy without
-/// looking at it (gRFC A75).
-pub(super) fn policy(
-    at: At<'_>,
-    proto: &pb::Cluster,
-    provides: bool,
-) -> Result<(LbPolicy, Balancing), Invalid> {
+pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<(LbPolicy, Balancing), Invalid> {
     let mut balancing = Balancing::default();
     let list = proto.load_balancing_policy.as_ref();
     if let Some(common) = &proto.common_lb_config {
         let at = at.field("common_lb_config");
         balancing::common(at, common, &mut balancing, list.is_none())?;
-    }
-    if provides {
-        return Ok((LbPolicy::RoundRobin, balancing));
     }
     let made = match list {
         Some(list) => {
@@ -65,11 +55,7 @@ pub(super) fn policy(
     Ok((made, balancing))
 }
 
-fn legacy(
-    at: At<'_>,
-    proto: &pb::Cluster,
-    balancing: &mut Balancing,
-) -> Result<LbPolicy, Invalid> {
+fn legacy(at: At<'_>, proto: &pb::Cluster, balancing: &mut Balancing) -> Result<LbPolicy, Invalid> {
     let at_policy = at.field("lb_policy");
     let common = proto.common_lb_config.as_ref();
     let hashing = common.and_then(|common| common.consistent_hashing_lb_config.as_ref());

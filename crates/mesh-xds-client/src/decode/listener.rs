@@ -91,10 +91,7 @@ fn routes(at: At<'_>, proto: Option<manager::RouteSpecifier>) -> Result<RouteSpe
 }
 
 /// The options that decide which path, authority and headers count.
-fn canonical(
-    at: At<'_>,
-    proto: &hcm::HttpConnectionManager,
-) -> Result<CanonicalOptions, Invalid> {
+fn canonical(at: At<'_>, proto: &hcm::HttpConnectionManager) -> Result<CanonicalOptions, Invalid> {
     use manager::PathWithEscapedSlashesAction as Action;
     let mut made = CanonicalOptions::default();
     let path = &mut made.path;
@@ -113,10 +110,8 @@ fn canonical(
             return Err(at.invalid(format!("unknown value {action}")));
         }
     };
-    let any_port = matches!(
-        &proto.strip_port_mode,
-        Some(manager::StripPortMode::StripAnyHostPort(true))
-    );
+    let any_port =
+        matches!(&proto.strip_port_mode, Some(manager::StripPortMode::StripAnyHostPort(true)));
     made.strip_port = match (any_port, proto.strip_matching_host_port) {
         (true, true) => {
             let text = "cannot be set together with strip_any_host_port";

@@ -116,7 +116,8 @@ pub(super) fn header(at: At<'_>, proto: &pb::HeaderMatcher) -> Result<HeaderMatc
             ValueMatch::Range(range.start..range.end)
         }
         Some(HeaderMatchSpecifier::PresentMatch(present)) => ValueMatch::Present(*present),
-        None => return Err(at.invalid("has no known header match specifier")),
+        // Envoy's default. gRPC knows of no header matcher without one.
+        None => ValueMatch::Present(true),
     };
     Ok(HeaderMatcher {
         name: common::header_match(at.field("name"), &proto.name)?,

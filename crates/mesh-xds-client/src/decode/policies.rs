@@ -36,7 +36,9 @@ fn mirror(at: At<'_>, proto: &pb::RequestMirrorPolicy) -> Result<MirrorPolicy, I
         }
         (cluster, "") => MirrorCluster::Cluster(at.shared().name(cluster)),
         (cluster, header) => {
-            let text = format!("only one of cluster {cluster:?} and cluster_header {header:?} may be given");
+            let text = format!(
+                "only one of cluster {cluster:?} and cluster_header {header:?} may be given"
+            );
             return Err(at.invalid(text));
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use mesh_core::resource::{
     DescriptorBuckets, DynamicBuckets, FractionalPercent, LimitDescriptor, LocalRateLimit, Name,
-    RateLimit, RateLimitAction, TokenBucket,
+    RateLimit, RateLimitAction, TokenBucket, VhRateLimits,
 };
 use mesh_pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use mesh_pb::envoy::config::route::v3 as route_pb;
@@ -64,12 +64,17 @@ pub(super) fn rate_limit(at: At<'_>, any: &Any, of_route: bool) -> Result<LocalR
     made.always_consume_default_token_bucket =
         proto.always_consume_default_token_bucket.is_none_or(|always| always.value);
     made.rate_limited_as_resource_exhausted = proto.rate_limited_as_resource_exhausted;
-    for (index, proto) in proto.rate_limits.iter().enumerate() {
-        made.rate_limits.push(limit(at.index("rate_limits", index), proto)?);
-    }
-    if !made.descriptors.is_empty() && made.rate_limits.is_empty() {
-        at.field("descriptors").finding("rate_limits of routes are not honoured: none is ever met");
-    }
+    made.rate_limits = limits(at, &proto.rate_limits)?;
+    made.stage = proto.stage;
+    made.vh_rate_limits = match common_pb::VhRateLimitsOptions::try_from(proto.vh_rate_limits) {
+        Ok(common_pb::VhRateLimitsOptions::Override) => VhRateLimits::Override,
+        Ok(common_pb::VhRateLimitsOptions::Include) => VhRateLimits::Include,
+        Ok(common_pb::VhRateLimitsOptions::Ignore) => VhRateLimits::Ignore,
+        Err(_) => {
+            let text = format!("unknown value {}", proto.vh_rate_limits);
+            return Err(at.field("vh_rate_limits").invalid(text));
+        }
+    };
     not_honoured!(
         at,
         proto,
@@ -158,6 +163,18 @@ fn share(
     })
 }
 
+/// The `rate_limits` of a route, a virtual host or the filter itself.
+pub(super) fn limits(
+    at: At<'_>,
+    protos: &[route_pb::RateLimit],
+) -> Result<Vec<RateLimit>, Invalid> {
+    let mut made = Vec::with_capacity(protos.len());
+    for (index, proto) in protos.iter().enumerate() {
+        made.push(limit(at.index("rate_limits", index), proto)?);
+    }
+    Ok(made)
+}
+
 fn limit(at: At<'_>, proto: &route_pb::RateLimit) -> Result<RateLimit, Invalid> {
     if proto.actions.is_empty() {
         return Err(at.field("actions").invalid("is empty"));
@@ -169,8 +186,14 @@ fn limit(at: At<'_>, proto: &route_pb::RateLimit) -> Result<RateLimit, Invalid> 
         let specifier = specifier.ok_or_else(|| at.invalid("has no known action specifier"))?;
         actions.push(action(at, specifier)?);
     }
-    not_honoured!(at, proto, [disable_key, limit, hits_addend, apply_on_stream_done]);
-    Ok(RateLimit::new(actions))
+    not_honoured!(at, proto, [limit, hits_addend, apply_on_stream_done]);
+    let mut made = RateLimit::new(actions);
+    made.stage = proto.stage.map_or(0, |stage| stage.value);
+    if made.stage > STAGE_LIMIT {
+        return Err(at.field("stage").invalid(format!("{} is not in 0 … 10", made.stage)));
+    }
+    made.disabled = !proto.disable_key.is_empty();
+    Ok(made)
 }
 
 #[allow(deprecated, reason = "control planes still send dynamic_metadata")]

@@ -61,24 +61,13 @@ pub(super) fn policy(at: At<'_>, proto: &pb::RetryPolicy) -> Result<RetryPolicy,
             at.invalid(format!("{attempts} is not a number of attempts"))
         })?;
     }
-    not_honoured!(at, proto, [retry_options_predicates, refresh_cluster_on_retry]);
-    not_acted_upon(at, proto);
+    if let Some(predicate) = proto.retry_options_predicates.first() {
+        // Envoy has none built in either.
+        let at = at.index("retry_options_predicates", 0);
+        return Err(at.invalid(format!("{:?} is not a known extension", predicate.name)));
+    }
+    not_honoured!(at, proto, [retry_priority, refresh_cluster_on_retry]);
     Ok(made)
-}
-
-/// What is decided and not yet acted upon by those who send.
-fn not_acted_upon(at: At<'_>, proto: &pb::RetryPolicy) {
-    not_honoured!(
-        at,
-        proto,
-        [
-            per_try_idle_timeout,
-            retry_priority,
-            rate_limited_retry_back_off,
-            retriable_headers,
-            retriable_request_headers,
-        ]
-    );
 }
 
 fn status_codes(at: At<'_>, proto: &pb::RetryPolicy, made: &mut RetryPolicy) {
@@ -145,7 +134,7 @@ fn host_predicate(
         made.omit_host_metadata = wanted.filter(|wanted| !wanted.is_empty());
         at.finding("is not honoured");
     } else {
-        at.finding(format!("predicate {:?} is not honoured", proto.name));
+        return Err(at.invalid(format!("{:?} is not a known extension", proto.name)));
     }
     Ok(())
 }
@@ -164,8 +153,8 @@ fn priority(
     let at = at.field("typed_config");
     let config: PreviousPrioritiesConfig = common::any_of(at, any)?;
     let frequency = u32::try_from(config.update_frequency).ok().filter(|often| *often > 0);
-    let frequency =
-        frequency.ok_or_else(|| at.field("update_frequency").invalid("must be greater than zero"))?;
+    let frequency = frequency
+        .ok_or_else(|| at.field("update_frequency").invalid("must be greater than zero"))?;
     made.previous_priorities = Some(frequency);
     Ok(())
 }

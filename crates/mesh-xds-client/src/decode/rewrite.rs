@@ -86,6 +86,10 @@ pub(super) fn host(
         }
         Some(Proto::AutoHostRewrite(on)) if on.value => "auto_host_rewrite",
         Some(Proto::AutoHostRewrite(_)) | None => return Ok(None),
+        Some(Proto::HostRewrite(host)) if !host.contains('%') => {
+            let value = common::header_value(at.field("host_rewrite"), host)?;
+            return Ok(value.map(HostRewrite::Literal));
+        }
         Some(Proto::HostRewrite(_)) => "host_rewrite",
     };
     at.field(field).finding("is not honoured; the authority stays as it is");

@@ -4,15 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mesh_core::resource::{
-    CorsPolicy, Name, Route, RouteConfiguration, TlsRequirement, VirtualCluster, VirtualHost,
+    CorsPolicy, Metadata, Name, Route, RouteConfiguration, TlsRequirement, VirtualCluster,
+    VirtualHost,
 };
+use mesh_pb::envoy::config::core::v3::Metadata as ProtoMetadata;
 use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::config::route::v3::virtual_host::TlsRequirementType;
 
+use super::action::Surroundings;
 use super::at::{At, Invalid, not_honoured};
 use super::headers::mutations;
-use super::action::Surroundings;
-use super::{action, common, cors, forward, matcher, overrides, policies, retry, tree};
+use super::structure::structure;
+use super::{action, common, cors, forward, matcher, overrides, policies, rate_limit, retry, tree};
 
 pub(super) fn configuration(
     at: At<'_>,
@@ -22,6 +25,13 @@ pub(super) fn configuration(
     if let Some(limit) = &proto.max_direct_response_body_size_bytes {
         at.shared().set_body_limit(limit.value);
     }
+    for (index, plugin) in proto.cluster_specifier_plugins.iter().enumerate() {
+        let at = at.index("cluster_specifier_plugins", index);
+        let name = action::plugin(at, plugin)?;
+        if !at.shared().add_plugin(name) {
+            return Err(at.invalid(format!("{name:?} occurs twice")));
+        }
+    }
     let mut domains = HashMap::new();
     let mut hosts = Vec::with_capacity(proto.virtual_hosts.len());
     for (index, proto) in proto.virtual_hosts.iter().enumerate() {
@@ -30,8 +40,12 @@ pub(super) fn configuration(
         for (place, domain) in host.domains.iter().enumerate() {
             if let Some(first) = domains.insert(domain.clone(), index) {
                 let text = match &**domain {
-                    "*" => format!("only a single wildcard is permitted; virtual_hosts[{first}] has it"),
-                    _ => format!("duplicate entry: {domain:?} is also a domain of virtual_hosts[{first}]"),
+                    "*" => format!(
+                        "only a single wildcard is permitted; virtual_hosts[{first}] has it"
+                    ),
+                    _ => format!(
+                        "duplicate entry: {domain:?} is also a domain of virtual_hosts[{first}]"
+                    ),
                 };
                 return Err(at.index("domains", place).invalid(text));
             }
@@ -54,15 +68,7 @@ pub(super) fn configuration(
     }
     (made.request_headers, made.response_headers) = mutations!(at, proto)?;
     made.filters = overrides::overrides(at, &proto.typed_per_filter_config)?;
-    not_honoured!(
-        at,
-        proto,
-        [
-            vhds,
-            cluster_specifier_plugins,
-            route_specifiers,
-        ]
-    );
+    not_honoured!(at, proto, [vhds, cluster_specifier_plugins, route_specifiers,]);
     Ok(made)
 }
 
@@ -73,7 +79,6 @@ fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Inva
     for (index, domain) in proto.domains.iter().enumerate() {
         check_domain(at.index("domains", index), domain)?;
     }
-    common::non_empty(at.field("name"), &proto.name)?;
     let mut routes = Vec::with_capacity(proto.routes.len());
     for (index, proto) in proto.routes.iter().enumerate() {
         routes.push(route(at.index("routes", index), proto)?);
@@ -89,6 +94,7 @@ fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Inva
     }
     let mut made = VirtualHost::new(proto.name.as_str(), &proto.domains, routes);
     made.matcher = matcher;
+    made.metadata = metadata(proto.metadata.as_ref());
     made.require_tls = match TlsRequirementType::try_from(proto.require_tls) {
         Ok(TlsRequirementType::None) => TlsRequirement::None,
         Ok(TlsRequirementType::ExternalOnly) => TlsRequirement::ExternalOnly,
@@ -108,6 +114,7 @@ fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Inva
     if let Some(proto) = &proto.retry_policy {
         made.retry_policy = Some(Arc::new(retry::policy(at.field("retry_policy"), proto)?));
     }
+    made.rate_limits = rate_limit::limits(at, &proto.rate_limits)?;
     (made.request_headers, made.response_headers) = mutations!(at, proto)?;
     made.filters = overrides::overrides(at, &proto.typed_per_filter_config)?;
     made.include_request_attempt_count = proto.include_request_attempt_count;
@@ -118,10 +125,7 @@ fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Inva
 }
 
 #[allow(deprecated, reason = "control planes still send the older field")]
-fn older_cors(
-    at: At<'_>,
-    proto: &pb::VirtualHost,
-) -> Result<Option<Arc<CorsPolicy>>, Invalid> {
+fn older_cors(at: At<'_>, proto: &pb::VirtualHost) -> Result<Option<Arc<CorsPolicy>>, Invalid> {
     let policy = proto.cors.as_ref().map(|cors| cors::older_policy(at.field("cors"), cors));
     Ok(policy.transpose()?.map(Arc::new))
 }
@@ -132,7 +136,6 @@ fn report_host(at: At<'_>, proto: &pb::VirtualHost) {
         at,
         proto,
         [
-            rate_limits,
             retry_policy_typed_config,
             hedge_policy,
             include_is_timeout_retry_header,
@@ -143,14 +146,15 @@ fn report_host(at: At<'_>, proto: &pb::VirtualHost) {
     );
 }
 
-/// `*` alone, at the start or at the end, or not at all.
+/// `*` alone, at the start or at the end; elsewhere it is a character like others (Envoy).
 fn check_domain(at: At<'_>, domain: &str) -> Result<(), Invalid> {
     if domain.is_empty() {
         return Err(at.invalid("is empty"));
     }
     let inner = domain.strip_prefix('*').or_else(|| domain.strip_suffix('*')).unwrap_or(domain);
     if inner.contains('*') {
-        return Err(at.invalid(format!("{domain:?} may have one * at its start or its end")));
+        // gRPC refuses it.
+        at.finding(format!("{domain:?} has a * inside, which stands for itself alone"));
     }
     Ok(())
 }
@@ -163,6 +167,12 @@ fn virtual_cluster(at: At<'_>, proto: &pb::VirtualCluster) -> Result<VirtualClus
     let header = |(index, proto)| matcher::header(at.index("headers", index), proto);
     let headers: Result<Vec<_>, _> = proto.headers.iter().enumerate().map(header).collect();
     Ok(VirtualCluster { name: proto.name.as_str().into(), headers: headers? })
+}
+
+fn metadata(proto: Option<&ProtoMetadata>) -> Option<Arc<Metadata>> {
+    let fields = &proto?.filter_metadata;
+    let fields = fields.iter().map(|(key, proto)| (key.as_str().into(), structure(proto)));
+    Some(Arc::new(Metadata { fields: fields.collect() }))
 }
 
 pub(super) fn route(at: At<'_>, proto: &pb::Route) -> Result<Route, Invalid> {
@@ -182,6 +192,7 @@ pub(super) fn route(at: At<'_>, proto: &pb::Route) -> Result<Route, Invalid> {
         made.name = at.shared().name(&proto.name);
     }
     made.filters = filters;
+    made.metadata = metadata(proto.metadata.as_ref());
     made.request_headers = (!request_headers.is_empty()).then(|| Box::new(request_headers));
     made.response_headers = (!response_headers.is_empty()).then(|| Box::new(response_headers));
     Ok(made)

@@ -67,11 +67,7 @@ impl Decoder {
         made
     }
 
-    fn list(
-        &mut self,
-        at: At<'_>,
-        proto: &xds::matcher::MatcherList,
-    ) -> Result<Branches, Invalid> {
+    fn list(&mut self, at: At<'_>, proto: &xds::matcher::MatcherList) -> Result<Branches, Invalid> {
         if proto.matchers.is_empty() {
             return Err(at.field("matchers").invalid("is empty"));
         }
@@ -151,7 +147,9 @@ impl Decoder {
         use predicate::MatchType;
         self.deeper(at, |decoder| {
             Ok(match &proto.match_type {
-                Some(MatchType::SinglePredicate(proto)) => single(at.field("single_predicate"), proto)?,
+                Some(MatchType::SinglePredicate(proto)) => {
+                    single(at.field("single_predicate"), proto)?
+                }
                 Some(MatchType::OrMatcher(proto)) => {
                     Predicate::Or(decoder.predicates(at.field("or_matcher"), proto)?)
                 }
@@ -187,21 +185,22 @@ fn single(at: At<'_>, proto: &predicate::SinglePredicate) -> Result<Predicate, I
         Some(Matcher::ValueMatch(proto)) => {
             Ok(Predicate::Single(input, string(at.field("value_match"), proto)?))
         }
-        Some(Matcher::CustomMatch(_)) => {
-            Err(at.field("custom_match").invalid("is not supported"))
-        }
+        Some(Matcher::CustomMatch(_)) => Err(at.field("custom_match").invalid("is not supported")),
         None => Err(at.invalid("has no known matcher")),
     }
 }
 
 /// Routes are chosen before anything but request headers is known.
-fn input(at: At<'_>, proto: Option<&TypedExtensionConfig>) -> Result<HeaderMatch, Invalid> {
+pub(super) fn input(
+    at: At<'_>,
+    proto: Option<&TypedExtensionConfig>,
+) -> Result<HeaderMatch, Invalid> {
     let proto = proto.ok_or_else(|| at.invalid("is missing"))?;
     let config: HttpRequestHeaderMatchInput = common::extension(at, proto.typed_config.as_ref())?;
     common::header_match(at.field("header_name"), &config.header_name)
 }
 
-fn string(at: At<'_>, proto: &xds::StringMatcher) -> Result<StringMatcher, Invalid> {
+pub(super) fn string(at: At<'_>, proto: &xds::StringMatcher) -> Result<StringMatcher, Invalid> {
     let ignore_case = proto.ignore_case;
     let text = |field, value: &String| {
         common::non_empty(at.field(field), value).map(|()| at.shared().name(value))
@@ -219,9 +218,10 @@ fn string(at: At<'_>, proto: &xds::StringMatcher) -> Result<StringMatcher, Inval
         Some(MatchPattern::Contains(value)) => {
             StringMatcher::Contains { value: text("contains", value)?, ignore_case }
         }
-        Some(MatchPattern::SafeRegex(proto)) => {
-            StringMatcher::Regex(common::regex_of(at.field("safe_regex").field("regex"), &proto.regex)?)
-        }
+        Some(MatchPattern::SafeRegex(proto)) => StringMatcher::Regex(common::regex_of(
+            at.field("safe_regex").field("regex"),
+            &proto.regex,
+        )?),
         Some(MatchPattern::Custom(_)) => {
             return Err(at.field("custom").invalid("is not supported"));
         }

@@ -36,7 +36,8 @@ pub(super) fn clusters(
     let mut made = WeightedClusters::from(clusters);
     match &proto.random_value_specifier {
         Some(RandomValueSpecifier::HeaderName(name)) if !name.is_empty() => {
-            made.random = WeightedRandom::Header(common::header_name(at.field("header_name"), name)?);
+            made.random =
+                WeightedRandom::Header(common::header_name(at.field("header_name"), name)?);
         }
         Some(RandomValueSpecifier::UseHashPolicy(on)) if on.value => {
             made.random = WeightedRandom::HashPolicy;

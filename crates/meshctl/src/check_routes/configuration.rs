@@ -61,8 +61,7 @@ fn manager(record: &Record) -> Value {
     Value::Object(manager)
 }
 
-/// The resources around a listener: every cluster that it or the request may name, but for the
-/// absent ones.
+/// The resources around a listener: every cluster that it names, but for the absent ones.
 pub(super) fn resources(record: &Record, listener: Arc<Listener>) -> Resources {
     let routes = match &listener.api_listener.routes {
         RouteSpecifier::Inline(routes) => Entry::of(routes.clone()),
@@ -72,10 +71,6 @@ pub(super) fn resources(record: &Record, listener: Arc<Listener>) -> Resources {
     let root = Root { authority: "".into(), listener: Entry::of(listener), routes };
     let mut names = BTreeSet::new();
     collect(&record.route_config, &mut names);
-    let headers = record.request.as_ref().and_then(|request| request.headers().ok());
-    if let Some(headers) = headers {
-        names.extend(headers.values().filter_map(|value| value.to_str().ok()).map(str::to_owned));
-    }
     names.retain(|name| !record.absent.contains(name));
     let clusters = names.into_iter().map(|name| {
         let name: Name = name.into();
@@ -88,7 +83,7 @@ pub(super) fn resources(record: &Record, listener: Arc<Listener>) -> Resources {
     resources
 }
 
-/// The texts that may name a cluster: `cluster` anywhere, and `name` in lists of `clusters`.
+/// The texts that may name a cluster: `cluster` anywhere, and, in lists of clusters, `name`.
 fn collect(json: &Value, names: &mut BTreeSet<String>) {
     match json {
         Value::Object(fields) => {

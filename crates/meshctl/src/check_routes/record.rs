@@ -14,7 +14,7 @@ pub(super) struct Record {
     /// Its HTTP filters; the router may be left out.
     #[serde(default)]
     pub(super) http_filters: Vec<Value>,
-    /// Clusters that do not exist; all others do.
+    /// Clusters that do not exist; all others that the configuration names do.
     #[serde(default)]
     pub(super) absent: Vec<String>,
     /// `None` when only the configuration is of interest.
@@ -26,7 +26,7 @@ pub(super) struct Record {
 pub(super) struct Request {
     method: String,
     authority: Option<String>,
-    pub(super) path: String,
+    path: String,
     #[serde(default)]
     headers: Vec<(String, String)>,
     #[serde(default)]
@@ -73,8 +73,14 @@ impl Request {
         self.method.parse().map_err(|_| format!("request.method: {:?} is none", self.method))
     }
 
-    pub(super) fn authority(&self) -> &str {
-        self.authority.as_deref().unwrap_or_default()
+    /// The authority and the path with its query: of a target that is a whole URL both are in it
+    /// (RFC 9112 §3.2.2).
+    pub(super) fn target(&self) -> (&str, &str) {
+        let rest = ["http://", "https://"].iter().find_map(|scheme| self.path.strip_prefix(scheme));
+        match rest {
+            Some(rest) => rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len())),
+            None => (self.authority.as_deref().unwrap_or_default(), &self.path),
+        }
     }
 
     pub(super) fn headers(&self) -> Result<HeaderMap, String> {
@@ -108,8 +114,11 @@ fn headers(path: &str, pairs: &[(String, String)]) -> Result<HeaderMap, String> 
     for (at, (name, value)) in pairs.iter().enumerate() {
         let name: HeaderName =
             name.parse().map_err(|_| format!("{path}[{at}]: {name:?} is no header name"))?;
-        let value: HeaderValue =
-            value.parse().map_err(|_| format!("{path}[{at}]: {value:?} is no header value"))?;
+        // Space around a value is no part of it (RFC 9112 §5.1).
+        let value: HeaderValue = value
+            .trim_matches([' ', '\t'])
+            .parse()
+            .map_err(|_| format!("{path}[{at}]: {value:?} is no header value"))?;
         map.try_append(name, value).map_err(|error| format!("{path}: {error}"))?;
     }
     Ok(map)

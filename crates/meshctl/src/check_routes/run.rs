@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Instant, SystemTime};
 
@@ -19,7 +18,7 @@ const PORT: u16 = 21_000;
 /// The peer's port, which nothing may depend on.
 const PEER_PORT: u16 = 50_000;
 
-/// Where a request on its way upstream is from, as an untrusted peer may say itself.
+/// What the peer says of the connection it had itself; Envoy believes it of anybody.
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// Runs a record: its configuration, and its request if it has one.
@@ -61,7 +60,7 @@ impl Run<'_> {
         }
         let origin = origin();
         let scheme = scheme(&sent);
-        let (authority, path) = (self.request.authority(), self.request.path.as_str());
+        let (authority, path) = self.request.target();
         let given = Head::of_parts(&method, scheme, authority, path, &sent).from_origin(&origin);
         let host = self.snapshot.virtual_host(self.root, &given, Dialect::Http);
         let virtual_host = host.and_then(|host| named(&host.name));
@@ -115,23 +114,20 @@ impl Run<'_> {
         (route, cluster): (RouteRef, ClusterIndex),
     ) -> Result<(), String> {
         let view = self.snapshot.view(route);
-        let upstream = |authority: Cow<'_, str>| {
-            let (headers_added, headers_removed) = changes(sent, message.headers);
-            Upstream {
-                method: message.method.to_string(),
-                path: message.path.to_string(),
-                authority: authority.into_owned(),
-                headers_added,
-                headers_removed,
-            }
-        };
         expect.cluster = named(self.snapshot.cluster_name(cluster));
-        expect.upstream = Some(upstream(Cow::Borrowed(&*message.authority)));
+        expect.upstream = Some(upstream(sent, &message, message.headers, &message.authority));
         for mirror in view.mirrors(&message.head(), self.context.random) {
-            if self.snapshot.cluster_named(mirror.cluster).is_some() {
-                let request = upstream(mirror.authority(&message.authority));
-                expect.mirrored.push(Mirrored { cluster: mirror.cluster.to_owned(), request });
+            if self.snapshot.cluster_named(mirror.cluster).is_none() {
+                continue;
             }
+            let (mut method, mut headers) = (message.method.clone(), message.headers.clone());
+            let (authority, path) = (&*message.authority, &*message.path);
+            let mut copy = Message::new(&mut method, authority, path, &mut headers);
+            (copy.scheme, copy.origin) = (message.scheme, message.origin);
+            // A header that cannot be made is left out of the copy.
+            let _ = mirror.policy.request_headers.change_request(&mut copy, &self.context);
+            let request = upstream(sent, &message, &headers, &mirror.authority(authority));
+            expect.mirrored.push(Mirrored { cluster: mirror.cluster.to_owned(), request });
         }
         let of_host = view.virtual_cluster(&message.head(), Dialect::Http);
         expect.virtual_cluster = of_host.filter(|name| *name != "other").and_then(named);
@@ -154,6 +150,23 @@ fn replied(expect: &mut Expect, reply: Reply, method: &Method) {
     expect.response_flags = (!reply.flags.is_empty()).then(|| reply.flags.to_string());
     expect.response_code_details = Some(reply.details.into_owned());
     expect.answered(reply.status, &headers, Some(&body));
+}
+
+/// What an upstream receives of a request, with those headers and that authority.
+fn upstream(
+    sent: &HeaderMap,
+    message: &Message<'_>,
+    headers: &HeaderMap,
+    authority: &str,
+) -> Upstream {
+    let (headers_added, headers_removed) = changes(sent, headers);
+    Upstream {
+        method: message.method.to_string(),
+        path: message.path.to_string(),
+        authority: authority.to_owned(),
+        headers_added,
+        headers_removed,
+    }
 }
 
 /// An external peer on the same machine, over plain text.

@@ -78,8 +78,7 @@ fn ports_are_those_the_connection_was_accepted_on() {
 
 #[test]
 fn filter_state_is_looked_up_by_key() {
-    let condition =
-        Condition::FilterState { key: "k".into(), value: StringMatcher::exact("v") };
+    let condition = Condition::FilterState { key: "k".into(), value: StringMatcher::exact("v") };
     let table = [(None, false), (Some(("k", "v")), true), (Some(("k", "x")), false)];
     for (entry, want) in table {
         let call = Call::new("/").from(|origin| {
@@ -111,7 +110,8 @@ fn calls() -> Vec<Call> {
 #[test]
 fn repeated_headers_match_by_any_value_in_http_and_joined_in_grpc() {
     let regex = |text: &str| ValueMatch::String(StringMatcher::Regex(Regex::new(text).unwrap()));
-    let comma = ValueMatch::String(StringMatcher::Contains { value: ",".into(), ignore_case: false });
+    let comma =
+        ValueMatch::String(StringMatcher::Contains { value: ",".into(), ignore_case: false });
     let table = [
         (exact("a"), false, false, "-x-xx--x-", "-x-------"),
         (exact("a"), true, false, "--x--xx-x", "--xxxxxxx"),
@@ -139,6 +139,19 @@ fn repeated_headers_match_by_any_value_in_http_and_joined_in_grpc() {
         let matcher = HeaderMatcher { name, value, invert, treat_missing_as_empty };
         assert_eq!(on_all(&matcher, Dialect::Http), http, "{matcher:?}");
         assert_eq!(on_all(&matcher, Dialect::Grpc), grpc, "{matcher:?}");
+    }
+}
+
+#[test]
+fn inputs_of_trees_are_joined_in_both_dialects() {
+    let letters = |matcher: HeaderMatcher, dialect| -> String {
+        let condition = Condition::JoinedHeader(matcher);
+        let letter = |call: Call| if call.meets(&condition, dialect) { 'x' } else { '-' };
+        calls().into_iter().map(letter).collect()
+    };
+    for dialect in BOTH {
+        assert_eq!(letters(header("x-role", exact("a")), dialect), "-x-------");
+        assert_eq!(letters(header("x-role", exact("a,b")), dialect), "---x-x---");
     }
 }
 

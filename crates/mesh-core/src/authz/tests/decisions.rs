@@ -155,10 +155,14 @@ fn matches_without_log_say_nothing_of_the_log() {
 
 #[test]
 fn conditions_that_grpc_refuses_deny_grpc_alone() {
-    let refused = [header(":scheme", exact("http")), header("grpc-timeout", exact("1S"))];
+    let refused = [
+        Condition::Header(header(":scheme", exact("http"))),
+        Condition::Header(header("grpc-timeout", exact("1S"))),
+        Condition::JoinedHeader(header("grpc-timeout", exact("1S"))),
+    ];
     for refused in refused {
         for action in [RbacAction::Allow, RbacAction::Deny, RbacAction::Log] {
-            let rule = Rule::Or(vec![Rule::Any, Rule::Is(Condition::Header(refused.clone()))]);
+            let rule = Rule::Or(vec![Rule::Any, Rule::Is(refused.clone())]);
             let rule = if action == RbacAction::Deny { Rule::Not(Box::new(rule)) } else { rule };
             let authorizer = authorizer(rules(action, "p", rule));
             let call = Call::new("/");
@@ -236,11 +240,8 @@ fn denials_are_counted() {
 fn metadata_of_earlier_filters_counts() {
     let want = ValueMatcher::String(StringMatcher::exact("v"));
     let matcher = MetadataMatcher::new("f", vec!["k".into()], want);
-    let authorizer = authorizer(rules(
-        RbacAction::Deny,
-        "p",
-        Rule::Is(Condition::Metadata(matcher)),
-    ));
+    let authorizer =
+        authorizer(rules(RbacAction::Deny, "p", Rule::Is(Condition::Metadata(matcher))));
     let call = Call::new("/");
     assert!(outcome(&authorizer, &call).allowed());
     let mut metadata = Metadata::default();

@@ -32,7 +32,10 @@ fn header_matcher() -> impl Strategy<Value = HeaderMatcher> {
         1 => (-2..3_i64, 0..9_i64).prop_map(|(start, more)| ValueMatch::Range(start..start + more)),
     ];
     // Seldom the two that gRPC refuses, which would hide everything else.
-    let name = prop_oneof![20 => prop::sample::select(&NAMES[..7]), 1 => prop::sample::select(&NAMES[7..])];
+    let name = prop_oneof![
+        20 => prop::sample::select(&NAMES[..7]),
+        1 => prop::sample::select(&NAMES[7..]),
+    ];
     (name, value, any::<bool>(), any::<bool>()).prop_map(|(name, value, invert, empty)| {
         let made = header(name, value);
         HeaderMatcher { invert, treat_missing_as_empty: empty, ..made }
@@ -50,6 +53,7 @@ fn range() -> impl Strategy<Value = CidrRange> {
 fn condition() -> impl Strategy<Value = Condition> {
     prop_oneof![
         4 => header_matcher().prop_map(Condition::Header),
+        1 => header_matcher().prop_map(Condition::JoinedHeader),
         2 => string().prop_map(Condition::UrlPath),
         1 => range().prop_map(Condition::DestinationIp),
         1 => range().prop_map(Condition::DirectRemoteIp),
@@ -94,8 +98,11 @@ fn all_rules() -> impl Strategy<Value = RbacRules> {
     let name = prop::sample::select(vec!["a", "b", "c"]);
     let policies = (action(), prop::collection::vec((name.clone(), policy), 0..4))
         .prop_map(|(action, policies)| RbacRules::new(action, policies));
-    let one = (rule(), name, action())
-        .prop_map(|(rule, name, action)| RbacMatch { rule, name: name.into(), action });
+    let one = (rule(), name, action()).prop_map(|(rule, name, action)| RbacMatch {
+        rule,
+        name: name.into(),
+        action,
+    });
     let matches = prop::collection::vec(one, 0..4).prop_map(RbacRules::Matches);
     prop_oneof![4 => policies, 1 => matches]
 }

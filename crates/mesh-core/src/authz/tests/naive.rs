@@ -69,7 +69,8 @@ impl Ask<'_> {
         let origin = self.head.origin;
         let tls = origin.tls.as_ref();
         match condition {
-            Condition::Header(matcher) => self.header(matcher),
+            Condition::Header(matcher) => self.header(matcher, self.dialect == Dialect::Grpc),
+            Condition::JoinedHeader(matcher) => self.header(matcher, true),
             Condition::UrlPath(want) => want.matches(self.path()),
             Condition::UriTemplate(want) => want.is_match(self.path()),
             Condition::DestinationIp(range) => within(range, origin.local),
@@ -127,9 +128,9 @@ impl Ask<'_> {
         }
     }
 
-    fn header(&self, matcher: &HeaderMatcher) -> bool {
+    fn header(&self, matcher: &HeaderMatcher, joined: bool) -> bool {
         let mut values = self.values(&matcher.name);
-        if self.dialect == Dialect::Grpc && !values.is_empty() {
+        if joined && !values.is_empty() {
             values = vec![values.join(&b","[..])];
         }
         if values.is_empty() && matcher.treat_missing_as_empty {

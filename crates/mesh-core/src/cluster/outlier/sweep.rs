@@ -1,8 +1,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::record::{Rate, Record};
 use super::Detector;
+use super::record::{Rate, Record};
 use crate::dialect::Dialect;
 use crate::draws::Draws;
 use crate::resource::OutlierDetection;

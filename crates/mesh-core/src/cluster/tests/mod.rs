@@ -1,7 +1,11 @@
 //! Clusters without Snapshots around them.
 
 mod admission;
+mod hashes;
+mod model;
+mod outliers;
 mod picking;
+mod shares;
 mod tables;
 mod threads;
 

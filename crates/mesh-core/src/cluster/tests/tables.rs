@@ -134,7 +134,10 @@ fn endpoints_keep_their_state_while_their_address_stays() {
     let held = state.pick(&choice, 0).unwrap();
     let moved = vec![locality(3, &[(2, Healthy), (0, Degraded)]), locality(0, &[(0, Draining)])];
     let replaced = state.update(Entry::of(assignment(moved)), &());
-    assert!(Arc::ptr_eq(replaced[0].usable().nth(0).unwrap(), &before[0]), "the old tables are handed back");
+    assert!(
+        Arc::ptr_eq(replaced[0].usable().nth(0).unwrap(), &before[0]),
+        "the old tables are handed back"
+    );
     let tables = state.tables();
     let same = tables.all().find(|endpoint| endpoint.address() == before[0].address()).unwrap();
     assert!(Arc::ptr_eq(same, &before[0]));

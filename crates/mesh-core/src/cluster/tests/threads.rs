@@ -24,7 +24,8 @@ fn counters_return_to_zero_after_many_threads() {
                         let permit = state.admit().unwrap();
                         let picked = state.pick(&Choice::new(Dialect::Http), random).unwrap();
                         let retry = state.admit_retry().ok();
-                        let again = retry.map(|_| state.pick(&Choice::new(Dialect::Http), random).unwrap());
+                        let again =
+                            retry.map(|_| state.pick(&Choice::new(Dialect::Http), random).unwrap());
                         picked.observe(random % 2 == 0);
                         drop((permit, picked, again));
                     }

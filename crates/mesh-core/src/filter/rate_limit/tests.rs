@@ -41,8 +41,7 @@ fn ask(limit: &LocalRateLimit, user: &'static str, random: u64) -> (Verdict, Hea
     let (mut method, mut headers) = (Method::GET, HeaderMap::new());
     headers.insert("user", HeaderValue::from_static(user));
     let context = context(random);
-    let verdict =
-        request(limit, &mut Request::new(&mut method, "a", "/", &mut headers), &context);
+    let verdict = request(limit, &mut Request::new(&mut method, "a", "/", &mut headers), &context);
     (verdict, headers)
 }
 
@@ -110,18 +109,24 @@ fn shadow_mode_counts_and_refuses_nothing() {
 fn responses_tell_the_limit_where_asked_for() {
     let limit = LocalRateLimit { x_ratelimit_headers: true, ..by_user(5, vec![one("ann", 2)]) };
     assert!(admitted(&limit, "ann"));
-    let told = |user: &'static str| {
+    let told = |user: &'static str, flags| {
         let (mut headers, mut sent) = (HeaderMap::new(), HeaderMap::new());
         sent.insert("user", HeaderValue::from_static(user));
         let method = Method::GET;
         let mut message = Response::new(StatusCode::OK, &mut headers);
+        message.flags = flags;
         message.request = Some(Head::of_parts(&method, "http", "a", "/", &sent));
         response(&limit, &mut message, &context(1));
         let text = |name: &str| headers[name].to_str().unwrap().to_owned();
         ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(text)
     };
-    assert_eq!(told("ann"), ["2", "1", "3600"]);
-    assert_eq!(told("bob"), ["5", "4", "3600"]);
+    let none = ResponseFlags::NONE;
+    assert_eq!(told("ann", none), ["2", "1", "0"]);
+    assert_eq!(told("bob", none), ["5", "4", "0"]);
+    assert!((0..4).all(|_| admitted(&limit, "bob")));
+    assert!(!admitted(&limit, "ann"), "the default bucket is empty");
+    assert_eq!(told("ann", ResponseFlags::RATE_LIMITED), ["2", "0", "3600"]);
+    assert_eq!(told("bob", ResponseFlags::RATE_LIMITED), ["5", "0", "3600"]);
 }
 
 #[test]
@@ -142,5 +147,46 @@ fn shares_of_requests_are_counted_and_refused() {
         let deviation = 3.0 * (DRAWS as f64 * want * (1.0 - want)).sqrt();
         let got = share(enabled, enforced);
         assert!((got - want * DRAWS as f64).abs() <= deviation, "{enabled} {enforced}: {got}");
+    }
+}
+
+#[test]
+fn routes_say_what_makes_descriptors_where_the_filter_does_not() {
+    use crate::resource::{RouteLimits, VhRateLimits};
+    let key = |value: &str| {
+        let action = RateLimitAction::GenericKey { key: "k".into(), value: value.into() };
+        RateLimit::new(vec![action])
+    };
+    let staged = RateLimit { stage: 1, ..key("staged") };
+    let disabled = RateLimit { disabled: true, ..key("disabled") };
+    let (route, host) = ([key("route"), staged, disabled], [key("host")]);
+    let limits = |route, include_host| {
+        let mut limits = RouteLimits::default();
+        (limits.route, limits.host, limits.include_host) = (route, &host, include_host);
+        limits
+    };
+    let with = |vh_rate_limits, stage, rate_limits: &[RateLimit]| LocalRateLimit {
+        vh_rate_limits,
+        stage,
+        rate_limits: rate_limits.to_vec(),
+        ..LocalRateLimit::new()
+    };
+    use VhRateLimits::{Ignore, Include, Override};
+    let table = [
+        (limits(&route, false), with(Override, 0, &[]), vec!["route"]),
+        (limits(&[], false), with(Override, 0, &[]), vec!["host"]),
+        (limits(&route, false), with(Include, 0, &[]), vec!["route", "host"]),
+        (limits(&route, true), with(Ignore, 0, &[]), vec!["route", "host"]),
+        (limits(&[], false), with(Ignore, 0, &[]), vec![]),
+        (limits(&route, false), with(Override, 1, &[]), vec!["staged"]),
+        (limits(&route, true), with(Include, 0, &[key("own")]), vec!["own"]),
+    ];
+    for (row, (limits, filter, want)) in table.into_iter().enumerate() {
+        let name = |limit: &RateLimit| match &limit.actions[0] {
+            RateLimitAction::GenericKey { value, .. } => value.to_string(),
+            _ => String::new(),
+        };
+        let got: Vec<String> = limits.of(&filter).map(name).collect();
+        assert_eq!(got, want, "row {row}");
     }
 }

@@ -1,5 +1,16 @@
 use super::*;
 
+/// What is decided of the outcome alone after that many retries.
+fn decide_after(
+    policy: &RetryPolicy,
+    outcome: Outcome,
+    retries: u32,
+    dialect: Dialect,
+) -> RetryDecision {
+    let state = RetryState { retries, waits: retries };
+    state.decide(policy, &Ended::unanswered(outcome, SystemTime::UNIX_EPOCH), dialect, 0)
+}
+
 fn status(code: u16) -> Outcome {
     let status = StatusCode::from_u16(code).unwrap();
     Outcome::Response { status, grpc_status: None, rate_limited: false }
@@ -28,8 +39,7 @@ fn each_word_takes_its_outcomes() {
         Outcome::ConnectFailure,
         Outcome::PerTryTimeout,
     ];
-    let broken =
-        [sent, unsent, Outcome::Refused, Outcome::ConnectFailure, Outcome::PerTryTimeout];
+    let broken = [sent, unsent, Outcome::Refused, Outcome::ConnectFailure, Outcome::PerTryTimeout];
     let table: &[(&str, &[Outcome])] = &[
         ("5xx", &[&[status(500), status(503)][..], &broken].concat()),
         ("gateway-error", &[&[status(503)][..], &broken].concat()),
@@ -62,12 +72,12 @@ fn grpc_counts_broken_attempts_as_unavailable() {
 fn stops_after_num_retries_and_grpc_after_five_attempts() {
     let mut policy = RetryPolicy::new(RetryConditions::FIVE_XX);
     policy.num_retries = 9;
-    let decide = |retries, dialect| decide(&policy, status(503), retries, dialect, 0);
+    let decide = |retries, dialect| decide_after(&policy, status(503), retries, dialect);
     assert_eq!(decide(8, Dialect::Http), RetryDecision::After(Duration::ZERO));
     assert_eq!(decide(9, Dialect::Http), RetryDecision::Exhausted);
     assert_eq!(decide(3, Dialect::Grpc), RetryDecision::Done, "gRPC knows no 5xx");
     policy.conditions = RetryConditions::UNAVAILABLE;
-    let decide = |retries| super::decide(&policy, grpc(14), retries, Dialect::Grpc, 0);
+    let decide = |retries| decide_after(&policy, grpc(14), retries, Dialect::Grpc);
     assert_eq!(decide(3), RetryDecision::After(Duration::from_millis(160)));
     assert_eq!(decide(4), RetryDecision::Exhausted);
 }

@@ -6,9 +6,7 @@ use smallvec::SmallVec;
 
 use crate::dialect::Dialect;
 use crate::head::Head;
-use crate::resource::{
-    HeaderMatch, HeaderMatcher, Metadata, Name, QueryParameterMatcher, Value,
-};
+use crate::resource::{HeaderMatch, HeaderMatcher, Metadata, Name, QueryParameterMatcher, Value};
 use crate::route::{header_matches, parameter_mismatch};
 
 /// `envoy.config.route.v3.RateLimit`: how a request's descriptor is made.
@@ -18,12 +16,16 @@ pub struct RateLimit {
     /// What makes the entries, in order. One that gives none leaves the request without this
     /// descriptor.
     pub actions: Vec<RateLimitAction>,
+    /// The filter it is meant for: the one of this stage.
+    pub stage: u32,
+    /// Whether `disable_key` is set, which local rate limits take for off.
+    pub disabled: bool,
 }
 
 impl RateLimit {
     /// A descriptor of those entries.
     pub fn new(actions: Vec<RateLimitAction>) -> Self {
-        Self { actions }
+        Self { actions, stage: 0, disabled: false }
     }
 
     /// The entries of a request that goes to `cluster`; `None` when it has no such descriptor.

@@ -54,9 +54,9 @@ impl TokenBucket {
         self.per_second
     }
 
-    /// How long until it is full again.
-    pub fn until_full(&self, now: Instant) -> Duration {
-        let missing = f64::from(self.max_tokens) - self.tokens(now);
+    /// How long until there is a token; zero when there is one.
+    pub fn until_token(&self, now: Instant) -> Duration {
+        let missing = 1.0 - ROUNDING - self.tokens(now);
         Duration::try_from_secs_f64((missing / self.per_second).max(0.0)).unwrap_or(Duration::MAX)
     }
 

@@ -41,8 +41,54 @@ pub struct LocalRateLimit {
     pub always_consume_default_token_bucket: bool,
     /// Whether gRPC callers see RESOURCE_EXHAUSTED instead of UNAVAILABLE.
     pub rate_limited_as_resource_exhausted: bool,
-    /// What of a request makes its descriptors.
+    /// What of a request makes its descriptors; when empty, what its route says does.
     pub rate_limits: Vec<RateLimit>,
+    /// Which of those of routes count.
+    pub stage: u32,
+    /// Whether those of the virtual host count beside the route's.
+    pub vh_rate_limits: VhRateLimits,
+}
+
+/// `envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VhRateLimits {
+    /// Only where the route has none.
+    #[default]
+    Override,
+    /// They do.
+    Include,
+    /// They do not.
+    Ignore,
+}
+
+/// The rate limits of a request's route and of what surrounds it.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RouteLimits<'a> {
+    /// The route's.
+    pub route: &'a [RateLimit],
+    /// The virtual host's.
+    pub host: &'a [RateLimit],
+    /// Whether the route asks for both (`include_vh_rate_limits`).
+    pub include_host: bool,
+}
+
+impl<'a> RouteLimits<'a> {
+    /// Those that count for a filter, in order.
+    pub fn of(&self, filter: &'a LocalRateLimit) -> impl Iterator<Item = &'a RateLimit> {
+        let own = !filter.rate_limits.is_empty();
+        let host = match filter.vh_rate_limits {
+            _ if self.include_host => self.host,
+            VhRateLimits::Include => self.host,
+            VhRateLimits::Override if self.route.is_empty() => self.host,
+            VhRateLimits::Override | VhRateLimits::Ignore => &[],
+        };
+        let (first, second) =
+            if own { (&filter.rate_limits[..], &[][..]) } else { (self.route, host) };
+        let stage = filter.stage;
+        let all = first.iter().chain(second);
+        all.filter(move |limit| own || (limit.stage == stage && !limit.disabled))
+    }
 }
 
 impl LocalRateLimit {
@@ -60,6 +106,8 @@ impl LocalRateLimit {
             always_consume_default_token_bucket: true,
             rate_limited_as_resource_exhausted: false,
             rate_limits: Vec::new(),
+            stage: 0,
+            vh_rate_limits: VhRateLimits::default(),
         }
     }
 

@@ -23,7 +23,9 @@ fn bucket_fills_evenly_and_never_over() {
     for (at, want) in [(0, 3), (499, 0), (500, 1), (999, 0), (1000, 1), (90_000, 3), (90_001, 0)] {
         assert_eq!(takes(ms(at)), want, "at {at} ms");
     }
-    assert_eq!(bucket.until_full(start + ms(90_000)), ms(1500));
+    let until = bucket.until_token(start + ms(90_100)).as_secs_f64();
+    assert!((until - 0.4).abs() < 1e-5, "{until}");
+    assert_eq!(bucket.until_token(start + ms(90_500)), ms(0));
     assert_eq!(bucket.remaining(start + ms(91_000)), 2);
 }
 
@@ -145,10 +147,8 @@ fn of_metadata(key: &str, default_value: &str, skip_if_absent: bool) -> RateLimi
 
 #[test]
 fn actions_make_entries_or_leave_the_request_without_the_descriptor() {
-    let masked = |v4_prefix_len| RateLimitAction::MaskedRemoteAddress {
-        v4_prefix_len,
-        v6_prefix_len: 128,
-    };
+    let masked =
+        |v4_prefix_len| RateLimitAction::MaskedRemoteAddress { v4_prefix_len, v6_prefix_len: 128 };
     let path = RateLimitAction::RequestHeaders {
         header: HeaderMatch::Path,
         key: "p".into(),

@@ -100,15 +100,34 @@ fn missing_headers_match_by_absence_alone() {
 }
 
 #[test]
-fn repeated_headers_are_joined_with_commas_and_cookies_with_semicolons() {
+fn repeated_headers_are_joined_with_commas_in_grpc_and_cookies_with_semicolons() {
     let request = get("/", &[("x-a", "1"), ("x-a", "2"), ("cookie", "a=1"), ("cookie", "b=2")]);
-    assert!(holds(on("x-a", exact("1,2")), &request, Http));
-    assert!(!holds(on("x-a", exact("1")), &request, Http));
-    assert!(!holds(on("x-a", ValueMatch::Range(0..100)), &request, Http));
+    assert!(holds(on("x-a", exact("1,2")), &request, Grpc));
+    assert!(!holds(on("x-a", exact("1")), &request, Grpc));
+    assert!(!holds(on("x-a", ValueMatch::Range(0..100)), &request, Grpc));
     assert!(holds(on("cookie", exact("a=1; b=2")), &request, Http));
     let long = "x".repeat(1000);
     let request = get("/", &[("x-a", &long), ("x-a", &long), ("x-a", "")]);
-    assert!(holds(on("x-a", exact(&format!("{long},{long},"))), &request, Http));
+    assert!(holds(on("x-a", exact(&format!("{long},{long},"))), &request, Grpc));
+}
+
+/// Measured with Envoy 1.40.0, in either order of the values.
+#[test]
+fn any_value_of_a_repeated_header_counts_in_http() {
+    let request = get("/", &[("x-a", "def"), ("x-a", "abc"), ("x-n", "5"), ("x-n", "60")]);
+    let inverted = |matcher: HeaderMatcher| HeaderMatcher { invert: true, ..matcher };
+    for (matcher, want) in [
+        (on("x-a", exact("abc")), true),
+        (on("x-a", exact("def,abc")), false),
+        (inverted(on("x-a", exact("abc"))), false),
+        (inverted(on("x-a", exact("xyz"))), true),
+        (on("x-n", ValueMatch::Range(1..7)), true),
+        (inverted(on("x-n", ValueMatch::Range(1..7))), false),
+        (on("x-n", ValueMatch::Present(true)), true),
+        (on("x-n", ValueMatch::Present(false)), false),
+    ] {
+        assert_eq!(holds(matcher.clone(), &request, Http), want, "{matcher:?}");
+    }
 }
 
 #[test]
@@ -178,9 +197,8 @@ fn first_query_parameter_counts_undecoded() {
         let value = value.unwrap_or(ValueMatch::Present(true));
         QueryParameterMatcher { name: name.into(), value }
     };
-    let absent = |name: &str| {
-        QueryParameterMatcher { name: name.into(), value: ValueMatch::Present(false) }
-    };
+    let absent =
+        |name: &str| QueryParameterMatcher { name: name.into(), value: ValueMatch::Present(false) };
     let table = [
         ("/?a=1", parameter("a", Some("1")), true),
         ("/?a=1&a=2", parameter("a", Some("2")), false),

@@ -108,9 +108,7 @@ fn missing_cookie_is_made_the_same_for_a_connection() {
         (hash.unwrap(), cookies)
     };
     let value = format!("{:016x}", xxh64("10.0.0.1:510.0.0.2:80"));
-    let want = format!(
-        "c=\"{value}\"; Max-Age=9; Path=/p; SameSite=Strict; Secure; HttpOnly"
-    );
+    let want = format!("c=\"{value}\"; Max-Age=9; Path=/p; SameSite=Strict; Secure; HttpOnly");
     assert_eq!(made(1), (xxh64(&value), vec![HeaderValue::from_str(&want).unwrap()]));
     assert_eq!(made(1), made(2));
 }

@@ -2,8 +2,8 @@ use std::cmp::Reverse;
 
 use proptest::prelude::*;
 
-use crate::resource::VirtualHost;
-use crate::route::hosts::HostIndex;
+use crate::resource::{RouteConfiguration, VirtualHost};
+use crate::route::hosts::{HostIndex, without_port};
 use crate::testing::text_of;
 
 fn hosts(domains: &[&[&str]]) -> HostIndex {
@@ -71,6 +71,43 @@ fn case_does_not_count_beyond_the_stack_buffer() {
 fn no_hosts_find_nothing() {
     assert_eq!(hosts(&[]).find("a"), None);
     assert_eq!(hosts(&[&[]]).find(""), None);
+}
+
+#[test]
+fn configuration_finds_the_host_of_an_authority() {
+    let domains = ["*", "api.*", "*.com", "*.example.com", "api.example.com", "api.example.*"];
+    let hosts = domains.map(|domain| VirtualHost::new(domain, [domain], Vec::new()));
+    let mut routes = RouteConfiguration::new("r", hosts.to_vec());
+    for (authority, want) in [
+        ("API.example.com", "api.example.com"),
+        ("www.example.com", "*.example.com"),
+        ("other.com", "*.com"),
+        ("api.example.org", "api.example.*"),
+        ("api.org", "api.*"),
+        (".com", "*"),
+        ("elsewhere", "*"),
+        ("api.example.com:80", "api.example.*"),
+    ] {
+        assert_eq!(&*routes.virtual_host(authority).unwrap().name, want, "{authority}");
+    }
+    routes.ignore_port_in_host_matching = true;
+    assert_eq!(&*routes.virtual_host("api.example.com:80").unwrap().name, "api.example.com");
+    assert!(RouteConfiguration::new("r", Vec::new()).virtual_host("a").is_none());
+}
+
+#[test]
+fn port_is_what_follows_the_last_colon_outside_brackets() {
+    for (authority, want) in [
+        ("a:80", "a"),
+        ("a", "a"),
+        ("a:", "a"),
+        ("[::1]:80", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("::1", ":"),
+        ("", ""),
+    ] {
+        assert_eq!(without_port(authority), want);
+    }
 }
 
 fn domain() -> impl Strategy<Value = String> {

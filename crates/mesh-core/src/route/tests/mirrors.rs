@@ -49,7 +49,8 @@ fn header_names_the_cluster_or_there_is_no_copy() {
 fn copies_take_their_shares() {
     const DRAWS: usize = 4_000;
     let request = get("/", &[]);
-    for (share, want) in [(Some(0), 0.0), (Some(250_000), 0.25), (None, 1.0), (Some(u32::MAX), 1.0)] {
+    for (share, want) in [(Some(0), 0.0), (Some(250_000), 0.25), (None, 1.0), (Some(u32::MAX), 1.0)]
+    {
         let policies = [MirrorPolicy { runtime_fraction: share, ..to("c") }];
         let draw = |random: &u64| mirrors(&policies, &Head::of(&request), *random).next().is_some();
         let copied = randoms(DRAWS).filter(draw).count() as f64;

@@ -48,7 +48,8 @@ fn default_port_goes_with_its_scheme() {
     }
     let port = Redirect { port_redirect: 8080, ..Redirect::new() };
     assert_eq!(leads(&port, "http://u@a:80/s", &[]), "http://a:8080/s");
-    let other = Redirect { host_redirect: "h:1".into(), scheme: Some("ftp".into()), ..Redirect::new() };
+    let other =
+        Redirect { host_redirect: "h:1".into(), scheme: Some("ftp".into()), ..Redirect::new() };
     assert_eq!(leads(&other, "http://a/s?y", &[]), "ftp://h:1/s?y");
 }
 

@@ -38,7 +38,8 @@ fn other_rewrites_leave_what_they_do_not_match() {
     assert_eq!(made.as_deref(), Some("/b/a?c=/a/d"));
     assert_eq!(rewrite_path(&regex("x", "y"), &any, "/a?x"), None);
     let template = UriTemplate::new("/t/{x}.html").unwrap();
-    let rewrite = PathRewrite::Template(Arc::new(TemplateRewrite::new("/q/{x}", &template).unwrap()));
+    let rewrite =
+        PathRewrite::Template(Arc::new(TemplateRewrite::new("/q/{x}", &template).unwrap()));
     assert_eq!(rewrite_path(&rewrite, &any, "/t/a.html?z").as_deref(), Some("/q/a?z"));
     assert_eq!(rewrite_path(&rewrite, &any, "/t/a?z"), None);
 }

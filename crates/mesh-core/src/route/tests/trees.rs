@@ -44,8 +44,7 @@ fn taken(
 
 #[test]
 fn exact_map_leads_to_a_route_that_must_match_as_well() {
-    let branches =
-        Branches::Exact(HeaderMatch::Path, map(&[("/foo", to(0)), ("/baz", to(1))]));
+    let branches = Branches::Exact(HeaderMatch::Path, map(&[("/foo", to(0)), ("/baz", to(1))]));
     let tree = RouteTree { branches, on_no_match: Some(Box::new(to(2))) };
     let taken = |uri| taken(&tree, &["/", "/else", "/"], uri, &[]);
     assert_eq!(taken("/foo"), Some(0));
@@ -82,9 +81,8 @@ fn list_takes_the_first_predicate_that_leads_somewhere() {
     let not = Predicate::Not(Box::new(is("c", "1")));
     let list = vec![(both, to(0)), (either, to(1)), (not, OnMatch::Routes(1..3))];
     let tree = RouteTree { branches: Branches::List(list), on_no_match: None };
-    let taken = |uri, headers: &[(&'static str, &str)]| {
-        taken(&tree, &["/", "/x", "/"], uri, headers)
-    };
+    let taken =
+        |uri, headers: &[(&'static str, &str)]| taken(&tree, &["/", "/x", "/"], uri, headers);
     assert_eq!(taken("/", &[("a", "1"), ("b", "1")]), Some(0));
     assert_eq!(taken("/x", &[("b", "2")]), Some(1));
     assert_eq!(taken("/y", &[("b", "2")]), None, "the branch is final, its route is not");

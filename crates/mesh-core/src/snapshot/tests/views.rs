@@ -1,35 +1,32 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{compile, decide, root};
 use crate::dialect::Dialect::{Grpc, Http};
+use crate::filter::{Context, Request};
 use crate::resource::{
     Action, AppendAction, ClusterSpecifier, DirectResponse, Forward, HeaderMutation,
-    HeaderOperation, HostRewrite, Resources,
-    RetryConditions, RetryPolicy, Route, RouteConfiguration, RouteMatch, VirtualHost,
-    WeightedCluster,
+    HeaderOperation, HostRewrite, Resources, RetryConditions, RetryPolicy, Route,
+    RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
 };
 use crate::snapshot::{Decision, NoRoute, RouteRef, Snapshot};
 use crate::testing::get;
 
 fn set(value: &'static str) -> HeaderMutation {
-    let operation = |name: &'static str, action| HeaderOperation {
-        name: HeaderName::from_static(name),
-        value: HeaderValue::from_static(value),
-        action,
+    let operation = |name: &'static str, action| {
+        let value = HeaderValue::from_static(value);
+        HeaderOperation::new(HeaderName::from_static(name), value, action)
     };
-    HeaderMutation {
-        remove: vec![HeaderName::from_static("x-removed")],
-        add: vec![
-            operation("x-last", AppendAction::OverwriteIfExistsOrAdd),
-            operation("x-first", AppendAction::AddIfAbsent),
-            operation("x-all", AppendAction::AppendIfExistsOrAdd),
-            operation("x-there", AppendAction::OverwriteIfExists),
-        ],
-    }
+    let add = vec![
+        operation("x-last", AppendAction::OverwriteIfExistsOrAdd),
+        operation("x-first", AppendAction::AddIfAbsent),
+        operation("x-all", AppendAction::AppendIfExistsOrAdd),
+        operation("x-there", AppendAction::OverwriteIfExists),
+    ];
+    HeaderMutation::new(vec![HeaderName::from_static("x-removed")], add)
 }
 
 fn snapshot(action: Action, change: impl FnOnce(&mut VirtualHost)) -> Snapshot<()> {
@@ -66,7 +63,11 @@ fn header_changes_run_from_cluster_to_configuration() {
     let mut headers = HeaderMap::new();
     headers.insert("x-removed", HeaderValue::from_static("1"));
     headers.insert("x-there", HeaderValue::from_static("1"));
-    view.change_request_headers(&mut headers);
+    let mut method = http::Method::GET;
+    let mut request = Request::new(&mut method, "a", "/", &mut headers);
+    let context = Context::new(Instant::now(), SystemTime::UNIX_EPOCH, 0, Http);
+    view.change_request(&mut request, &context).unwrap();
+    assert_eq!(request.authority, "of-cluster");
     let values = |name| headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect();
     let table: [(&str, &[&str]); 5] = [
         ("x-last", &["configuration"]),

@@ -34,7 +34,7 @@ async fn sends_origin_form_with_host() {
         write(&mut stream, OK).await;
     })
     .await;
-    assert_eq!(text(http1(address).send(get("/a//b?c")).await.unwrap()).await, "ok");
+    assert_eq!(text(http1(address).send_alone(get("/a//b?c")).await.unwrap()).await, "ok");
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn connection_closed_while_idle_costs_no_error() {
     .await;
     let connections = http1(address);
     for served in 1..20 {
-        assert_eq!(text(connections.send(get("/")).await.unwrap()).await, "ok");
+        assert_eq!(text(connections.send_alone(get("/")).await.unwrap()).await, "ok");
         assert_eq!(accepted.get(), served);
         until("closed connection", || connections.open() == 0).await;
     }
@@ -62,7 +62,7 @@ async fn connection_that_announces_its_end_is_not_used_again() {
     .await;
     let connections = http1(address);
     for served in 1..50 {
-        assert_eq!(text(connections.send(get("/")).await.unwrap()).await, "ok");
+        assert_eq!(text(connections.send_alone(get("/")).await.unwrap()).await, "ok");
         assert_eq!(accepted.get(), served);
     }
 }
@@ -76,7 +76,8 @@ async fn connection_comes_back_without_reading_a_bodiless_response() {
     })
     .await;
     let connections = http1(address);
-    let responses = [connections.send(get("/")).await, connections.send(get("/")).await];
+    let responses =
+        [connections.send_alone(get("/")).await, connections.send_alone(get("/")).await];
     assert!(responses.iter().all(Result::is_ok));
     assert_eq!(accepted.get(), 1);
 }
@@ -92,7 +93,7 @@ async fn chunked_response_gives_the_connection_back() {
     .await;
     let connections = http1(address);
     for _ in 0..10 {
-        assert_eq!(text(connections.send(get("/")).await.unwrap()).await, "ok");
+        assert_eq!(text(connections.send_alone(get("/")).await.unwrap()).await, "ok");
     }
     assert_eq!(accepted.get(), 1);
 }
@@ -103,7 +104,7 @@ async fn connection_ended_after_the_request_is_a_reset() {
         read_head(&mut stream).await.unwrap();
     })
     .await;
-    let mut error = http1(address).send(get("/")).await.unwrap_err();
+    let mut error = http1(address).send_alone(get("/")).await.unwrap_err();
     assert_eq!(error.kind(), SendErrorKind::Reset);
     assert!(error.take_request().is_none(), "it may have been processed");
     assert_eq!(accepted.get(), 1, "and is not repeated here");
@@ -117,7 +118,7 @@ async fn response_cut_off_is_an_error_of_the_body() {
     })
     .await;
     let connections = http1(address);
-    let response = connections.send(get("/")).await.unwrap();
+    let response = connections.send_alone(get("/")).await.unwrap();
     let error = response.into_body().collect().await.unwrap_err();
     assert_eq!(error.kind(), BodyErrorKind::Reset);
     assert!(std::error::Error::source(&error).unwrap().is::<hyper::Error>());
@@ -133,7 +134,7 @@ async fn half_read_response_closes_the_connection() {
     })
     .await;
     let connections = http1(address);
-    let mut response = connections.send(get("/")).await.unwrap();
+    let mut response = connections.send_alone(get("/")).await.unwrap();
     response.body_mut().frame().await.unwrap().unwrap();
     drop(response);
     until("closed connection", || connections.open() == 0).await;
@@ -155,7 +156,7 @@ async fn dropped_request_closes_the_connection() {
     let connections = http1(address);
     let request = {
         let connections = Arc::clone(&connections);
-        tokio::spawn(async move { connections.send(get("/")).await })
+        tokio::spawn(async move { connections.send_alone(get("/")).await })
     };
     assert_eq!(told.recv().await, Some("received"));
     request.abort();
@@ -173,12 +174,12 @@ async fn connect_that_nobody_waits_for_is_kept() {
     .await;
     let connections = http1(address);
     {
-        let mut request = Box::pin(connections.send(get("/")));
+        let mut request = Box::pin(connections.send_alone(get("/")));
         assert!((&mut request).now_or_never().is_none());
     }
     until("connection", || connections.open() == 1).await;
     until("idle connection", || connections.idle() == 1).await;
-    assert_eq!(text(connections.send(get("/")).await.unwrap()).await, "ok");
+    assert_eq!(text(connections.send_alone(get("/")).await.unwrap()).await, "ok");
     assert_eq!(accepted.get(), 1);
 }
 
@@ -188,7 +189,7 @@ async fn keeps_no_more_idle_connections_than_configured() {
     let mut config = Config::new(address, Protocol::Http1);
     config.max_idle = 2;
     let connections = Connections::new(config, Handle::current());
-    let send = || async { text(connections.send(get("/")).await.unwrap()).await };
+    let send = || async { text(connections.send_alone(get("/")).await.unwrap()).await };
     futures_util::future::join_all((0..5).map(|_| send())).await;
     until("two connections", || connections.open() == 2).await;
     assert_eq!(connections.idle(), 2);
@@ -203,10 +204,10 @@ async fn idle_connection_is_closed_after_the_timeout() {
     })
     .await;
     let connections = http1(address);
-    text(connections.send(get("/")).await.unwrap()).await;
+    text(connections.send_alone(get("/")).await.unwrap()).await;
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_secs(24)).await;
-        text(connections.send(get("/")).await.unwrap()).await;
+        text(connections.send_alone(get("/")).await.unwrap()).await;
     }
     assert_eq!(accepted.get(), 1, "half the timeout keeps it");
     tokio::time::sleep(Duration::from_secs(51)).await;
@@ -220,7 +221,7 @@ async fn what_is_not_http_is_a_protocol_error() {
         write(&mut stream, "SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
     })
     .await;
-    let error = http1(address).send(get("/")).await.unwrap_err();
+    let error = http1(address).send_alone(get("/")).await.unwrap_err();
     assert_eq!(error.kind(), SendErrorKind::Protocol);
 }
 
@@ -236,7 +237,7 @@ async fn failing_request_body_is_told_apart() {
         ]);
         let failing = Body::new(StreamBody::new(frames));
         let request = Request::post("http://test/").body(failing).unwrap();
-        match connections(address, protocol).send(request).await {
+        match connections(address, protocol).send_alone(request).await {
             Err(error) => assert_eq!(error.kind(), SendErrorKind::RequestBody, "{error:?}"),
             // The echo's head came first; then its body has to fail.
             Ok(response) => assert!(response.into_body().collect().await.is_err()),
@@ -256,7 +257,7 @@ async fn early_answer_does_not_block_the_next_request() {
     let never = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
     let upload = Body::new(http_body_util::StreamBody::new(never));
     let request = Request::post("http://test/").body(upload).unwrap();
-    assert_eq!(text(connections.send(request).await.unwrap()).await, "ok");
-    assert_eq!(text(connections.send(get("/")).await.unwrap()).await, "ok");
+    assert_eq!(text(connections.send_alone(request).await.unwrap()).await, "ok");
+    assert_eq!(text(connections.send_alone(get("/")).await.unwrap()).await, "ok");
     assert_eq!(accepted.get(), 2);
 }

@@ -56,7 +56,8 @@ async fn concurrent_first_requests_share_one_connect() {
     let (address, accepted) =
         raw(h2::server::Builder::new(), |_, respond| async { respond_empty(respond) }).await;
     let connections = http2(address);
-    let all = futures_util::future::join_all((0..80).map(|_| connections.send(get("/")))).await;
+    let all =
+        futures_util::future::join_all((0..80).map(|_| connections.send_alone(get("/")))).await;
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(accepted.get(), 1);
 }
@@ -67,9 +68,9 @@ async fn connect_survives_the_request_that_began_it() {
         raw(h2::server::Builder::new(), |_, respond| async { respond_empty(respond) }).await;
     let connections = http2(address);
     let second = {
-        let mut first = Box::pin(connections.send(get("/")));
+        let mut first = Box::pin(connections.send_alone(get("/")));
         assert!((&mut first).now_or_never().is_none());
-        let mut second = Box::pin(connections.send(get("/")));
+        let mut second = Box::pin(connections.send_alone(get("/")));
         assert!((&mut second).now_or_never().is_none());
         second
     };
@@ -100,7 +101,7 @@ async fn sends_whole_uri_and_no_connection_headers() {
         .header("x-kept", "1")
         .body(Body::empty())
         .unwrap();
-    http2(address).send(request).await.unwrap();
+    http2(address).send_alone(request).await.unwrap();
 }
 
 #[tokio::test]
@@ -118,10 +119,10 @@ async fn end_of_stream_goes_with_the_last_data_frame() {
     let (replayed, mut replay) = Replay::split(data());
     for body in [Body::from("ab"), data(), replayed] {
         let request = Request::post("http://test/").body(body).unwrap();
-        connections.send(request).await.unwrap();
+        connections.send_alone(request).await.unwrap();
     }
     let request = Request::post("http://test/").body(replay.again().unwrap()).unwrap();
-    connections.send(request).await.unwrap();
+    connections.send_alone(request).await.unwrap();
 }
 
 #[tokio::test]
@@ -131,7 +132,7 @@ async fn trailers_pass_both_ways() {
     trailers.insert("grpc-status", "0".parse().unwrap());
     let frames = [Frame::data(Bytes::from_static(b"ab")), Frame::trailers(trailers.clone())];
     let request = Request::post("http://test/").body(stream_body(frames)).unwrap();
-    let response = http2(address).send(request).await.unwrap();
+    let response = http2(address).send_alone(request).await.unwrap();
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));
     assert_eq!(collected.to_bytes(), "ab");
@@ -153,7 +154,7 @@ async fn stream_errors_are_told_apart_by_their_code() {
             .await;
         let connections = http2(address);
         for _ in 0..2 {
-            let error = connections.send(get("/")).await.unwrap_err();
+            let error = connections.send_alone(get("/")).await.unwrap_err();
             assert_eq!((error.kind(), code(&error)), (kind, Some(reason.into())));
         }
         assert_eq!(accepted.get(), 1, "the connection is as good as before");
@@ -173,7 +174,7 @@ async fn reset_after_the_head_is_an_error_of_the_body() {
         }
     })
     .await;
-    let response = http2(address).send(get("/")).await.unwrap();
+    let response = http2(address).send_alone(get("/")).await.unwrap();
     tell.send(true).unwrap();
     let error = response.into_body().collect().await.unwrap_err();
     assert_eq!(error.kind(), BodyErrorKind::Reset);
@@ -199,12 +200,12 @@ async fn dropped_request_resets_its_stream_alone() {
     let connections = http2(address);
     let held = {
         let connections = Arc::clone(&connections);
-        tokio::spawn(async move { connections.send(get("/held")).await })
+        tokio::spawn(async move { connections.send_alone(get("/held")).await })
     };
     assert_eq!(told.recv().await, Some(None));
     held.abort();
     assert_eq!(told.recv().await, Some(Some(Reason::CANCEL)));
-    assert!(connections.send(get("/")).await.is_ok());
+    assert!(connections.send_alone(get("/")).await.is_ok());
     assert_eq!(accepted.get(), 1);
 }
 
@@ -228,16 +229,16 @@ async fn opens_a_further_connection_while_the_stream_limit_is_used_up() {
     .await;
     let connections = http2(address);
     // The first brings the settings, the second finds them.
-    connections.send(get("/")).await.unwrap();
-    connections.send(get("/")).await.unwrap();
+    connections.send_alone(get("/")).await.unwrap();
+    connections.send_alone(get("/")).await.unwrap();
     let held: Vec<_> = (0..2)
         .map(|_| {
             let connections = Arc::clone(&connections);
-            tokio::spawn(async move { connections.send(get("/held")).await.map(drop) })
+            tokio::spawn(async move { connections.send_alone(get("/held")).await.map(drop) })
         })
         .collect();
     until("held requests", || holding.get() == 2).await;
-    connections.send(get("/")).await.unwrap();
+    connections.send_alone(get("/")).await.unwrap();
     assert_eq!((accepted.get(), connections.open()), (2, 2));
 
     release.send(true).unwrap();
@@ -245,7 +246,7 @@ async fn opens_a_further_connection_while_the_stream_limit_is_used_up() {
         held.await.unwrap().unwrap();
     }
     until("one connection", || connections.open() == 1).await;
-    connections.send(get("/")).await.unwrap();
+    connections.send_alone(get("/")).await.unwrap();
     assert_eq!(accepted.get(), 2);
 }
 
@@ -272,7 +273,7 @@ async fn goaway_costs_no_request() {
     });
     let connections = http2(address);
     for _ in 0..20 {
-        let eight = (0..8).map(|_| connections.send(get("/")));
+        let eight = (0..8).map(|_| connections.send_alone(get("/")));
         for result in futures_util::future::join_all(eight).await {
             result.unwrap();
         }
@@ -321,7 +322,7 @@ async fn after_headers(then: Vec<u8>) -> SocketAddr {
 async fn request_beyond_the_last_stream_of_a_goaway_was_not_processed() {
     for sent in [0, 2, 11] {
         let connections = http2(after_headers(frame::go_away(0, sent)).await);
-        let error = connections.send(get("/")).await.unwrap_err();
+        let error = connections.send_alone(get("/")).await.unwrap_err();
         assert_eq!(error.kind(), SendErrorKind::NotProcessed);
         assert_eq!(code(&error), Some(sent.into()));
     }
@@ -339,7 +340,7 @@ async fn request_a_goaway_leaves_to_the_server_may_have_been_processed() {
         stream.shutdown().await.unwrap();
         while stream.read_u8().await.is_ok() {}
     });
-    let error = http2(address).send(get("/")).await.unwrap_err();
+    let error = http2(address).send_alone(get("/")).await.unwrap_err();
     assert!(matches!(error.kind(), SendErrorKind::Reset | SendErrorKind::Connect(_)), "{error:?}");
 }
 
@@ -355,7 +356,7 @@ async fn http1_server_is_a_protocol_error() {
             while stream.read_u8().await.is_ok() {}
         }
     });
-    let error = http2(address).send(get("/")).await.unwrap_err();
+    let error = http2(address).send_alone(get("/")).await.unwrap_err();
     assert_eq!(error.kind(), SendErrorKind::Protocol, "{error:?}");
 }
 
@@ -376,7 +377,7 @@ async fn connection_lost_while_idle_costs_no_error() {
     });
     let connections = http2(address);
     for served in 1..10 {
-        connections.send(get("/")).await.unwrap();
+        connections.send_alone(get("/")).await.unwrap();
         assert_eq!(accepted.get(), served);
         until("closed connection", || connections.open() == 0).await;
     }

@@ -3,6 +3,7 @@
 //! Nothing here is passed over: a condition that is not understood refuses the resource, since a
 //! rule without it would allow more, or deny less, than was meant.
 
+mod matcher;
 mod rule;
 
 use std::collections::BTreeMap;
@@ -38,16 +39,17 @@ fn read<M: Message + Default>(at: At<'_>, bytes: &[u8]) -> Result<M, Invalid> {
 }
 
 fn config(at: At<'_>, proto: &filter::Rbac) -> Result<Rbac, Invalid> {
-    for (name, matcher) in [("matcher", &proto.matcher), ("shadow_matcher", &proto.shadow_matcher)]
-    {
-        if matcher.is_some() {
-            return Err(at.field(name).invalid("is not supported"));
-        }
-    }
     not_honoured!(at, proto, [rules_stat_prefix, track_per_rule_stats]);
     let mut made = Rbac::default();
-    made.rules = optional_rules(at.field("rules"), proto.rules.as_ref())?;
-    made.shadow_rules = optional_rules(at.field("shadow_rules"), proto.shadow_rules.as_ref())?;
+    // Rules beside a matcher are not looked at, as in Envoy.
+    made.rules = match &proto.matcher {
+        Some(tree) => Some(RbacRules::Matches(matcher::matches(at.field("matcher"), tree)?)),
+        None => optional_rules(at.field("rules"), proto.rules.as_ref())?,
+    };
+    made.shadow_rules = match &proto.shadow_matcher {
+        Some(tree) => Some(RbacRules::Matches(matcher::matches(at.field("shadow_matcher"), tree)?)),
+        None => optional_rules(at.field("shadow_rules"), proto.shadow_rules.as_ref())?,
+    };
     made.shadow_prefix = proto.shadow_rules_stat_prefix.as_str().into();
     Ok(made)
 }

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use mesh_core::resource::{
-    CidrRange, Condition, HeaderMatch, HeaderMatcher, Rule, SanMatcher, StringMatcher,
-    UriTemplate,
+    CidrRange, Condition, HeaderMatch, HeaderMatcher, Rule, SanMatcher, StringMatcher, UriTemplate,
 };
 use mesh_pb::envoy::config::core::v3::CidrRange as CidrProto;
 use mesh_pb::envoy::config::core::v3::TypedExtensionConfig;
@@ -63,7 +62,8 @@ pub(super) fn permission(at: At<'_>, proto: &pb::Permission) -> Result<Rule, Inv
         }
         Permission::DestinationPort(port) => {
             let at = at.field("destination_port");
-            let port = u16::try_from(*port).map_err(|_| at.invalid(format!("{port} is not a port")));
+            let port =
+                u16::try_from(*port).map_err(|_| at.invalid(format!("{port} is not a port")));
             port.map(|port| Condition::DestinationPort(port..=port))?
         }
         Permission::DestinationPortRange(range) => {
@@ -167,9 +167,9 @@ fn cidr(at: At<'_>, proto: &CidrProto) -> Result<CidrRange, Invalid> {
 fn uri_template(at: At<'_>, extension: &TypedExtensionConfig) -> Result<Condition, Invalid> {
     let proto: UriTemplateMatchConfig = extension_of(at, extension.typed_config.as_ref())?;
     let template = UriTemplate::new(&proto.path_template);
-    template.map(Condition::UriTemplate).map_err(|error| {
-        at.field("typed_config").field("path_template").invalid(error.to_string())
-    })
+    template
+        .map(Condition::UriTemplate)
+        .map_err(|error| at.field("typed_config").field("path_template").invalid(error.to_string()))
 }
 
 /// The end is not part of it.
@@ -194,10 +194,7 @@ fn sourced(at: At<'_>, proto: &pb::SourcedMetadata) -> Result<Condition, Invalid
     metadata_matcher(at, matcher).map(Condition::Metadata)
 }
 
-fn filter_state(
-    at: At<'_>,
-    proto: &matcher_pb::FilterStateMatcher,
-) -> Result<Condition, Invalid> {
+fn filter_state(at: At<'_>, proto: &matcher_pb::FilterStateMatcher) -> Result<Condition, Invalid> {
     use matcher_pb::filter_state_matcher::Matcher;
     non_empty(at.field("key"), &proto.key)?;
     match &proto.matcher {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use mesh_core::ResourceType::Cluster;
-use mesh_core::resource::{self as core, Discovery, LbPolicy, UpstreamProtocol};
+use mesh_core::resource::{self as core, Discovery, LbPolicy, Maglev, RingHash, UpstreamProtocol};
 use mesh_pb::envoy::config::cluster::v3 as pb;
 use mesh_pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig, LbConfig,
@@ -111,12 +111,10 @@ fn balancers_by_number() {
     let field = "least_request_lb_config.choice_count";
     let many = with(Proto::LeastRequest, least(number(u32::MAX)));
     findings(Cluster, &many, &[field]);
-    assert_eq!(policy(&many), LbPolicy::LeastRequest { choice_count: 10 });
     refused(Cluster, &with(Proto::LeastRequest, least(number(1))), field, "less than 2");
-    for later in [Proto::RingHash, Proto::Maglev, Proto::Random] {
-        findings(Cluster, &with(later, None), &["lb_policy"]);
-        assert_eq!(policy(&with(later, None)), LbPolicy::RoundRobin);
-    }
+    assert_eq!(policy(&with(Proto::Random, None)), LbPolicy::Random);
+    assert_eq!(policy(&with(Proto::RingHash, None)), LbPolicy::RingHash(RingHash::default()));
+    assert_eq!(policy(&with(Proto::Maglev, None)), LbPolicy::Maglev(Maglev::default()));
     refused(Cluster, &with(Proto::ClusterProvided, None), "lb_policy", "CLUSTER_PROVIDED");
     let list = with(Proto::LoadBalancingPolicyConfig, None);
     refused(Cluster, &list, "load_balancing_policy", "is missing");
@@ -141,13 +139,16 @@ fn wrr(child: pb::LoadBalancingPolicy) -> Any {
 fn balancers_by_list_take_the_first_that_is_known() {
     let least = any(&policies::least_request::v3::LeastRequest::default());
     let round = any(&policies::round_robin::v3::RoundRobin::default());
-    let ring = any(&policies::ring_hash::v3::RingHash::default());
+    let subset = any(&policies::subset::v3::Subset::default());
     let with = |configs| pb::Cluster { load_balancing_policy: Some(list(configs)), ..good() };
     let two = LbPolicy::LeastRequest { choice_count: 2 };
     assert_eq!(made(&with(vec![unknown(), least.clone(), round.clone()])).lb_policy, two);
     assert_eq!(made(&with(vec![wrr(list(vec![least]))])).lb_policy, two);
     let field = "load_balancing_policy.policies[0].typed_extension_config";
-    findings(Cluster, &with(vec![ring, round]), &[field]);
+    let next = with(vec![subset.clone(), round]);
+    findings(Cluster, &next, &[field]);
+    assert_eq!(made(&next).lb_policy, LbPolicy::RoundRobin);
+    refused(Cluster, &with(vec![subset]), "load_balancing_policy", "no policy");
     let none = with(vec![unknown()]);
     refused(Cluster, &none, "load_balancing_policy", "no policy that is supported");
     let broken =
@@ -259,11 +260,10 @@ fn other_values_that_are_refused() {
 fn features_that_are_not_honoured_are_reported() {
     let proto = pb::Cluster {
         health_checks: vec![Default::default()],
-        common_lb_config: Some(Default::default()),
         lrs_server: ads(),
         alt_stat_name: "s".to_owned(),
         ..good()
     };
-    let fields = ["lrs_server", "health_checks", "common_lb_config"];
+    let fields = ["lrs_server", "health_checks"];
     findings(Cluster, &proto, &fields);
 }

@@ -7,6 +7,8 @@ use mesh_pb::envoy::config::endpoint::v3 as pb;
 use mesh_pb::envoy::config::endpoint::v3::cluster_load_assignment::{Policy, policy};
 use mesh_pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use mesh_pb::envoy::r#type::v3::FractionalPercent;
+use mesh_pb::google::protobuf::value::Kind;
+use mesh_pb::google::protobuf::{Duration, Struct, Value as ProtoValue};
 
 use super::super::Value;
 use super::{decode, findings, number, refused};
@@ -168,7 +170,7 @@ fn addresses_that_are_refused() {
 }
 
 #[test]
-fn drops_are_checked_and_reported() {
+fn drops_are_checked() {
     let with = |category: &str, denominator| {
         let overload = policy::DropOverload {
             category: category.to_owned(),
@@ -177,7 +179,8 @@ fn drops_are_checked_and_reported() {
         let policy = Policy { drop_overloads: vec![overload], ..Policy::default() };
         pb::ClusterLoadAssignment { policy: Some(policy), ..assignment(Vec::new()) }
     };
-    findings(ClusterLoadAssignment, &with("lb", 0), &["policy.drop_overloads[0]"]);
+    let found = made(&with("lb", 0)).drop_overloads;
+    assert_eq!((&*found[0].category, found[0].per_million), ("lb", 10_000));
     let field = "policy.drop_overloads[0].category";
     refused(ClusterLoadAssignment, &with("", 0), field, "is empty");
     let field = "policy.drop_overloads[0].drop_percentage.denominator";
@@ -191,35 +194,41 @@ fn other_settings_are_reported() {
         endpoint.additional_addresses.push(Default::default());
     }
     let mut proto = assignment(vec![locality("a", 0, vec![host])]);
-    let with = |factor| Policy { overprovisioning_factor: number(factor), ..Policy::default() };
-    proto.policy = Some(with(100));
+    let stale = Duration { seconds: 1, nanos: 0 };
+    proto.policy = Some(Policy { endpoint_stale_after: Some(stale), ..Policy::default() });
     let fields = [
         "endpoints[0].lb_endpoints[0].endpoint.additional_addresses",
-        "policy.overprovisioning_factor",
+        "policy.endpoint_stale_after",
     ];
     findings(ClusterLoadAssignment, &proto, &fields);
-    proto.policy = Some(with(140));
-    findings(ClusterLoadAssignment, &proto, &fields[..1]);
 }
 
 #[test]
-fn weights_that_make_a_difference_are_reported() {
-    let weighted = |port, weight| {
-        let mut endpoint = endpoint(port);
-        endpoint.load_balancing_weight = number(weight);
-        endpoint
+fn overprovisioning_is_at_least_something() {
+    let with = |factor| pb::ClusterLoadAssignment {
+        policy: Some(Policy { overprovisioning_factor: number(factor), ..Policy::default() }),
+        ..assignment(Vec::new())
     };
-    let share = |name: &str, priority, weight| {
-        let mut locality = locality(name, priority, vec![endpoint(10 + weight)]);
-        locality.load_balancing_weight = number(weight);
-        locality
-    };
-    let alike = assignment(vec![locality("a", 0, vec![weighted(1, 7), weighted(2, 7)])]);
-    findings(ClusterLoadAssignment, &alike, &[]);
-    let differ = assignment(vec![locality("a", 0, vec![weighted(1, 1), weighted(2, 7)])]);
-    findings(ClusterLoadAssignment, &differ, &["endpoints[0].lb_endpoints"]);
-    findings(ClusterLoadAssignment, &assignment(vec![share("a", 0, 1), share("b", 1, 2)]), &[]);
-    let both = assignment(vec![share("a", 0, 1), share("b", 0, 2)]);
-    let fields = ["endpoints[0].load_balancing_weight", "endpoints[1].load_balancing_weight"];
-    findings(ClusterLoadAssignment, &both, &fields);
+    assert_eq!(made(&with(100)).overprovisioning_factor, 100);
+    assert_eq!(made(&assignment(Vec::new())).overprovisioning_factor, 140);
+    let field = "policy.overprovisioning_factor";
+    refused(ClusterLoadAssignment, &with(0), field, "at least 1");
+}
+
+#[test]
+fn hostname_and_hash_key_are_read() {
+    let mut host = endpoint(1);
+    if let Some(HostIdentifier::Endpoint(endpoint)) = &mut host.host_identifier {
+        endpoint.hostname = "h.local".to_owned();
+    }
+    let text = ProtoValue { kind: Some(Kind::StringValue("key".to_owned())) };
+    let fields = Struct { fields: [("hash_key".to_owned(), text)].into() };
+    host.metadata = Some(proto_core::Metadata {
+        filter_metadata: [("envoy.lb".to_owned(), fields)].into(),
+        ..proto_core::Metadata::default()
+    });
+    let found = made(&assignment(vec![locality("a", 0, vec![host, endpoint(2)])]));
+    let [first, second] = &found.localities[0].endpoints[..] else { panic!("two") };
+    assert_eq!((&*first.hostname, first.hash_key.as_deref()), ("h.local", Some("key")));
+    assert_eq!((&*second.hostname, second.hash_key.as_deref()), ("", None));
 }

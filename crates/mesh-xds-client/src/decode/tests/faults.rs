@@ -87,7 +87,11 @@ fn values_out_of_range_are_refused() {
         let proto = abort(Some(ErrorType::HttpStatus(status)), 1, 0);
         refuses(proto, "abort.http_status", "200 … 599");
     }
-    refuses(abort(Some(ErrorType::GrpcStatus(70_000)), 1, 0), "abort.grpc_status", "no gRPC status");
+    refuses(
+        abort(Some(ErrorType::GrpcStatus(70_000)), 1, 0),
+        "abort.grpc_status",
+        "no gRPC status",
+    );
     refuses(abort(None, 1, 0), "abort", "error type");
     refuses(
         abort(Some(ErrorType::HttpStatus(500)), 1, 9),

@@ -1,6 +1,6 @@
 use hcm::http_connection_manager as manager;
 use mesh_core::ResourceType::Listener;
-use mesh_core::resource::{HttpFilterKind, RouteSpecifier};
+use mesh_core::resource::RouteSpecifier;
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::config::listener::v3 as pb;
 use mesh_pb::envoy::config::route::v3::RouteConfiguration;
@@ -133,19 +133,6 @@ fn filter_lists_that_are_refused() {
 }
 
 #[test]
-fn fault_filter_passes_while_it_has_nothing_to_do_and_is_refused_when_it_has() {
-    let mut manager = good();
-    manager.http_filters.insert(0, filter("fault", any(&HttpFault::default())));
-    let found = made(&manager);
-    assert!(matches!(found.api_listener.filters[0].kind, HttpFilterKind::Ignored));
-    assert!(matches!(found.api_listener.filters[1].kind, HttpFilterKind::Router));
-    assert!(found.findings.is_empty());
-    let active = HttpFault { upstream_cluster: "c".to_owned(), ..HttpFault::default() };
-    let active = filter("fault", any(&active));
-    refuses(|m| m.http_filters.insert(0, active), ".http_filters[0]", "filter is required");
-}
-
-#[test]
 fn unknown_optional_filter_is_passed_over_and_reported() {
     let mut manager = good();
     let optional = hcm::HttpFilter { is_optional: true, ..filter("f", unknown()) };
@@ -189,7 +176,7 @@ fn settings_that_are_not_honoured_are_reported() {
         stat_prefix: "p".to_owned(),
         stream_idle_timeout: seconds(1),
         access_log: vec![Default::default()],
-        merge_slashes: true,
+        append_x_forwarded_port: true,
         generate_request_id: Some(BoolValue { value: false }),
         common_http_protocol_options: Some(core::HttpProtocolOptions {
             idle_timeout: seconds(1),
@@ -200,7 +187,7 @@ fn settings_that_are_not_honoured_are_reported() {
     let fields = [
         "api_listener.api_listener.stream_idle_timeout",
         "api_listener.api_listener.access_log",
-        "api_listener.api_listener.merge_slashes",
+        "api_listener.api_listener.append_x_forwarded_port",
         "api_listener.api_listener.common_http_protocol_options.idle_timeout",
     ];
     findings(Listener, &listener(&manager), &fields);

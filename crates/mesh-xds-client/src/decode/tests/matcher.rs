@@ -1,9 +1,11 @@
 use mesh_core::ResourceType::RouteConfiguration;
 use mesh_core::resource::{HeaderMatch, PathMatcher, RouteMatch, StringMatcher, ValueMatch};
-use mesh_pb::envoy::config::core::v3::RuntimeFractionalPercent;
+use mesh_pb::envoy::config::core::v3::{RuntimeFractionalPercent, TypedExtensionConfig};
 use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier as Header;
 use mesh_pb::envoy::config::route::v3::route_match::PathSpecifier as Path;
+use mesh_pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
+use mesh_pb::envoy::r#type::matcher::v3 as matcher;
 use mesh_pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern as Pattern;
 use mesh_pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher as ProtoString};
 use mesh_pb::envoy::r#type::v3::{FractionalPercent, Int64Range};
@@ -11,7 +13,8 @@ use mesh_pb::google::protobuf::BoolValue;
 use pb::query_parameter_matcher::QueryParameterMatchSpecifier as Query;
 
 use super::route::{made, of_route, prefix, route};
-use super::{findings, refused};
+use super::{findings, refused, unknown};
+use crate::sample::any;
 
 const AT: &str = "virtual_hosts[0].routes[0].match";
 
@@ -78,16 +81,32 @@ fn paths_that_are_refused() {
     refuses(path(Some(Path::SafeRegex(regex("")))), ".safe_regex.regex", "is empty");
     for bad in ["", "/", "a", "/a/", "/a?b", "/a#b"] {
         let proto = path(Some(Path::PathSeparatedPrefix(bad.to_owned())));
-        refuses(proto, ".path_separated_prefix", "must be /");
+        refuses(proto, ".path_separated_prefix", "two characters");
     }
-    refuses(path(Some(Path::PathMatchPolicy(Default::default()))), ".path_match_policy", "support");
+    let policy = ".path_match_policy.typed_config";
+    refuses(path(Some(Path::PathMatchPolicy(Default::default()))), policy, "is missing");
+    let unknown = TypedExtensionConfig { typed_config: Some(unknown()), ..Default::default() };
+    refuses(path(Some(Path::PathMatchPolicy(unknown))), policy, "not supported");
+    let field = ".path_match_policy.path_template";
+    refuses(template("/rest/{one/{two}"), field, "Invalid variable name: \"one/{two\"");
+    assert!(matches!(condition(template("/a/{b}")).path, PathMatcher::Template(_)));
+}
+
+fn template(template: &str) -> pb::RouteMatch {
+    let config = UriTemplateMatchConfig { path_template: template.to_owned() };
+    let typed_config = Some(any(&config));
+    let config = TypedExtensionConfig { name: "t".to_owned(), typed_config };
+    path(Some(Path::PathMatchPolicy(config)))
 }
 
 #[test]
-fn route_for_connect_is_left_out_and_reported() {
+fn route_for_connect_keeps_its_place() {
     let proto = with(path(Some(Path::ConnectMatcher(Default::default()))));
-    findings(RouteConfiguration, &proto, &[&format!("{AT}.connect_matcher")]);
-    assert!(made(&proto).virtual_hosts[0].routes.is_empty());
+    findings(RouteConfiguration, &proto, &[]);
+    assert!(matches!(
+        condition(path(Some(Path::ConnectMatcher(Default::default())))).path,
+        PathMatcher::Connect
+    ));
 }
 
 #[test]
@@ -139,8 +158,8 @@ fn header_conditions_that_are_refused() {
     let refuses = |name, specifier, field: &str, text| {
         refuses(header(name, specifier), &format!(".headers[0]{field}"), text);
     };
-    refuses("a", None, "", "no known header match specifier");
-    refuses("", Some(Header::PresentMatch(true)), ".name", "not a header name");
+    refuses("", Some(Header::PresentMatch(true)), ".name", "is empty");
+    refuses("a\nb", Some(Header::PresentMatch(true)), ".name", "line ends");
     refuses(":later", Some(Header::PresentMatch(true)), ".name", "not a header name");
     refuses("a", Some(Header::PrefixMatch(String::new())), ".prefix_match", "is empty");
     refuses("a", Some(Header::SuffixMatch(String::new())), ".suffix_match", "is empty");
@@ -165,11 +184,13 @@ fn query_parameters() {
     };
     let exact = Query::StringMatch(string(Some(Pattern::Exact("v".into()))));
     let found = condition(with("q", Some(exact))).query_parameters.remove(0);
-    assert!(matches!(found.value, Some(StringMatcher::Exact { .. })));
-    assert!(condition(with("q", None)).query_parameters[0].value.is_none());
+    assert!(matches!(found.value, ValueMatch::String(StringMatcher::Exact { .. })));
+    let value = |specifier| condition(with("q", specifier)).query_parameters.remove(0).value;
+    assert!(matches!(value(None), ValueMatch::Present(true)));
+    assert!(matches!(value(Some(Query::PresentMatch(false))), ValueMatch::Present(false)));
     refuses(with("", None), ".query_parameters[0].name", "is empty");
-    let absent = with("q", Some(Query::PresentMatch(false)));
-    refuses(absent, ".query_parameters[0].present_match", "not supported");
+    let long = "q".repeat(1025);
+    refuses(with(&long, None), ".query_parameters[0].name", "longer than 1024");
 }
 
 #[test]
@@ -195,16 +216,35 @@ fn fractions_become_shares_per_million() {
 }
 
 #[test]
-fn conditions_that_cannot_be_tested_are_refused() {
-    let mut proto = prefix("/");
-    proto.cookies.push(Default::default());
-    refuses(proto, ".cookies", "not supported");
-    let mut proto = prefix("/");
-    proto.dynamic_metadata.push(Default::default());
-    refuses(proto, ".dynamic_metadata", "not supported");
-    let mut proto = prefix("/");
-    proto.filter_state.push(Default::default());
-    refuses(proto, ".filter_state", "not supported");
+fn header_without_a_specifier_must_be_there() {
+    let found = condition(header("a", None)).headers.remove(0).value;
+    assert!(matches!(found, ValueMatch::Present(true)));
+}
+
+#[test]
+fn conditions_that_few_routes_have() {
+    let text = || Some(string(Some(Pattern::Exact("v".into()))));
+    let with = |edit: fn(&mut pb::RouteMatch)| {
+        let mut proto = prefix("/");
+        edit(&mut proto);
+        proto
+    };
+    let mut proto = with(|proto| proto.tls_context = Some(Default::default()));
+    assert!(condition(proto.clone()).others.is_none());
+    proto.tls_context.as_mut().unwrap().presented = Some(BoolValue { value: false });
+    let name = "c".to_owned();
+    proto.cookies.push(pb::CookieMatcher { name, string_match: text(), invert_match: true });
+    let found = condition(proto).others.unwrap();
+    assert_eq!(found.tls_presented, Some(false));
+    assert!(found.cookies[0].invert && &*found.cookies[0].name == "c");
+    refuses(with(|proto| proto.cookies.push(Default::default())), ".cookies[0].name", "is empty");
+    let nameless = with(|proto| proto.dynamic_metadata.push(Default::default()));
+    refuses(nameless, ".dynamic_metadata[0].filter", "is empty");
+    let state = with(|proto| {
+        let key = "k".to_owned();
+        proto.filter_state.push(matcher::FilterStateMatcher { key, ..Default::default() });
+    });
+    findings(RouteConfiguration, &self::with(state), &[&format!("{AT}.filter_state[0]")]);
 }
 
 #[test]

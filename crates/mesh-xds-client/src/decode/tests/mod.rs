@@ -1,10 +1,15 @@
 //! What is refused, with the field told, and what is accepted with a finding.
 
 mod breakers;
+mod actions;
+mod balancing;
 mod cluster;
 mod endpoints;
 mod faults;
+mod filters;
+mod headers;
 mod hostile;
+mod hostile_values;
 mod listener;
 mod matcher;
 mod outlier;

@@ -172,7 +172,8 @@ fn headers_and_predicates_are_taken() {
     });
     assert_eq!((found.retriable_headers.len(), found.retriable_request_headers.len()), (1, 1));
     assert_eq!(found.per_try_idle_timeout, Some(Duration::from_secs(2)));
-    let frequency = |update_frequency| of_config(any(&PreviousPrioritiesConfig { update_frequency }));
+    let frequency =
+        |update_frequency| of_config(any(&PreviousPrioritiesConfig { update_frequency }));
     assert_eq!(policy(frequency(2)).previous_priorities, Some(2));
     let field = format!("{AT}.retry_priority.typed_config.update_frequency");
     refused(RouteConfiguration, &with(frequency(0)), &field, "greater than zero");

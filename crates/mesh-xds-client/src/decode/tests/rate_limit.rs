@@ -46,10 +46,8 @@ fn decoded(proto: &pb::LocalRateLimit) -> Arc<LocalRateLimit> {
 }
 
 fn descriptor(entries: &[(&str, &str)]) -> LocalRateLimitDescriptor {
-    let entry = |(key, value): &(&str, &str)| Entry {
-        key: (*key).to_owned(),
-        value: (*value).to_owned(),
-    };
+    let entry =
+        |(key, value): &(&str, &str)| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
     LocalRateLimitDescriptor {
         entries: entries.iter().map(entry).collect(),
         token_bucket: bucket(1),

@@ -158,8 +158,7 @@ impl Model {
                 }
             }
         }
-        if !failing.is_empty()
-            && failing.len() as u32 >= self.spec.failure_percentage_minimum_hosts
+        if !failing.is_empty() && failing.len() as u32 >= self.spec.failure_percentage_minimum_hosts
         {
             let limit = f64::from(self.spec.failure_percentage_threshold);
             for (at, rate) in failing {

@@ -1,3 +1,5 @@
+mod trees;
+
 use std::collections::HashMap;
 
 use mesh_core::resource::{Condition, Rbac, RbacAction, RbacRules, Rule};
@@ -139,7 +141,10 @@ fn every_permission_becomes_its_condition() {
     permits(Permission::NotRule(Box::new(anything())), "Not(Any)");
     permits(Permission::Header(header("x-a")), "Header(\"x-a\")");
     permits(Permission::UrlPath(path(exact("/a"))), "UrlPath(Exact { value: \"/a\"");
-    permits(Permission::DestinationIp(cidr("10.1.2.3", Some(8))), "DestinationIp(CidrRange { network: 10.0.0.0, prefix_len: 8 })");
+    permits(
+        Permission::DestinationIp(cidr("10.1.2.3", Some(8))),
+        "DestinationIp(CidrRange { network: 10.0.0.0, prefix_len: 8 })",
+    );
     permits(Permission::DestinationIp(cidr("10.1.2.3", None)), "network: 0.0.0.0, prefix_len: 0");
     permits(Permission::DestinationPort(65_535), "DestinationPort(65535..=65535)");
     let range = |start, end| Permission::DestinationPortRange(Int32Range { start, end });
@@ -160,9 +165,8 @@ fn every_principal_becomes_its_condition() {
     identifies(Identifier::AndIds(nested(vec![any_one()])), "And([Any])");
     identifies(Identifier::OrIds(nested(vec![any_one()])), "Or([Any])");
     identifies(Identifier::NotId(Box::new(any_one())), "Not(Any)");
-    let authenticated = |principal_name| {
-        Identifier::Authenticated(pb::principal::Authenticated { principal_name })
-    };
+    let authenticated =
+        |principal_name| Identifier::Authenticated(pb::principal::Authenticated { principal_name });
     identifies(authenticated(None), "Authenticated(None)");
     identifies(authenticated(Some(exact("spiffe://td/a"))), "Authenticated(Some(Exact");
     identifies(Identifier::SourceIp(cidr("10.1.2.3", Some(8))), "DirectRemoteIp(CidrRange");
@@ -297,10 +301,6 @@ fn whatever_else_could_be_a_condition_refuses_the_resource() {
     let mut config = with(good());
     config.rules.as_mut().unwrap().action = 3;
     refuses(&config, "rules.action", "unknown value 3");
-    let matcher = Some(Default::default());
-    refuses(&filter::Rbac { matcher: matcher.clone(), ..with(good()) }, "matcher", "supported");
-    let shadow = filter::Rbac { shadow_matcher: matcher, ..with(good()) };
-    refuses(&shadow, "shadow_matcher", "supported");
 }
 
 #[test]

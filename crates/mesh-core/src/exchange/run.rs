@@ -103,7 +103,9 @@ impl Exchange {
                 Verdict::Delay { after, next, active } => {
                     return Next::Delay { after, next, active };
                 }
-                Verdict::Reply(reply) => return self.answer(snapshot, request, *reply, false, context),
+                Verdict::Reply(reply) => {
+                    return self.answer(snapshot, request, *reply, false, context);
+                }
             }
         }
         match self.decision {
@@ -136,7 +138,9 @@ impl Exchange {
         match self.decision? {
             Decision::Forward { route, .. } | Decision::Respond { route } => Some(route),
             Decision::Fail(
-                NoRoute::Cluster(route) | NoRoute::NonForwarding(route) | NoRoute::Unsupported(route),
+                NoRoute::Cluster(route)
+                | NoRoute::NonForwarding(route)
+                | NoRoute::Unsupported(route),
             ) => Some(route),
             Decision::Fail(_) => None,
         }
@@ -204,7 +208,8 @@ impl Exchange {
     ) -> Reply {
         let head = self.kept.as_deref().map(Kept::head);
         let context = &self.told(snapshot, head.as_ref(), context);
-        // The route changes an answer before it has a status and a body.
+        // The route changes an answer before it has a status and a body. What it says of the body's
+        // type counts, what it removes is not there yet.
         let content_type = reply.headers.remove(CONTENT_TYPE);
         if let (true, Some(route)) = (by_route, self.route()) {
             let mut response = reply.response(head);
@@ -212,7 +217,7 @@ impl Exchange {
             snapshot.view(route).change_response(&mut response, context);
         }
         if let Some(content_type) = content_type {
-            reply.headers.insert(CONTENT_TYPE, content_type);
+            reply.headers.entry(CONTENT_TYPE).or_insert(content_type);
         }
         if head.is_some_and(|head| is_grpc(head.headers)) {
             reply = reply.for_grpc();
@@ -266,6 +271,7 @@ impl Exchange {
         let mut context = *context;
         let Some(route) = self.route() else { return context };
         let view = snapshot.view(route);
+        context.limits = view.rate_limits();
         let names = &mut context.names;
         names.route = &view.route.name;
         names.route_metadata = view.route.metadata.as_deref();

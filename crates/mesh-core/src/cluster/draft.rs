@@ -1,0 +1,266 @@
+//! A plan while it grows: levels, groups, and what picks from each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::PriorityLoad;
+use super::alias::Alias;
+use super::levels::{Bounded, Group, Level, Levels, Pick, Picker, Policy, Weighted};
+use super::maglev::Maglev;
+use super::plan::{Class, GRPC_CHOICES, Host, Input, Plan};
+use super::ring::{Hashed, Ring};
+use super::tables::Way;
+use crate::resource::{Cluster, LbPolicy, LocalityBalancing, RingHash};
+use crate::snapshot::Attach;
+
+/// A plan while it grows.
+pub(super) struct Draft<'i, A: Attach> {
+    input: &'i Input<'i, A>,
+    cluster: &'i Cluster,
+    pub(super) policy: Policy,
+    /// Whether localities have weights.
+    by_locality: bool,
+    /// Whether endpoints have weights.
+    by_weight: bool,
+    ring_cap: u64,
+    factor: u32,
+    usable: Vec<u32>,
+    levels: Vec<Level>,
+    hundredths: Vec<u8>,
+}
+
+impl<'i, A: Attach> Draft<'i, A> {
+    pub(super) fn new(input: &'i Input<'i, A>, factor: u32) -> Self {
+        let cluster = input.cluster;
+        let pick = match cluster.lb_policy {
+            LbPolicy::RoundRobin => Pick::RoundRobin,
+            LbPolicy::LeastRequest { choice_count } => Pick::LeastRequest(choice_count),
+            LbPolicy::FullScan => Pick::FullScan,
+            LbPolicy::Random => Pick::Random,
+            LbPolicy::RingHash(_) | LbPolicy::Maglev(_) => Pick::Hash,
+            LbPolicy::PickFirst { shuffle_address_list } => {
+                Pick::First { shuffled: shuffle_address_list }
+            }
+        };
+        let balancing = &cluster.balancing;
+        let slow_start = match pick {
+            Pick::RoundRobin | Pick::LeastRequest(_) => balancing.slow_start,
+            _ => None,
+        };
+        Self {
+            input,
+            cluster,
+            policy: Policy { pick, slow_start, bias: balancing.active_request_bias },
+            by_locality: balancing.locality == LocalityBalancing::Weighted,
+            by_weight: !matches!(pick, Pick::Random | Pick::First { .. }),
+            ring_cap: u64::MAX,
+            factor,
+            usable: Vec::new(),
+            levels: Vec::new(),
+            hundredths: Vec::new(),
+        }
+    }
+
+    /// As gRPC does it: weights of endpoints count in rings alone, `choice_count` is capped (gRFC
+    /// A48), rings are small (A42), no slow start.
+    pub(super) fn in_grpc(mut self) -> Self {
+        self.policy.pick = match self.policy.pick {
+            Pick::LeastRequest(choices) => Pick::LeastRequest(choices.min(GRPC_CHOICES)),
+            Pick::FullScan => Pick::LeastRequest(2),
+            pick => pick,
+        };
+        self.policy.slow_start = None;
+        let hashes = self.policy.pick == Pick::Hash;
+        self.by_weight = hashes;
+        self.by_locality = hashes || self.cluster.balancing.wrr_locality;
+        self.ring_cap = GRPC_RING_SIZE;
+        self
+    }
+
+    /// A level that takes `load` hundredths of all requests, of those endpoints that belong.
+    pub(super) fn level(
+        &mut self,
+        hosts: &[Host],
+        load: u32,
+        panic: bool,
+        belongs: impl Fn(&Host) -> bool,
+    ) {
+        if load == 0 {
+            return;
+        }
+        let list: Vec<Host> = hosts.iter().filter(|host| belongs(host)).copied().collect();
+        let (groups, weights) = if self.policy.pick == Pick::Hash {
+            (vec![self.hashed(hosts, &list)], None)
+        } else if self.by_locality && !panic {
+            self.localities(hosts, &list)
+        } else {
+            (vec![self.group(&list)], None)
+        };
+        let number = self.levels.len() as u8;
+        self.hundredths.extend(std::iter::repeat_n(number, load as usize));
+        let priority = hosts[0].slot.priority;
+        let weights = weights.map(Arc::new);
+        self.levels.push(Level { priority, panic, groups: groups.into(), weights });
+    }
+
+    /// A group for each locality that has a weight; one for all when none has.
+    fn localities(&mut self, all: &[Host], list: &[Host]) -> (Vec<Group>, Option<Alias>) {
+        let counts = |part: &[Host]| {
+            let counted = part.iter().filter(|host| host.class != Class::Leaving).count();
+            (part[0].slot.locality, counted)
+        };
+        let counts: HashMap<_, _> = self.input.by_locality(all).into_iter().map(counts).collect();
+        let parts = self.input.by_locality(list);
+        let weight = |part: &&[Host]| {
+            let total = counts.get(&part[0].slot.locality).copied();
+            self.effective_weight(part, total.unwrap_or(0))
+        };
+        let weights: Vec<f64> = parts.iter().map(weight).collect();
+        let Some(alias) = Alias::new(&weights) else { return (vec![self.group(list)], None) };
+        let groups: Vec<Group> = parts.iter().map(|part| self.group(part)).collect();
+        let alias = if groups.len() > 1 { Some(alias) } else { None };
+        (groups, alias)
+    }
+
+    /// A locality's weight, less when more of its endpoints are out than overprovisioning covers.
+    fn effective_weight(&self, part: &[Host], total: usize) -> f64 {
+        let available = f64::from(self.factor) / 100.0 * (part.len() as f64 / total as f64);
+        f64::from(self.input.locality_weight(&part[0])) * available.min(1.0)
+    }
+
+    fn group(&mut self, list: &[Host]) -> Group {
+        let start = self.usable.len() as u32;
+        self.usable.extend(list.iter().map(|host| host.number));
+        let differ = list.iter().any(|host| host.slot.weight != list[0].slot.weight);
+        let mut picker = Picker::Even;
+        if self.by_weight && differ {
+            let weights: Box<[u32]> = list.iter().map(|host| host.slot.weight).collect();
+            let exact: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
+            let weighted = Alias::new(&exact).map(|alias| Weighted { alias, weights });
+            picker = weighted.map_or(Picker::Even, |made| Picker::Weighted(Arc::new(made)));
+        }
+        Group { start, length: list.len() as u32, picker }
+    }
+
+    fn hashed(&mut self, all: &[Host], list: &[Host]) -> Group {
+        let has_weights = all.iter().any(|host| self.input.locality_weight(host) > 0);
+        let mut list = list.to_vec();
+        let weights = if self.by_locality && has_weights {
+            list.retain(|host| self.input.locality_weight(host) > 0);
+            list = self.input.by_locality(&list).concat();
+            self.input.normalize_localities(all, &list)
+        } else {
+            normalize(&list, 1.0)
+        };
+        let start = self.usable.len() as u32;
+        self.usable.extend(list.iter().map(|host| host.number));
+        let length = list.len() as u32;
+        if list.is_empty() {
+            return Group { start, length, picker: Picker::Even };
+        }
+        let hashing = match &self.cluster.lb_policy {
+            LbPolicy::RingHash(ring) => ring.hashing,
+            LbPolicy::Maglev(maglev) => maglev.hashing,
+            _ => Default::default(),
+        };
+        let specs = self.input.membership.specs();
+        let key = |host: &Host| {
+            let spec = specs[host.number as usize];
+            match &spec.hash_key {
+                Some(key) if !key.is_empty() => key.to_string(),
+                _ if hashing.use_hostname_for_hashing => spec.hostname.to_string(),
+                _ => spec.address.to_string(),
+            }
+        };
+        let keys: Vec<String> = list.iter().map(key).collect();
+        let hosts: Vec<Hashed<'_>> = keys
+            .iter()
+            .zip(&weights)
+            .map(|(key, weight)| Hashed { key, weight: *weight })
+            .collect();
+        let bounded = Bounded { factor: hashing.hash_balance_factor, weights: weights.into() };
+        let picker = match &self.cluster.lb_policy {
+            LbPolicy::Maglev(maglev) => {
+                Picker::Maglev(Arc::new(Maglev::new(&hosts, maglev.table_size)), bounded)
+            }
+            LbPolicy::RingHash(ring) => {
+                Picker::Ring(Arc::new(Ring::new(&hosts, &self.capped(ring))), bounded)
+            }
+            _ => Picker::Even,
+        };
+        Group { start, length, picker }
+    }
+
+    fn capped(&self, ring: &RingHash) -> RingHash {
+        RingHash {
+            minimum_ring_size: ring.minimum_ring_size.min(self.ring_cap),
+            maximum_ring_size: ring.maximum_ring_size.min(self.ring_cap),
+            ..*ring
+        }
+    }
+
+    pub(super) fn finish(self, loads: Vec<PriorityLoad>) -> Plan {
+        let mut levels = self.levels;
+        let plain = match levels.as_slice() {
+            [] => true,
+            [level] => {
+                matches!(&*level.groups, [Group { picker: Picker::Even, .. }])
+                    && !level.panic
+                    && self.policy.slow_start.is_none()
+            }
+            _ => false,
+        };
+        let priority = match levels.as_slice() {
+            [level] if !self.usable.is_empty() => Some(level.priority),
+            _ => None,
+        };
+        let way = match self.policy.pick {
+            Pick::RoundRobin if plain => Way::RoundRobin,
+            Pick::LeastRequest(choices) if plain => Way::LeastRequest(choices),
+            _ if levels.is_empty() => Way::RoundRobin,
+            _ => {
+                let mut hundredths = Box::new([0; 100]);
+                for (place, level) in hundredths.iter_mut().zip(&self.hundredths) {
+                    *place = *level;
+                }
+                let levels = std::mem::take(&mut levels).into();
+                Way::Levels(Box::new(Levels { policy: self.policy, levels, hundredths }))
+            }
+        };
+        let suits_grpc = false;
+        Plan { usable: self.usable, way, loads, priority, refused: None, suits_grpc }
+    }
+}
+
+impl<A: Attach> Input<'_, A> {
+    /// The endpoints of each locality, in the order of the localities' names, whatever the order
+    /// of configuration.
+    fn by_locality<'h>(&self, hosts: &'h [Host]) -> Vec<&'h [Host]> {
+        let mut parts: Vec<_> = hosts.chunk_by(|a, b| a.slot.locality == b.slot.locality).collect();
+        let name = |part: &[Host]| {
+            let locality = self.membership.locality(part[0].slot.locality);
+            locality.map(|at| &at.locality).map(|at| (&*at.region, &*at.zone, &*at.sub_zone))
+        };
+        parts.sort_by(|a, b| name(a).cmp(&name(b)));
+        parts
+    }
+
+    /// Each endpoint's part of all with weights of localities. A locality whose endpoints are all
+    /// out keeps its share to itself: the others do not get more, as in Envoy.
+    fn normalize_localities(&self, all: &[Host], list: &[Host]) -> Vec<f64> {
+        let weight = |part: &[Host]| self.locality_weight(&part[0]);
+        let sum: u64 = self.by_locality(all).iter().map(|part| u64::from(weight(part))).sum();
+        let parts = list.chunk_by(|a, b| a.slot.locality == b.slot.locality);
+        parts.flat_map(|part| normalize(part, f64::from(weight(part)) / sum as f64)).collect()
+    }
+}
+
+/// Each endpoint's part of a share. The order of the operations is Envoy's: the last bit of a
+/// result decides whether a ring gets another entry.
+fn normalize(list: &[Host], share: f64) -> Vec<f64> {
+    let sum: u64 = list.iter().map(|host| u64::from(host.slot.weight)).sum();
+    list.iter().map(|host| f64::from(host.slot.weight) * share / sum as f64).collect()
+}
+
+/// gRFC A42: the largest ring, whatever is asked for.
+const GRPC_RING_SIZE: u64 = 4096;

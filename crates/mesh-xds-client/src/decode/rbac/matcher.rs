@@ -1,0 +1,163 @@
+//! The matching tree of `matcher` and `shadow_matcher`, flattened: a branch holds where all that
+//! leads to it holds, and the first that holds decides.
+
+use std::cmp::Reverse;
+
+use mesh_core::resource::{
+    Condition, HeaderMatch, HeaderMatcher, RbacMatch, Rule, StringMatcher, ValueMatch,
+};
+use mesh_pb::envoy::config::rbac::v3 as pb;
+use mesh_pb::xds::r#type::matcher::v3 as xds;
+use xds::matcher::matcher_list::{Predicate, predicate};
+use xds::matcher::matcher_tree::TreeType;
+use xds::matcher::{MatcherType, OnMatch, on_match};
+
+use super::super::at::{At, Invalid};
+use super::super::common::is_of;
+use super::super::tree::{input, string};
+
+/// How deep trees nest: each branch repeats all that leads to it. As for the trees of routes.
+const DEPTH_LIMIT: usize = 32;
+
+pub(super) fn matches(at: At<'_>, proto: &xds::Matcher) -> Result<Vec<RbacMatch>, Invalid> {
+    let mut made = Vec::new();
+    tree(at, proto, &[], &mut made)?;
+    Ok(made)
+}
+
+/// Adds what a tree decides where `above` holds.
+fn tree(
+    at: At<'_>,
+    proto: &xds::Matcher,
+    above: &[Rule],
+    made: &mut Vec<RbacMatch>,
+) -> Result<(), Invalid> {
+    if above.len() == DEPTH_LIMIT {
+        return Err(at.invalid(format!("is nested more than {DEPTH_LIMIT} deep")));
+    }
+    match &proto.matcher_type {
+        Some(MatcherType::MatcherList(list)) => {
+            let at = at.field("matcher_list");
+            for (index, proto) in list.matchers.iter().enumerate() {
+                let at = at.index("matchers", index);
+                let at_predicate = at.field("predicate");
+                let rule = proto.predicate.as_ref();
+                let rule = rule.ok_or_else(|| at_predicate.invalid("is missing"))?;
+                let rule = predicate_rule(at_predicate, rule)?;
+                on_match(at.field("on_match"), proto.on_match.as_ref(), above, rule, made)?;
+            }
+        }
+        Some(MatcherType::MatcherTree(proto)) => {
+            map(at.field("matcher_tree"), proto, above, made)?;
+        }
+        // Then all is for `on_no_match`.
+        None => {}
+    }
+    match &proto.on_no_match {
+        Some(proto) => on_match(at.field("on_no_match"), Some(proto), above, Rule::Any, made),
+        None => Ok(()),
+    }
+}
+
+fn map(
+    at: At<'_>,
+    proto: &xds::matcher::MatcherTree,
+    above: &[Rule],
+    made: &mut Vec<RbacMatch>,
+) -> Result<(), Invalid> {
+    let input = input(at.field("input"), proto.input.as_ref())?;
+    let (field, map, is_exact) = match &proto.tree_type {
+        Some(TreeType::ExactMatchMap(proto)) => ("exact_match_map", &proto.map, true),
+        Some(TreeType::PrefixMatchMap(proto)) => ("prefix_match_map", &proto.map, false),
+        Some(TreeType::CustomMatch(_)) => {
+            return Err(at.field("custom_match").invalid("is not supported"));
+        }
+        None => return Err(at.invalid("has no known tree type")),
+    };
+    // The longest prefix comes first, and the order is the same every time.
+    let mut keys: Vec<&String> = map.keys().collect();
+    keys.sort_by_key(|key| (Reverse(key.len()), *key));
+    let at = at.field(field);
+    for key in keys {
+        let value = key.as_str().into();
+        let matcher = match is_exact {
+            true => StringMatcher::Exact { value, ignore_case: false },
+            false => StringMatcher::Prefix { value, ignore_case: false },
+        };
+        let rule = header_rule(input.clone(), matcher);
+        on_match(at.key("map", key), map.get(key), above, rule, made)?;
+    }
+    Ok(())
+}
+
+/// Adds what happens where `above` and `rule` hold.
+fn on_match(
+    at: At<'_>,
+    proto: Option<&OnMatch>,
+    above: &[Rule],
+    rule: Rule,
+    made: &mut Vec<RbacMatch>,
+) -> Result<(), Invalid> {
+    let proto = proto.ok_or_else(|| at.invalid("is missing"))?;
+    if proto.keep_matching {
+        return Err(at.field("keep_matching").invalid("is not supported"));
+    }
+    let mut rules = above.to_vec();
+    rules.push(rule);
+    match &proto.on_match {
+        Some(on_match::OnMatch::Matcher(proto)) => tree(at.field("matcher"), proto, &rules, made),
+        Some(on_match::OnMatch::Action(extension)) => {
+            let at = at.field("action");
+            let at = at.field("typed_config");
+            let any = extension.typed_config.as_ref().filter(|any| is_of::<pb::Action>(any));
+            let any = any.ok_or_else(|| at.invalid("must be an envoy.config.rbac.v3.Action"))?;
+            let action: pb::Action = super::read(at, &any.value)?;
+            let name = action.name.as_str().into();
+            let action = super::action(at.field("action"), action.action)?;
+            made.push(RbacMatch { rule: Rule::And(rules), name, action });
+            Ok(())
+        }
+        None => Err(at.invalid("has neither matcher nor action")),
+    }
+}
+
+fn predicate_rule(at: At<'_>, proto: &Predicate) -> Result<Rule, Invalid> {
+    use predicate::MatchType;
+    match &proto.match_type {
+        Some(MatchType::SinglePredicate(proto)) => single(at.field("single_predicate"), proto),
+        Some(MatchType::OrMatcher(list)) => predicates(at.field("or_matcher"), list).map(Rule::Or),
+        Some(MatchType::AndMatcher(list)) => {
+            predicates(at.field("and_matcher"), list).map(Rule::And)
+        }
+        Some(MatchType::NotMatcher(proto)) => {
+            Ok(Rule::Not(Box::new(predicate_rule(at.field("not_matcher"), proto)?)))
+        }
+        None => Err(at.invalid("has no known match type")),
+    }
+}
+
+fn predicates(at: At<'_>, list: &predicate::PredicateList) -> Result<Vec<Rule>, Invalid> {
+    if list.predicate.len() < 2 {
+        return Err(at.field("predicate").invalid("must have two at least"));
+    }
+    let one = |(index, proto)| predicate_rule(at.index("predicate", index), proto);
+    list.predicate.iter().enumerate().map(one).collect()
+}
+
+fn single(at: At<'_>, proto: &predicate::SinglePredicate) -> Result<Rule, Invalid> {
+    use predicate::single_predicate::Matcher;
+    let input = input(at.field("input"), proto.input.as_ref())?;
+    match &proto.matcher {
+        Some(Matcher::ValueMatch(proto)) => {
+            Ok(header_rule(input, string(at.field("value_match"), proto)?))
+        }
+        Some(Matcher::CustomMatch(_)) => Err(at.field("custom_match").invalid("is not supported")),
+        None => Err(at.invalid("has no known matcher")),
+    }
+}
+
+fn header_rule(name: HeaderMatch, value: StringMatcher) -> Rule {
+    let value = ValueMatch::String(value);
+    let matcher = HeaderMatcher { name, value, invert: false, treat_missing_as_empty: false };
+    Rule::Is(Condition::JoinedHeader(matcher))
+}

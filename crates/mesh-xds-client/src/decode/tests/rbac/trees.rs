@@ -1,0 +1,92 @@
+use mesh_core::resource::{RbacAction, RbacRules, Rule};
+use mesh_pb::xds;
+use xds::r#type::matcher::v3::matcher as tree;
+
+use super::*;
+
+fn tree_input(name: &str) -> xds::core::v3::TypedExtensionConfig {
+    let config = matcher::HttpRequestHeaderMatchInput { header_name: name.to_owned() };
+    let typed_config = Some(any(&config));
+    xds::core::v3::TypedExtensionConfig { name: "i".to_owned(), typed_config }
+}
+
+fn on_match(inner: tree::on_match::OnMatch) -> tree::OnMatch {
+    tree::OnMatch { keep_matching: false, on_match: Some(inner) }
+}
+
+fn decides(name: &str, action: i32) -> tree::OnMatch {
+    let typed_config = Some(any(&pb::Action { name: name.to_owned(), action }));
+    let action = xds::core::v3::TypedExtensionConfig { name: "a".to_owned(), typed_config };
+    on_match(tree::on_match::OnMatch::Action(action))
+}
+
+fn prefixes(entries: Vec<(&str, tree::OnMatch)>) -> xds::r#type::matcher::v3::Matcher {
+    let map = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let map = tree::matcher_tree::MatchMap { map };
+    let made = tree::MatcherTree {
+        input: Some(tree_input(":path")),
+        tree_type: Some(tree::matcher_tree::TreeType::PrefixMatchMap(map)),
+    };
+    xds::r#type::matcher::v3::Matcher {
+        on_no_match: None,
+        matcher_type: Some(tree::MatcherType::MatcherTree(made)),
+    }
+}
+
+fn of_tree(matcher: xds::r#type::matcher::v3::Matcher) -> filter::Rbac {
+    filter::Rbac { matcher: Some(matcher), ..filter::Rbac::default() }
+}
+
+#[test]
+fn trees_are_flattened_with_the_longest_prefix_first() {
+    let inner = prefixes(vec![("/a/b", decides("inner", 1))]);
+    let inner = on_match(tree::on_match::OnMatch::Matcher(Box::new(inner)));
+    let mut outer = prefixes(vec![("/", decides("root", 0)), ("/a", inner)]);
+    outer.on_no_match = Some(Box::new(decides("rest", 2)));
+    let mut config = of_tree(outer);
+    config.rules = Some(pb::Rbac::default());
+    config.shadow_matcher = Some(prefixes(vec![("/", decides("shadow", 0))]));
+    let (made, _) = read(&any(&config)).unwrap();
+    let Some(RbacRules::Matches(list)) = &made.rules else { panic!("not a tree") };
+    let told: Vec<_> = list
+        .iter()
+        .map(|one| match &one.rule {
+            Rule::And(rules) => (&*one.name, one.action, rules.len()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let want = [
+        ("inner", RbacAction::Deny, 2),
+        ("root", RbacAction::Allow, 1),
+        ("rest", RbacAction::Log, 1),
+    ];
+    assert_eq!(told, want);
+    assert!(matches!(made.shadow_rules, Some(RbacRules::Matches(list)) if list.len() == 1));
+}
+
+#[test]
+fn trees_that_cannot_be_asked_refuse_the_resource() {
+    let field = "matcher.matcher_tree.prefix_match_map.map[\"/\"]";
+    let refused = [
+        (decides("a", 3), "action.typed_config.action", "unknown value 3"),
+        (tree::OnMatch { keep_matching: true, ..decides("a", 0) }, "keep_matching", "supported"),
+    ];
+    for (on_match, of, text) in refused {
+        refuses(&of_tree(prefixes(vec![("/", on_match)])), &format!("{field}.{of}"), text);
+    }
+    let nothing = tree::OnMatch { keep_matching: false, on_match: None };
+    refuses(&of_tree(prefixes(vec![("/", nothing)])), field, "neither matcher nor action");
+    let mut deep = prefixes(vec![("/", decides("a", 0))]);
+    for _ in 0..40 {
+        let inner = on_match(tree::on_match::OnMatch::Matcher(Box::new(deep)));
+        deep = xds::r#type::matcher::v3::Matcher {
+            on_no_match: Some(Box::new(inner)),
+            matcher_type: None,
+        };
+    }
+    let invalid = read(&any(&of_tree(deep))).unwrap_err();
+    assert!(invalid.text.contains("nested more than 32"), "{invalid:?}");
+    let denied = of_tree(xds::r#type::matcher::v3::Matcher::default());
+    let (made, _) = read(&any(&denied)).unwrap();
+    assert!(matches!(made.rules, Some(RbacRules::Matches(list)) if list.is_empty()));
+}
