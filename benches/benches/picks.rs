@@ -16,7 +16,7 @@ fn picks(criterion: &mut Criterion) {
     ] {
         let mut group = criterion.benchmark_group(name);
         for size in [10, 100, 1_000, 10_000] {
-            let (snapshot, _) = Snapshot::compile(&cluster(size, policy.clone()), None, &());
+            let (snapshot, _) = Snapshot::compile(&cluster(size, policy), None, &());
             let state = snapshot.cluster_named(CLUSTER).expect("it was given").clone();
             let mut random = 1u64;
             group.bench_function(BenchmarkId::from_parameter(size), |bench| {

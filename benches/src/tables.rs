@@ -1,13 +1,14 @@
 //! Configurations of any size, for what must not depend on it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use http::Request;
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HeaderMatcher,
-    HttpConnectionManager, LbPolicy, Listener, PathMatcher, Resource, Resources, RetryConditions,
-    RetryPolicy, Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, ValueMatch,
-    VirtualHost,
+    HttpConnectionManager, LbPolicy, Listener, Name, PathMatcher, Resource, Resources,
+    RetryConditions, RetryPolicy, Route, RouteConfiguration, RouteMatch, RouteSpecifier,
+    StringMatcher, ValueMatch, VirtualHost,
 };
 use mesh_core::snapshot::{RootHint, RootIndex};
 use mesh_core::{Decision, Dialect, Head, Snapshot};
@@ -65,14 +66,15 @@ pub fn table(shape: Shape, size: usize) -> (Vec<VirtualHost>, Request<()>) {
             (one(routes.collect()), format!("http://other/service/{last}/one"))
         }
         Shape::PrefixesAndHeaders => {
-            let policy = std::sync::Arc::new(RetryPolicy::new(RetryConditions::FIVE_XX));
+            let mut forward = Forward::new(ClusterSpecifier::Cluster(CLUSTER.into()));
+            forward.retry_policy = Some(RetryPolicy::new(RetryConditions::FIVE_XX).into());
+            // As decoding does, which keeps one of what occurs many times.
+            let (forward, user) = (Arc::new(forward), Name::from("jason"));
             let routes = (0..size).map(|at| {
-                let value = ValueMatch::String(StringMatcher::exact("jason"));
+                let value = ValueMatch::String(StringMatcher::exact(user.clone()));
                 let header = HeaderMatcher::new(http::HeaderName::from_static("end-user"), value);
                 let matcher = RouteMatch::prefix(format!("/service/{at}/")).with_header(header);
-                let mut forward = Forward::new(ClusterSpecifier::Cluster(CLUSTER.into()));
-                forward.retry_policy = Some(policy.clone());
-                Route::new(matcher, Action::Forward(forward.into()))
+                Route::new(matcher, Action::Forward(forward.clone()))
             });
             (one(routes.collect()), format!("http://other/service/{last}/one"))
         }

@@ -234,11 +234,7 @@ fn prune(file: &FileDescriptorProto, wanted: &BTreeSet<&str>) -> Option<FileDesc
     (!kept.message_type.is_empty() || !kept.enum_type.is_empty()).then_some(kept)
 }
 
-fn messages(
-    all: &[DescriptorProto],
-    scope: &str,
-    wanted: &BTreeSet<&str>,
-) -> Vec<DescriptorProto> {
+fn messages(all: &[DescriptorProto], scope: &str, wanted: &BTreeSet<&str>) -> Vec<DescriptorProto> {
     let mut kept = Vec::new();
     for message in all {
         let name = format!("{scope}.{}", message.name());

@@ -81,3 +81,15 @@ fn resources_are_send_sync_and_debug() {
     shared::<(Balancing, ConsistentHashing, DropOverload, HashFunction, LocalityBalancing)>();
     shared::<(Maglev, RingHash, SlowStart)>();
 }
+
+#[test]
+fn exchanges_and_filters_are_send_sync_and_debug() {
+    use mesh_core::exchange::{Exchange, Failure, Next, Reply, ResponseFlags};
+    use mesh_core::filter::{Chain, Context, Request, Response, Step, Verdict};
+    use mesh_core::headers::{Format, FormatError, InvalidHeader};
+    use mesh_core::resource::{CanonicalOptions, CorsPolicy, FilterOverrides, HeaderMutations};
+    shared::<(Exchange, Failure, Next, Reply, ResponseFlags)>();
+    shared::<(Chain, Context<'_>, Request<'_>, Response<'_>, Step, Verdict)>();
+    shared::<(Format, FormatError, InvalidHeader)>();
+    shared::<(CanonicalOptions, CorsPolicy, FilterOverrides, HeaderMutations)>();
+}

@@ -283,7 +283,7 @@ fn ramp(slow: &SlowStart, age_seconds: f64) -> f64 {
 }
 
 /// The lightest of `choices` endpoints drawn with replacement; the first of equals.
-#[inline]
+#[inline(always)]
 pub(super) fn least<'s, A: Attach>(
     part: Part<'s, A>,
     choices: u32,
@@ -293,7 +293,7 @@ pub(super) fn least<'s, A: Attach>(
 }
 
 /// The same by another weight.
-#[inline]
+#[inline(always)]
 pub(super) fn least_by<'s, A: Attach, W: Ord>(
     part: Part<'s, A>,
     choices: u32,
@@ -303,7 +303,7 @@ pub(super) fn least_by<'s, A: Attach, W: Ord>(
     part.get(least_at(part, choices, draws, weight))
 }
 
-#[inline]
+#[inline(always)]
 fn least_at<A: Attach, W: Ord>(
     part: Part<'_, A>,
     choices: u32,

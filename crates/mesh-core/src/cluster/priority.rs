@@ -135,7 +135,10 @@ mod tests {
         Census { hosts, healthy, degraded, overprovisioning_factor, ..Census::default() }
     }
 
-    fn shares(priorities: &[Census], threshold: u32) -> Vec<(u32, u32, bool)> {
+    /// Healthy, degraded, panic.
+    type Share = (u32, u32, bool);
+
+    fn shares(priorities: &[Census], threshold: u32) -> Vec<Share> {
         let loads = loads(priorities, threshold);
         loads.iter().map(|load| (load.healthy, load.degraded, load.panic)).collect()
     }
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn shares_as_envoy_documents_them() {
-        let table: &[(&[Census], u32, &[(u32, u32, bool)])] = &[
+        let table: &[(&[Census], u32, &[Share])] = &[
             // One priority: panic below the threshold only.
             (&[census(10, 5, 0)], 50, &[(100, 0, false)]),
             (&[census(10, 4, 0)], 50, &[(100, 0, true)]),

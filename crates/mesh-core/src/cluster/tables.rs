@@ -38,14 +38,14 @@ impl<A: Attach> Usable<A> {
         Self { states, numbers: if all { None } else { Some(numbers.into()) } }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.numbers.as_ref().map_or(self.states.len(), |numbers| numbers.len())
     }
 
     /// # Panics
     /// When `index` is not below `len`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, index: usize) -> &Arc<EndpointState<A>> {
         match &self.numbers {
             None => &self.states[index],

@@ -33,8 +33,8 @@ pub(super) enum Command {
     Path { query: bool, of: PathOf },
     /// The first value of a query parameter.
     QueryParameter(Box<str>),
-    /// The query.
-    Query { decoded: bool },
+    /// The query. Envoy's option to decode it changes nothing.
+    Query,
     /// A value of some metadata.
     Metadata(MetadataOf, Box<[Name]>),
     /// An address, or a part of one.
@@ -152,8 +152,7 @@ fn meaning(name: &str, parameters: &str) -> Result<Option<Command>, FormatError>
         "PATH" => path(parameters)?,
         "QUERY_PARAM" => Command::QueryParameter(parameters.into()),
         "QUERY_PARAMS" => match parameters {
-            "" | "ORIG" => Command::Query { decoded: false },
-            "DECODED" => Command::Query { decoded: true },
+            "" | "ORIG" | "DECODED" => Command::Query,
             other => return Err(FormatError::option(name, other, "ORIG or DECODED")),
         },
         "DYNAMIC_METADATA" => Command::Metadata(MetadataOf::Dynamic, keys(parameters)),

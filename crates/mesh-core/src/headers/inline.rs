@@ -82,3 +82,15 @@ impl Direction {
         own.binary_search(&name).is_ok() || BOTH.binary_search(&name).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_sorted_to_be_searched() {
+        for list in [BOTH, REQUEST, RESPONSE] {
+            assert!(list.is_sorted(), "{list:?}");
+        }
+    }
+}

@@ -88,12 +88,20 @@ impl Command {
                     out.extend(decoded(value));
                 }
             }
-            Self::Query { decoded: is_decoded } => {
-                let query = request.map_or("", original_query);
-                // Envoy writes the pairs as they are, decoded or not.
-                let _ = is_decoded;
-                text(out, query);
+            Self::Query => text(out, request.map_or("", original_query)),
+            Self::AttemptCount => text(out, &names.attempts.max(1).to_string()),
+            Self::Constant(constant) => text(out, constant),
+            Self::Metadata(..) | Self::Address(..) | Self::Tls(_) | Self::ServerName { .. } => {
+                self.write_surroundings(out, facts);
             }
+        }
+    }
+
+    /// What is told of where the request comes from and goes to.
+    fn write_surroundings(&self, out: &mut Vec<u8>, facts: &Facts<'_>) {
+        let names = &facts.context.names;
+        let request = facts.request.as_ref();
+        match self {
             Self::Metadata(of, keys) => {
                 let metadata = match of {
                     MetadataOf::Dynamic => request.map(|head| &head.origin.metadata),
@@ -134,8 +142,7 @@ impl Command {
                 let (first, second) = if *sni { (asked, host) } else { (host, asked) };
                 text(out, if first.is_empty() { second } else { first });
             }
-            Self::AttemptCount => text(out, &names.attempts.max(1).to_string()),
-            Self::Constant(constant) => text(out, constant),
+            _ => {}
         }
     }
 }

@@ -37,7 +37,8 @@ impl ClusterLoadAssignment {
         }
     }
 
-    /// One locality of priority 0 and weight 1 with those addresses, all of weight 1 and unknown health.
+    /// One locality of priority 0 and weight 1 with those addresses, all of weight 1 and unknown
+    /// health.
     pub fn of_addresses(
         name: impl Into<Name>,
         addresses: impl IntoIterator<Item = SocketAddr>,

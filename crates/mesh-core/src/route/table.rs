@@ -210,7 +210,7 @@ impl RouteTable {
         Some(Chosen { host, route })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn target(&self, chosen: Chosen) -> &RuleTarget {
         let target = self.programs[chosen.host as usize].rules[chosen.route as usize];
         &self.targets[target as usize]
@@ -219,7 +219,7 @@ impl RouteTable {
 
 impl ClusterChoice {
     /// Which interval of a weighted choice: `random % total`, as Envoy.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn choose<C>(ends: &[(u64, C)], random: u64) -> usize {
         let total = ends.last().map_or(1, |(end, _)| *end);
         let point = random % total;

@@ -204,7 +204,7 @@ impl<A: Attach> Snapshot<A> {
     ///
     /// # Panics
     /// As [`view`](Self::view).
-    #[inline]
+    #[inline(always)]
     pub fn forwarding(&self, route: RouteRef) -> Option<&Forwarding> {
         let table = self.program(route.root).table.as_ref();
         if route.chosen.route == RouteRef::TLS_REDIRECT {
@@ -267,7 +267,7 @@ impl<A: Attach> Snapshot<A> {
 }
 
 impl RootProgram {
-    #[inline]
+    #[inline(always)]
     pub(super) fn select_host(&self, head: &Head<'_>, dialect: Dialect) -> Option<u32> {
         let table = self.table.as_ref()?;
         if dialect == Dialect::Grpc {
@@ -286,7 +286,7 @@ impl RootProgram {
     }
 
     /// Two targets may share a listener, which is known for the authority of one of them.
-    #[inline]
+    #[inline(always)]
     fn host_of_target(&self, table: &RouteTable, head: &Head<'_>) -> Option<u32> {
         if head.target.is_empty() || head.target == &*self.root.authority {
             return self.host;

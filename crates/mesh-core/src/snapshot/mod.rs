@@ -71,7 +71,8 @@ struct ClusterSlot<A: Attach> {
 impl<A: Attach> Snapshot<A> {
     /// The root of a listener name; `None` when nothing has been published for it.
     ///
-    /// `hint` remembers the position, so that the name is looked up once and not per request.
+    /// `hint` remembers the position, so that the name is looked up once and not per request. It
+    /// belongs to this name: with another one it would find the wrong root.
     #[inline(always)]
     pub fn root(&self, name: &Name, hint: &RootHint) -> Option<RootIndex> {
         match hint.get(self.number) {

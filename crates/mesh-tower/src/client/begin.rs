@@ -92,14 +92,12 @@ pub(super) fn begin<T: Transport>(
     if hold.is_plain(root)
         && let Decision::Forward { route, cluster } =
             decide(place, &hold, root, head, random.first())
-        && !hold.forwarding(route).expect("the decision was to forward").changes()
     {
-        let mut history = None;
-        if let Some(record) = record {
+        let history = record.map(|record| {
             note(&record, &hold, Some(route), Some(cluster));
-            history = Some(History::recorded(record));
-        }
-        return Flight::begin(beginning, hold, (route, cluster), random, history);
+            History::recorded(record)
+        });
+        return Flight::begin(beginning, hold, (route, cluster), random, history, Some(root));
     }
     begin_exchange(beginning, hold, root, random, record)
 }
@@ -107,7 +105,7 @@ pub(super) fn begin<T: Transport>(
 /// As [`begin`], where more is to be done than to route: the same decisions, and filters, changes
 /// and answers beside them.
 #[inline(never)]
-fn begin_exchange<T: Transport>(
+pub(super) fn begin_exchange<T: Transport>(
     beginning: Beginning<'_, T>,
     hold: Hold,
     root: RootIndex,
@@ -141,7 +139,7 @@ impl Waiting {
                 if record.is_some() || exchange.is_some() {
                     history = Some(Box::new(History { record, exchange, ..History::default() }));
                 }
-                Flight::begin(beginning, hold, (route, cluster), random, history)
+                Flight::begin(beginning, hold, (route, cluster), random, history, None)
             }
             Next::Reply(reply) => {
                 if let Some(record) = &record {

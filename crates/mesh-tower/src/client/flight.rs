@@ -8,10 +8,10 @@ use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{Avoid, Choice, Permit, Picked};
 use mesh_core::resilience::{Ended, Outcome, grpc_timeout, takes_request};
 use mesh_core::resource::UpstreamProtocol;
-use mesh_core::snapshot::{ClusterIndex, RouteRef};
+use mesh_core::snapshot::{ClusterIndex, RootIndex, RouteRef};
 use mesh_core::{Dialect, Head, filter};
 
-use super::begin::{Beginning, Begun};
+use super::begin::{Beginning, Begun, begin_exchange};
 use super::body::{ResponseBody, UnderWay};
 use super::changes::hash;
 use super::copy::{Copy, needs_copy};
@@ -59,8 +59,9 @@ pub(super) struct Flight {
 pub(super) type Again = (Duration, Request<Body>);
 
 impl Flight {
-    /// Admits a routed request, changes its head, keeps a copy where a retry may need one, picks an
-    /// endpoint, and sends it.
+    /// Admits a routed request, keeps a copy where a retry may need one, picks an endpoint, and sends
+    /// it. A `plain` one, of which nothing but its route is decided, comes back by way of its
+    /// exchange where the route changes messages.
     //
     // Sends before the flight is made, so that the flight is never in the way of a panic there and
     // its fields are written once, where the call keeps them.
@@ -71,15 +72,20 @@ impl Flight {
         (route, cluster): (RouteRef, ClusterIndex),
         mut random: Random,
         mut history: Option<Box<History>>,
+        plain: Option<RootIndex>,
     ) -> Begun<T> {
+        let forwarding = hold.forwarding(route).expect("the decision was to forward");
+        if let (true, Some(root)) = (forwarding.changes(), plain) {
+            let record = history.and_then(|history| history.record);
+            return begin_exchange(beginning, hold, root, random, record);
+        }
         let Beginning { place, request: unsent, transport, copy, kept } = beginning;
         let request = unsent.as_mut().expect("not sent yet");
         let (dialect, drawn) = (place.dialect, random.first());
-        let forwarding = hold.forwarding(route).expect("the decision was to forward");
         let Some(state) = hold.cluster(cluster) else {
             return Err(no_cluster(&hold, route, cluster).into());
         };
-        if let Some(category) = state.drop_overload(random.next()) {
+        if let Some(category) = state.drop_overload(drawn) {
             return Err(dropped(&hold.view(route), state, &category).into());
         }
         let permit = match state.admit_as(forwarding.priority()) {

@@ -28,6 +28,9 @@ use crate::mesh::{Io, Mesh, Subscribed};
 ///
 /// You make one client per endpoint, the mesh chooses which one a request goes to, retries, and
 /// drops a client when its endpoint is gone. Nothing is allocated per request by the mesh itself.
+///
+/// Connections are your clients' own: circuit breakers count requests and retries, and know of no
+/// connections. Copies of requests that a route mirrors go over the mesh's own.
 #[derive(Clone)]
 pub struct ClientLayer {
     mesh: Mesh,

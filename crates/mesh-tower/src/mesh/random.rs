@@ -23,7 +23,7 @@ impl Source {
     }
 }
 
-/// One request's draws: SplitMix64.
+/// One request's draws.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
@@ -33,17 +33,23 @@ impl Random {
         self.0
     }
 
+    /// The next draw. The number is mixed well already, so half a round of SplitMix64 is enough to
+    /// make another one of it.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
-        mix(self.0)
+        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(MIX);
+        mixed ^ (mixed >> 32)
     }
 }
 
 /// SplitMix64's increment: 2⁶⁴ divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// The first multiplier of its finaliser.
+const MIX: u64 = 0xbf58_476d_1ce4_e5b9;
+
 fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 30)).wrapping_mul(MIX);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }

@@ -60,14 +60,6 @@ fn thresholds(at: At<'_>, proto: &proto::Thresholds) -> Result<Thresholds, Inval
     if let Some(budget) = &proto.retry_budget {
         made.retry_budget = Some(retry_budget(at.field("retry_budget"), budget)?);
     }
-    // Control planes write the largest number for no limit.
-    let limits = |value: &Option<UInt32Value>| value.is_some_and(|max| max.value != u32::MAX);
-    if limits(&proto.max_connections) {
-        at.field("max_connections").finding("is not honoured: connections are not counted");
-    }
-    if limits(&proto.max_pending_requests) && made.max_pending_requests > 0 {
-        at.field("max_pending_requests").finding("is not honoured: no request is queued");
-    }
     not_honoured!(at, proto, [max_connection_pools]);
     Ok(made)
 }

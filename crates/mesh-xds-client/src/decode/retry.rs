@@ -117,10 +117,7 @@ fn host_predicate(
     proto: &proto::RetryHostPredicate,
     made: &mut RetryPolicy,
 ) -> Result<(), Invalid> {
-    let config = match &proto.config_type {
-        Some(ConfigType::TypedConfig(any)) => Some(any),
-        None => None,
-    };
+    let config = proto.config_type.as_ref().map(|ConfigType::TypedConfig(any)| any);
     let known = |is: fn(&Any) -> bool| config.filter(|any| is(any));
     if known(common::is_of::<PreviousHostsPredicate>).is_some() {
         made.avoid_previous_hosts = true;

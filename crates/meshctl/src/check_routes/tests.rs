@@ -100,3 +100,42 @@ fn answers_a_bad_line_with_an_error() {
         assert_eq!(answer.get("expect"), None);
     }
 }
+
+#[test]
+fn reads_a_request_as_its_message_would_be_read() {
+    let routes = json!([{"match": {"prefix": "/a"}, "route": {"cluster": "c"}}]);
+    let mut request = get("http://other.local/a?b");
+    request["headers"] = json!([["x-h", " 1 "]]);
+    let expect = &run(&record(&routes, &request))["expect"];
+    let upstream = &expect["upstream"];
+    assert_eq!(
+        (&upstream["path"], &upstream["authority"]),
+        (&json!("/a?b"), &json!("other.local"))
+    );
+    assert_eq!(upstream["headers_removed"], json!([]));
+
+    let mut request = get("/a");
+    request["method"] = json!("POST");
+    let expect = &run(&record(&routes, &request))["expect"];
+    assert_eq!(expect["upstream"]["headers_added"], json!([["content-length", "0"]]));
+}
+
+#[test]
+fn only_clusters_that_the_configuration_names_exist() {
+    let routes = json!([
+        {"match": {"prefix": "/gone"}, "route": {"cluster": "gone"}},
+        {"match": {"prefix": "/c"}, "route": {"cluster": "c"}},
+        {"match": {"prefix": "/"}, "route": {"cluster_header": "x-cluster"}},
+    ]);
+    for (path, cluster, status) in
+        [("/gone", "", 503), ("/", "c", 200), ("/", "gone", 503), ("/", "other", 503)]
+    {
+        let mut request = get(path);
+        request["headers"] = json!([["x-cluster", cluster]]);
+        let mut record = record(&routes, &request);
+        record["absent"] = json!(["gone"]);
+        let expect = &run(&record)["expect"];
+        assert_eq!(expect["status"], status, "{path} {cluster}");
+        assert_eq!(expect["response_flags"] == "NC", status == 503);
+    }
+}

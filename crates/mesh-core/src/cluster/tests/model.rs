@@ -16,6 +16,9 @@ use crate::testing::{address, cluster, randoms};
 
 type Shares = BTreeMap<SocketAddr, f64>;
 
+/// Which endpoints are of a class.
+type Class<'c> = &'c dyn Fn(&Endpoint) -> bool;
+
 const DRAWS: usize = 4000;
 
 fn drawn(state: &ClusterState<()>, dialect: Dialect) -> Shares {
@@ -90,7 +93,7 @@ fn model(
             split(&mut shares, f64::from(load.healthy) / 100.0, &all(&|_| true), by_weight);
             continue;
         }
-        let classes: [(u32, &dyn Fn(&Endpoint) -> bool); 2] = [
+        let classes: [(u32, Class<'_>); 2] = [
             (load.healthy, &is_healthy),
             (load.degraded, &|endpoint| endpoint.health == HealthStatus::Degraded),
         ];

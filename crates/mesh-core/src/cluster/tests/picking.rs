@@ -140,7 +140,7 @@ fn no_number_of_attempts_makes_a_pick_hang() {
 #[test]
 fn load_is_given_back_on_drop() {
     let state = state(cluster("c"), [0]);
-    let endpoint = state.tables().usable().nth(0).unwrap().clone();
+    let endpoint = state.tables().usable().next().unwrap().clone();
     let first = pick(&state, 0);
     let second = pick(&state, 0);
     assert_eq!((first.load(), endpoint.load()), (2, 2));

@@ -135,7 +135,7 @@ fn endpoints_keep_their_state_while_their_address_stays() {
     let moved = vec![locality(3, &[(2, Healthy), (0, Degraded)]), locality(0, &[(0, Draining)])];
     let replaced = state.update(Entry::of(assignment(moved)), &());
     assert!(
-        Arc::ptr_eq(replaced[0].usable().nth(0).unwrap(), &before[0]),
+        Arc::ptr_eq(replaced[0].usable().next().unwrap(), &before[0]),
         "the old tables are handed back"
     );
     let tables = state.tables();
@@ -166,7 +166,7 @@ fn address_named_twice_is_one_endpoint() {
     let state = state(cluster("c"), [0, 0, 1]);
     let tables = state.tables();
     assert_eq!(tables.all().count(), 2);
-    assert!(Arc::ptr_eq(tables.usable().nth(0).unwrap(), tables.usable().nth(1).unwrap()));
+    assert!(Arc::ptr_eq(tables.usable().next().unwrap(), tables.usable().nth(1).unwrap()));
     let held = [0; 3].map(|random| state.pick(&Choice::new(Dialect::Http), random).unwrap());
     let loads: u32 = tables.all().map(|endpoint| endpoint.load()).sum();
     assert_eq!(loads, 3);

@@ -9,8 +9,8 @@ use crate::dialect::Dialect::{self, Grpc, Http};
 use crate::head::Head;
 use crate::origin::Origin;
 use crate::resource::{
-    Action, ClusterSpecifier, Entry, Forward, HashPolicy, HashSource, HeaderMatch, Redirect,
-    Resources, Route, RouteConfiguration, RouteMatch, TlsRequirement, VirtualHost, WeightedCluster,
+    Action, ClusterSpecifier, Entry, Forward, HashPolicy, HashSource, HeaderMatch, Resources,
+    Route, RouteConfiguration, RouteMatch, TlsRequirement, VirtualHost, WeightedCluster,
     WeightedClusters, WeightedRandom,
 };
 use crate::snapshot::{Decision, NoRoute, Snapshot};
@@ -179,7 +179,7 @@ fn host_that_requires_tls_redirects_before_its_routes() {
 
 #[test]
 fn redirect_is_an_answer() {
-    let action = Action::Redirect(Box::new(Redirect::new()));
+    let action = Action::Redirect(Box::default());
     let routes = vec![Route::new(RouteMatch::prefix("/"), action)];
     let host = VirtualHost::new("h", ["*"], routes);
     let snapshot = of(RouteConfiguration::new("r", vec![host]));

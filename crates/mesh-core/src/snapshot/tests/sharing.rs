@@ -105,11 +105,12 @@ fn hint_stays_right_after_targets_move() {
     let (a, b): (Name, Name) = ("a".into(), "b".into());
     let hint = RootHint::new();
     let found = first.root(&b, &hint).unwrap();
-    assert_eq!(hint.get(), found.0);
+    assert_eq!(hint.get(first.number), Some(found.0));
     assert_eq!(first.program(found).name, b);
-    // A hint that was made for another name, or from another Snapshot, costs a lookup alone.
-    assert_eq!(first.root(&a, &hint), Some(root_index(&first, "a")));
-    assert_eq!(hint.get(), root_index(&first, "a").0);
+    // A hint belongs to one name; one from another Snapshot costs a lookup alone.
+    let hint_of_a = RootHint::new();
+    assert_eq!(first.root(&a, &hint_of_a), Some(root_index(&first, "a")));
+    assert_eq!(hint_of_a.get(first.number), Some(root_index(&first, "a").0));
     resources.apply(with_root(Update::default(), "b", None));
     let second = compile(&resources, Some(&first));
     let hint_of_b = RootHint::new();
@@ -149,10 +150,10 @@ fn changed_cluster_keeps_its_counters_and_endpoints() {
     assert_eq!(state(&second, "x").requests(), 1);
     assert!(state(&second, "x").admit().is_err(), "the new limit counts the old request");
     let tables = [&first, &second].map(|snapshot| state(snapshot, "x").tables());
-    assert!(Arc::ptr_eq(tables[0].usable().nth(0).unwrap(), tables[1].usable().nth(0).unwrap()));
-    assert_eq!(tables[1].usable().nth(0).unwrap().load(), 1);
+    assert!(Arc::ptr_eq(tables[0].usable().next().unwrap(), tables[1].usable().next().unwrap()));
+    assert_eq!(tables[1].usable().next().unwrap().load(), 1);
     drop((permit, picked));
-    assert_eq!((state(&second, "x").requests(), tables[1].usable().nth(0).unwrap().load()), (0, 0));
+    assert_eq!((state(&second, "x").requests(), tables[1].usable().next().unwrap().load()), (0, 0));
 }
 
 /// Connections hang on endpoints, and these would no longer be as configured.
@@ -167,8 +168,8 @@ fn cluster_that_connects_otherwise_drops_its_endpoints_but_not_its_counters() {
         let _permit = state(&first, "x").admit().unwrap();
         assert_eq!(state(&second, "x").requests(), 1);
         let tables = [&first, &second].map(|snapshot| state(snapshot, "x").tables());
-        assert_eq!(tables[0].usable().nth(0).unwrap().address(), tables[1].usable().nth(0).unwrap().address());
-        assert!(!Arc::ptr_eq(tables[0].usable().nth(0).unwrap(), tables[1].usable().nth(0).unwrap()));
+        assert_eq!(tables[0].usable().next().unwrap().address(), tables[1].usable().next().unwrap().address());
+        assert!(!Arc::ptr_eq(tables[0].usable().next().unwrap(), tables[1].usable().next().unwrap()));
     }
 }
 

@@ -119,11 +119,11 @@ fn retry_policy_of_the_route_hides_the_hosts() {
 #[test]
 fn timeouts_differ_by_dialect() {
     let mut forward = Forward::new(ClusterSpecifier::Cluster("c".into()));
-    forward.max_stream_duration.max_stream_duration = Some(Duration::from_secs(20));
+    forward.timeout = Some(Duration::from_secs(20));
     let snapshot = snapshot(Action::Forward(Arc::new(forward)), |_| {});
     let view = snapshot.view(route_ref(&snapshot));
-    assert_eq!(view.timeout(Http), Some(Duration::from_secs(15)));
-    assert_eq!(view.timeout(Grpc), Some(Duration::from_secs(20)));
+    assert_eq!(view.timeout(Http), Some(Duration::from_secs(20)));
+    assert_eq!(view.timeout(Grpc), None);
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn intervals_are_checked() {
 }
 
 #[test]
-fn unknown_words_codes_and_predicates_are_passed_over_and_reported() {
+fn unknown_words_and_codes_are_passed_over_and_unknown_predicates_refused() {
     let predicate = |type_url: &str| RetryHostPredicate {
         name: "p".to_owned(),
         config_type: Some(retry_host_predicate::ConfigType::TypedConfig(Any {
@@ -90,7 +90,7 @@ fn unknown_words_codes_and_predicates_are_passed_over_and_reported() {
     let proto = pb::RetryPolicy {
         retry_on: "5xx,weather".to_owned(),
         retriable_status_codes: vec![503, 99],
-        retry_host_predicate: vec![predicate(mesh_pb::type_url::PREVIOUS_HOSTS), predicate("x")],
+        retry_host_predicate: vec![predicate(mesh_pb::type_url::PREVIOUS_HOSTS)],
         per_try_timeout: seconds(0),
         ..pb::RetryPolicy::default()
     };
@@ -98,12 +98,12 @@ fn unknown_words_codes_and_predicates_are_passed_over_and_reported() {
     assert!(found.avoid_previous_hosts);
     assert_eq!(found.retriable_status_codes, [503]);
     assert_eq!(found.per_try_timeout, None);
-    let fields = [
-        &format!("{AT}.retry_on") as &str,
-        &format!("{AT}.retriable_status_codes[1]"),
-        &format!("{AT}.retry_host_predicate[1]"),
-    ];
+    let fields = [&format!("{AT}.retry_on") as &str, &format!("{AT}.retriable_status_codes[1]")];
     findings(RouteConfiguration, &with(proto), &fields);
+    let unknown = vec![predicate("x")];
+    let unknown = pb::RetryPolicy { retry_host_predicate: unknown, ..Default::default() };
+    let field = format!("{AT}.retry_host_predicate[0]");
+    refused(RouteConfiguration, &with(unknown), &field, "not a known extension");
 }
 
 fn header(name: &str) -> pb::HeaderMatcher {
