@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mesh_pb::envoy::config::cluster::v3::Cluster;
 use mesh_pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig,
+    ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
 use mesh_pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use mesh_pb::envoy::config::core::v3::socket_address::PortSpecifier;
@@ -22,6 +22,7 @@ use mesh_pb::envoy::config::route::v3::route_match::PathSpecifier;
 use mesh_pb::envoy::config::route::v3::{
     Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
+use mesh_pb::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
 use mesh_pb::envoy::extensions::filters::http::router::v3::Router;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use mesh_pb::google::protobuf::{Any, UInt32Value};
@@ -93,6 +94,26 @@ pub fn cluster(name: &str) -> Any {
     let config = EdsClusterConfig { eds_config: ads(), service_name: String::new() };
     any(type_url::CLUSTER, &eds_cluster(name, Some(config)))
 }
+
+/// An aggregate of those clusters.
+pub fn aggregate(name: &str, clusters: &[&str]) -> Any {
+    let clusters = clusters.iter().map(ToString::to_string).collect();
+    let config = ClusterConfig { clusters };
+    let custom = CustomClusterType {
+        name: "envoy.clusters.aggregate".to_owned(),
+        typed_config: Some(any(AGGREGATE, &config)),
+    };
+    let cluster = Cluster {
+        name: name.to_owned(),
+        lb_policy: LbPolicy::ClusterProvided.into(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::ClusterType(custom)),
+        ..Default::default()
+    };
+    any(type_url::CLUSTER, &cluster)
+}
+
+const AGGREGATE: &str =
+    "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig";
 
 /// A Cluster that does not say where its endpoints come from.
 pub fn invalid_cluster(name: &str) -> Any {

@@ -17,18 +17,35 @@ pub struct Choice<'a> {
     /// The time, which only clusters with a slow start need
     /// ([`ClusterState::has_slow_start`](super::ClusterState::has_slow_start)).
     pub now: Option<Instant>,
+    /// The part of the cluster that its aggregate chose, which counts for more than the cluster's
+    /// own shares.
+    pub part: Option<Part>,
+}
+
+/// The healthy or the degraded endpoints of one priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub(super) priority: u32,
+    pub(super) degraded: bool,
 }
 
 impl<'a> Choice<'a> {
     /// Any endpoint.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, hash: None, avoid: Avoid::default(), now: None }
+        Self { dialect, hash: None, avoid: Avoid::default(), now: None, part: None }
     }
 
     /// The same, with the hash of a request.
     #[must_use]
     pub fn with_hash(mut self, hash: Option<u64>) -> Self {
         self.hash = hash;
+        self
+    }
+
+    /// The same, in a part of the cluster.
+    #[must_use]
+    pub fn with_part(mut self, part: Option<Part>) -> Self {
+        self.part = part;
         self
     }
 

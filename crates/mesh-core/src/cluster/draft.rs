@@ -24,6 +24,8 @@ pub(super) struct Draft<'i, A: Attach> {
     by_weight: bool,
     ring_cap: u64,
     factor: u32,
+    /// Whether priorities without a share get a level, because an aggregate may give them one.
+    complete: bool,
     usable: Vec<u32>,
     levels: Vec<Level>,
     hundredths: Vec<u8>,
@@ -55,6 +57,7 @@ impl<'i, A: Attach> Draft<'i, A> {
             by_weight: !matches!(pick, Pick::Random | Pick::First { .. }),
             ring_cap: u64::MAX,
             factor,
+            complete: false,
             usable: Vec::new(),
             levels: Vec::new(),
             hundredths: Vec::new(),
@@ -77,15 +80,21 @@ impl<'i, A: Attach> Draft<'i, A> {
         self
     }
 
+    /// With a level for each part of the cluster that an aggregate may choose.
+    pub(super) fn complete(mut self, complete: bool) -> Self {
+        self.complete = complete;
+        self
+    }
+
     /// A level that takes `load` hundredths of all requests, of those endpoints that belong.
     pub(super) fn level(
         &mut self,
         hosts: &[Host],
         load: u32,
-        panic: bool,
+        (degraded, panic): (bool, bool),
         belongs: impl Fn(&Host) -> bool,
     ) {
-        if load == 0 {
+        if load == 0 && !self.complete {
             return;
         }
         let list: Vec<Host> = hosts.iter().filter(|host| belongs(host)).copied().collect();
@@ -100,7 +109,8 @@ impl<'i, A: Attach> Draft<'i, A> {
         self.hundredths.extend(std::iter::repeat_n(number, load as usize));
         let priority = hosts[0].slot.priority;
         let weights = weights.map(Arc::new);
-        self.levels.push(Level { priority, panic, groups: groups.into(), weights });
+        let groups = groups.into();
+        self.levels.push(Level { priority, degraded, panic, groups, weights });
     }
 
     /// A group for each locality that has a weight; one for all when none has.
@@ -199,19 +209,25 @@ impl<'i, A: Attach> Draft<'i, A> {
         }
     }
 
-    pub(super) fn finish(self, loads: Vec<PriorityLoad>) -> Plan {
-        let mut levels = self.levels;
+    pub(super) fn finish(mut self, loads: Vec<PriorityLoad>) -> Plan {
+        let mut levels = std::mem::take(&mut self.levels);
         let plain = match levels.as_slice() {
             [] => true,
-            [level] => {
+            [level] if !self.complete => {
                 matches!(&*level.groups, [Group { picker: Picker::Even, .. }])
                     && !level.panic
                     && self.policy.slow_start.is_none()
             }
             _ => false,
         };
-        let priority = match levels.as_slice() {
-            [level] if !self.usable.is_empty() => Some(level.priority),
+        // As Envoy counts: what a hash leads to depends on the order.
+        self.hundredths.sort_by_key(|number| levels[usize::from(*number)].degraded);
+        // Equal ones are neighbours.
+        let mut shared = self.hundredths.chunk_by(|a, b| a == b);
+        let priority = match (shared.next(), shared.next()) {
+            (Some(only), None) if !self.usable.is_empty() => {
+                Some(levels[usize::from(only[0])].priority)
+            }
             _ => None,
         };
         let way = match self.policy.pick {
@@ -228,7 +244,8 @@ impl<'i, A: Attach> Draft<'i, A> {
             }
         };
         let suits_grpc = false;
-        Plan { usable: self.usable, way, loads, priority, refused: None, suits_grpc }
+        let censuses = Vec::new();
+        Plan { usable: self.usable, way, loads, censuses, priority, refused: None, suits_grpc }
     }
 }
 

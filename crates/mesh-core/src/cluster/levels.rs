@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::alias::Alias;
-use super::draws::Draws;
+use crate::draws::Draws;
 use super::maglev::Maglev;
 use super::ring::Ring;
 use super::tables::Usable;
-use super::{Choice, ClusterState, EndpointState};
+use super::{Choice, ClusterState, EndpointState, Part};
 use crate::resource::SlowStart;
 use crate::snapshot::Attach;
 
@@ -43,6 +43,8 @@ pub(super) enum Pick {
 #[derive(Clone, Debug)]
 pub(super) struct Level {
     pub(super) priority: u32,
+    /// Whether it is of degraded endpoints.
+    pub(super) degraded: bool,
     /// Whether health is ignored.
     pub(super) panic: bool,
     pub(super) groups: Box<[Group]>,
@@ -84,21 +86,21 @@ pub(super) struct Bounded {
 }
 
 /// The usable endpoints of one group.
-pub(super) struct Part<'s, A: Attach> {
+pub(super) struct Span<'s, A: Attach> {
     usable: &'s Usable<A>,
     start: usize,
     length: usize,
 }
 
-impl<A: Attach> Copy for Part<'_, A> {}
+impl<A: Attach> Copy for Span<'_, A> {}
 
-impl<A: Attach> Clone for Part<'_, A> {
+impl<A: Attach> Clone for Span<'_, A> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<'s, A: Attach> Part<'s, A> {
+impl<'s, A: Attach> Span<'s, A> {
     #[inline]
     pub(super) fn all(usable: &'s Usable<A>) -> Self {
         Self { usable, start: 0, length: usable.len() }
@@ -121,7 +123,11 @@ impl Levels {
         attempt: u32,
         draws: &mut Draws,
     ) -> Option<(&'s Arc<EndpointState<A>>, &Level)> {
-        let level = self.level(choice, hash, draws);
+        let level = match choice.part {
+            // Envoy's hashing policies keep to their own shares of priorities in an aggregate too.
+            Some(part) if self.policy.pick != Pick::Hash => self.part(part)?,
+            _ => self.level(choice, hash, draws),
+        };
         let group = match &level.weights {
             Some(alias) => &level.groups[alias.at(draws.number())],
             None => level.groups.first()?,
@@ -129,7 +135,7 @@ impl Levels {
         if group.length == 0 {
             return None;
         }
-        let usable = Part { usable, start: group.start as usize, length: group.length as usize };
+        let usable = Span { usable, start: group.start as usize, length: group.length as usize };
         let index = match &group.picker {
             Picker::Even => self.even(usable, cluster, choice, attempt, draws),
             Picker::Weighted(weighted) => self.weighted(weighted, usable, cluster, choice, draws),
@@ -141,6 +147,11 @@ impl Levels {
             }
         };
         Some((usable.get(index), level))
+    }
+
+    fn part(&self, part: Part) -> Option<&Level> {
+        let is_it = |level: &&Level| (level.priority, level.degraded) == (part.priority, part.degraded);
+        self.levels.iter().find(is_it)
     }
 
     fn level(&self, choice: &Choice<'_>, hash: u64, draws: &mut Draws) -> &Level {
@@ -171,7 +182,7 @@ impl Levels {
 
     fn even<A: Attach>(
         &self,
-        usable: Part<'_, A>,
+        usable: Span<'_, A>,
         cluster: &ClusterState<A>,
         choice: &Choice<'_>,
         attempt: u32,
@@ -195,7 +206,7 @@ impl Levels {
     fn weighted<A: Attach>(
         &self,
         weighted: &Weighted,
-        usable: Part<'_, A>,
+        usable: Span<'_, A>,
         cluster: &ClusterState<A>,
         choice: &Choice<'_>,
         draws: &mut Draws,
@@ -238,7 +249,7 @@ impl Levels {
     fn is_lighter<A: Attach>(
         &self,
         weighted: &Weighted,
-        usable: Part<'_, A>,
+        usable: Span<'_, A>,
         other: usize,
         best: usize,
     ) -> bool {
@@ -258,7 +269,7 @@ impl Levels {
     fn rested<A: Attach>(
         &self,
         slow: &SlowStart,
-        usable: Part<'_, A>,
+        usable: Span<'_, A>,
         choice: &Choice<'_>,
         draws: &mut Draws,
         draw: impl Fn(&mut Draws) -> usize,
@@ -285,7 +296,7 @@ fn ramp(slow: &SlowStart, age_seconds: f64) -> f64 {
 /// The lightest of `choices` endpoints drawn with replacement; the first of equals.
 #[inline(always)]
 pub(super) fn least<'s, A: Attach>(
-    part: Part<'s, A>,
+    part: Span<'s, A>,
     choices: u32,
     draws: &mut Draws,
 ) -> &'s Arc<EndpointState<A>> {
@@ -295,7 +306,7 @@ pub(super) fn least<'s, A: Attach>(
 /// The same by another weight.
 #[inline(always)]
 pub(super) fn least_by<'s, A: Attach, W: Ord>(
-    part: Part<'s, A>,
+    part: Span<'s, A>,
     choices: u32,
     draws: &mut Draws,
     weight: impl Fn(&EndpointState<A>) -> W,
@@ -305,7 +316,7 @@ pub(super) fn least_by<'s, A: Attach, W: Ord>(
 
 #[inline(always)]
 fn least_at<A: Attach, W: Ord>(
-    part: Part<'_, A>,
+    part: Span<'_, A>,
     choices: u32,
     draws: &mut Draws,
     weight: impl Fn(&EndpointState<A>) -> W,
@@ -321,7 +332,7 @@ fn least_at<A: Attach, W: Ord>(
 }
 
 /// The lightest of all; any of equals.
-fn full_scan<A: Attach>(usable: Part<'_, A>, draws: &mut Draws) -> usize {
+fn full_scan<A: Attach>(usable: Span<'_, A>, draws: &mut Draws) -> usize {
     let start = draws.below(usable.length);
     let later = (start..usable.length).chain(0..start);
     later.min_by_key(|index| usable.get(*index).load()).unwrap_or(start)
@@ -332,7 +343,7 @@ impl Bounded {
     /// under way. All of them have: the one that is least over.
     fn within<A: Attach>(
         &self,
-        usable: Part<'_, A>,
+        usable: Span<'_, A>,
         cluster: &ClusterState<A>,
         hash: u64,
         at: impl Fn(u64) -> usize,

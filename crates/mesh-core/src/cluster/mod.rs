@@ -6,10 +6,10 @@
 //! was routed by an older Snapshot.
 
 mod admission;
+mod aggregate;
 mod alias;
 mod choice;
 mod draft;
-mod draws;
 mod endpoint;
 mod hashing;
 mod levels;
@@ -26,7 +26,9 @@ mod tables;
 mod tests;
 
 pub use admission::{ConnectionPermit, Overloaded, PendingPermit, Permit, Remaining, RetryPermit};
-pub use choice::{Avoid, Choice};
+pub(crate) use aggregate::Aggregate;
+pub use aggregate::LeafLoad;
+pub use choice::{Avoid, Choice, Part};
 pub use endpoint::{EndpointState, Picked};
 pub use hashing::hash_of;
 pub use priority::PriorityLoad;

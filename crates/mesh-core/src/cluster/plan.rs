@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) usable: Vec<u32>,
     pub(super) way: Way,
     pub(super) loads: Vec<PriorityLoad>,
+    /// What an aggregate computes shares from; only of clusters that are part of one.
+    pub(super) censuses: Vec<Census>,
     pub(super) priority: Option<u32>,
     pub(super) refused: Option<&'static str>,
     /// Whether gRPC would come to the very same.
@@ -56,8 +58,9 @@ pub(super) fn plan<A: Attach>(
     cluster: &Cluster,
     membership: &Membership<A>,
     dialect: Dialect,
+    in_aggregate: bool,
 ) -> Plan {
-    if let Some(plan) = plain(cluster, membership, dialect) {
+    if !in_aggregate && let Some(plan) = plain(cluster, membership, dialect) {
         return plan;
     }
     let mut agreed = true;
@@ -74,7 +77,7 @@ pub(super) fn plan<A: Attach>(
     }
     let input = Input { cluster, membership, hosts, agreed };
     match dialect {
-        Dialect::Http => input.http(),
+        Dialect::Http => input.http(in_aggregate),
         Dialect::Grpc => input.grpc(),
     }
 }
@@ -135,7 +138,8 @@ fn plain<A: Attach>(
         return None;
     }
     let suits_grpc = suits_grpc && agreed && choices <= GRPC_CHOICES;
-    Some(Plan { usable, way, loads, priority: Some(first.priority), refused: None, suits_grpc })
+    let (priority, censuses) = (Some(first.priority), Vec::new());
+    Some(Plan { usable, way, loads, censuses, priority, refused: None, suits_grpc })
 }
 
 fn class(health: HealthStatus, ejected: bool) -> Class {
@@ -159,7 +163,7 @@ impl<A: Attach> Input<'_, A> {
     }
 
     /// The plan by Envoy's rules.
-    fn http(&self) -> Plan {
+    fn http(&self, in_aggregate: bool) -> Plan {
         let assignment = self.membership.assignment.value.as_deref();
         let factor = assignment.map_or(DEFAULT_FACTOR, |value| value.overprovisioning_factor);
         let by_weight = assignment.is_some_and(|value| value.weighted_priority_health);
@@ -174,20 +178,23 @@ impl<A: Attach> Input<'_, A> {
         }
         let balancing = &self.cluster.balancing;
         let loads = loads(&censuses, balancing.healthy_panic_threshold);
-        let mut draft = Draft::new(self, factor);
+        let mut draft = Draft::new(self, factor).complete(in_aggregate);
         for hosts in by_priority(&self.hosts) {
             let priority = hosts[0].slot.priority;
             let Some(load) = loads.get(priority as usize) else { continue };
             let fails = load.panic && balancing.fail_traffic_on_panic;
             let healthy = |host: &Host| !fails && (load.panic || host.class == Class::Healthy);
-            draft.level(hosts, load.healthy, load.panic, healthy);
+            draft.level(hosts, load.healthy, (false, load.panic), healthy);
             // Hashing policies know no degraded endpoints: the healthy ones take that load.
             let hashes = draft.policy.pick == Pick::Hash;
             let class = if hashes { Class::Healthy } else { Class::Degraded };
-            draft.level(hosts, load.degraded, false, |host| host.class == class);
+            draft.level(hosts, load.degraded, (true, false), |host| host.class == class);
         }
         let mut plan = draft.finish(loads);
         plan.suits_grpc = self.suits_grpc(&plan);
+        if in_aggregate {
+            plan.censuses = censuses;
+        }
         plan
     }
 
@@ -218,7 +225,7 @@ impl<A: Attach> Input<'_, A> {
                 loads.resize(priority + 1, PriorityLoad::default());
                 loads[priority].healthy = 100;
             }
-            draft.level(hosts, 100, false, |_| true);
+            draft.level(hosts, 100, (false, false), |_| true);
         }
         Plan { refused, ..draft.finish(loads) }
     }

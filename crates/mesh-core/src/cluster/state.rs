@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 
 use super::admission::Admission;
-use super::draws::Draws;
-use super::levels::{Levels, Part, least, least_by};
+use crate::draws::Draws;
+use super::levels::{Levels, Span, least, least_by};
 use super::membership::Membership;
 use super::resilient::Detectors;
 use super::tables::{Way, of_both};
 use super::{Choice, EndpointState, NoEndpoints, Picked, Tables};
 use crate::dialect::Dialect;
-use crate::resource::{Cluster, ClusterLoadAssignment, Entry, Name};
+use crate::resource::{Cluster, ClusterLoadAssignment, Discovery, Entry, Name};
 use crate::snapshot::Attach;
 
 /// A cluster at work. See the [module](super).
@@ -23,8 +23,12 @@ pub struct ClusterState<A: Attach> {
     pub(super) detectors: Detectors,
     /// In HTTP and in gRPC.
     tables: [ArcSwap<Tables<A>>; 2],
+    is_aggregate: bool,
+    has_slow_start: bool,
     /// Whether there are `drop_overloads`.
     drops: AtomicBool,
+    /// Whether an aggregate has it among its clusters.
+    in_aggregate: AtomicBool,
     /// Apart from what every request reads: round robin writes it on each pick.
     cursor: Cursor,
 }
@@ -53,14 +57,18 @@ impl<A: Attach> ClusterState<A> {
         let detectors = Detectors::new(spec.outlier_detection.as_ref(), earlier);
         detectors.adopt(&membership);
         let drops = AtomicBool::new(membership.drops());
-        let tables = of_both(&spec, &Arc::new(membership)).map(ArcSwap::new);
+        let in_aggregate = previous.is_some_and(Self::is_in_aggregate);
+        let tables = of_both(&spec, &Arc::new(membership), in_aggregate).map(ArcSwap::new);
         let earlier = previous.map(|previous| &previous.admission);
         Self {
             attached: attach.cluster(&spec),
             admission: Admission::new(&spec.circuit_breakers, earlier),
             detectors,
             tables,
+            is_aggregate: matches!(spec.discovery, Discovery::Aggregate { .. }),
+            has_slow_start: spec.balancing.slow_start.is_some(),
             drops,
+            in_aggregate: AtomicBool::new(in_aggregate),
             cursor: Cursor::default(),
             spec,
         }
@@ -117,7 +125,7 @@ impl<A: Attach> ClusterState<A> {
     /// Whether [`Choice::now`] is needed: some endpoints may be new.
     #[inline]
     pub fn has_slow_start(&self) -> bool {
-        self.spec.balancing.slow_start.is_some()
+        self.has_slow_start
     }
 
     /// The category by which a request is dropped (`drop_overloads`), before all else.
@@ -157,7 +165,7 @@ impl<A: Attach> ClusterState<A> {
         let mut draws = Draws::new(random);
         let endpoint = match &tables.way {
             Way::RoundRobin => usable.get(self.turn() % length),
-            Way::LeastRequest(choices) => least(Part::all(usable), *choices, &mut draws),
+            Way::LeastRequest(choices) => least(Span::all(usable), *choices, &mut draws),
             Way::Levels(levels) => return self.pick_level(&tables, levels, choice, random),
         };
         if !choice.avoid.tried.is_empty() || self.is_out(endpoint, choice.dialect) {
@@ -196,7 +204,7 @@ impl<A: Attach> ClusterState<A> {
             endpoint = match tables.way {
                 Way::LeastRequest(choices) => {
                     let weight = |one: &EndpointState<A>| (out(one), tried(one), one.load());
-                    least_by(Part::all(usable), choices, draws, weight)
+                    least_by(Span::all(usable), choices, draws, weight)
                 }
                 Way::RoundRobin | Way::Levels(_) => usable.get(self.turn() % usable.len()),
             };
@@ -266,7 +274,7 @@ impl<A: Attach> ClusterState<A> {
         let next = Arc::new(next);
         self.drops.store(next.drops(), Ordering::Relaxed);
         self.detectors.adopt(&next);
-        self.swap(of_both(&self.spec, &next))
+        self.swap(of_both(&self.spec, &next, self.is_in_aggregate()))
     }
 
     /// Builds the tables anew after the health of endpoints changed, and returns those that were
@@ -274,7 +282,35 @@ impl<A: Attach> ClusterState<A> {
     /// brings new endpoints.
     pub fn rebuild(&self) -> Vec<Arc<Tables<A>>> {
         let membership = self.tables().membership.clone();
-        self.swap(of_both(&self.spec, &membership))
+        self.swap(of_both(&self.spec, &membership, self.is_in_aggregate()))
+    }
+
+    /// Whether this is a cluster of clusters, which has no endpoints of its own: one of
+    /// [`Snapshot::leaf`](crate::Snapshot::leaf) takes its requests.
+    #[inline]
+    pub fn is_aggregate(&self) -> bool {
+        self.is_aggregate
+    }
+
+    /// The number of its tables for HTTP.
+    pub(super) fn number(&self) -> u64 {
+        self.tables[0].load().number
+    }
+
+    /// Whether some endpoint may be picked in that dialect.
+    pub(super) fn has_usable(&self, dialect: Dialect) -> bool {
+        self.live(dialect).load().usable.len() > 0
+    }
+
+    fn is_in_aggregate(&self) -> bool {
+        self.in_aggregate.load(Ordering::Relaxed)
+    }
+
+    /// Whether aggregates choose parts of this cluster from now on; returns the tables that were
+    /// replaced because of it.
+    pub(crate) fn set_in_aggregate(&self, in_aggregate: bool) -> Vec<Arc<Tables<A>>> {
+        let before = self.in_aggregate.swap(in_aggregate, Ordering::Relaxed);
+        if before == in_aggregate { Vec::new() } else { self.rebuild() }
     }
 
     fn swap(&self, [http, grpc]: [Arc<Tables<A>>; 2]) -> Vec<Arc<Tables<A>>> {

@@ -1,9 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::levels::Levels;
 use super::membership::Membership;
 use super::plan::{Plan, plan};
+use super::priority::Census;
 use super::{EndpointState, PriorityLoad};
 use crate::dialect::Dialect;
 use crate::finding::Failure;
@@ -16,6 +18,10 @@ pub struct Tables<A: Attach> {
     pub(super) way: Way,
     pub(super) membership: Arc<Membership<A>>,
     pub(super) loads: Box<[PriorityLoad]>,
+    /// Their own among all of the process, so that an aggregate sees when others took their place.
+    pub(super) number: u64,
+    /// Of each priority, when the cluster is part of an aggregate.
+    pub(super) censuses: Box<[Census]>,
     /// The priority in use, when it is one alone.
     pub(super) priority: Option<u32>,
     /// Why the dialect has no use for the cluster at all.
@@ -69,23 +75,28 @@ pub(super) enum Way {
 pub(super) fn of_both<A: Attach>(
     cluster: &Cluster,
     membership: &Arc<Membership<A>>,
+    in_aggregate: bool,
 ) -> [Arc<Tables<A>>; 2] {
-    let http = plan(cluster, membership, Dialect::Http);
+    let plan = |dialect| plan(cluster, membership, dialect, in_aggregate);
+    let http = plan(Dialect::Http);
     let shared = http.suits_grpc;
     let http = Arc::new(Tables::of(membership, http));
     let grpc = match shared {
         true => http.clone(),
-        false => Arc::new(Tables::of(membership, plan(cluster, membership, Dialect::Grpc))),
+        false => Arc::new(Tables::of(membership, plan(Dialect::Grpc))),
     };
     [http, grpc]
 }
 
 impl<A: Attach> Tables<A> {
     pub(super) fn of(membership: &Arc<Membership<A>>, plan: Plan) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         Self {
             usable: Usable::new(membership.states.clone(), plan.usable),
             way: plan.way,
             loads: plan.loads.into(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            censuses: plan.censuses.into(),
             priority: plan.priority,
             refused: plan.refused,
             membership: membership.clone(),
@@ -110,6 +121,12 @@ impl<A: Attach> Tables<A> {
     /// The share of requests of each priority.
     pub fn loads(&self) -> &[PriorityLoad] {
         &self.loads
+    }
+
+    /// Whether they are those of a cluster of its own.
+    #[cfg(test)]
+    pub(crate) fn censuses_is_empty(&self) -> bool {
+        self.censuses.is_empty()
     }
 
     /// What these tables were built from.

@@ -32,12 +32,12 @@ pub(super) fn request(
         return Verdict::Continue;
     }
     let mut draws = Draws::new(context.random ^ SALT);
-    if let Some(after) = delay(fault, request.headers, draws.next())
+    if let Some(after) = delay(fault, request.headers, draws.mixed())
         && let Some(active) = fault.active.begin(fault.max_active_faults)
     {
         return Verdict::Delay { after, next: 0, active: Some(active) };
     }
-    abort(fault, request.headers, context, draws.next(), ResponseFlags::NONE)
+    abort(fault, request.headers, context, draws.mixed(), ResponseFlags::NONE)
 }
 
 /// What follows a delay: perhaps an abort.
@@ -47,8 +47,8 @@ pub(super) fn after_delay(
     context: &Context<'_>,
 ) -> Verdict {
     let mut draws = Draws::new(context.random ^ SALT);
-    draws.next();
-    abort(fault, request.headers, context, draws.next(), ResponseFlags::DELAY_INJECTED)
+    draws.mixed();
+    abort(fault, request.headers, context, draws.mixed(), ResponseFlags::DELAY_INJECTED)
 }
 
 fn is_meant(fault: &HttpFault, request: &Request<'_>, context: &Context<'_>) -> bool {

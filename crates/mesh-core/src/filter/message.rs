@@ -30,6 +30,8 @@ pub struct Request<'a> {
     pub headers: &'a mut HeaderMap,
     /// The protocol it came with.
     pub version: Version,
+    /// The authority of the target it is sent to, as in [`Head`].
+    pub target: &'a str,
     /// Where it comes from.
     pub origin: &'a Origin,
     /// Where filters note what they decided, and look for what others noted, if anybody wants to
@@ -48,13 +50,14 @@ impl<'a> Request<'a> {
         let (authority, path) = (authority.into(), path.into());
         let origin = Origin::application();
         let version = Version::HTTP_11;
-        Self { method, scheme: "", authority, path, headers, version, origin, noted: None }
+        Self { method, scheme: "", authority, target: "", path, headers, version, origin, noted: None }
     }
 
     /// What routing and authorization see of it.
     pub fn head(&self) -> Head<'_> {
         Head::of_parts(self.method, self.scheme, &self.authority, &self.path, self.headers)
             .from_origin(self.origin)
+            .to_target(self.target)
     }
 }
 

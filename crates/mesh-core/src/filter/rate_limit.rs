@@ -23,10 +23,10 @@ pub(super) fn request(
     context: &Context<'_>,
 ) -> Verdict {
     let mut draws = Draws::new(context.random ^ SALT);
-    if !limit.filter_enabled.takes(draws.next()) || admits(limit, &request.head(), context) {
+    if !limit.filter_enabled.takes(draws.mixed()) || admits(limit, &request.head(), context) {
         return Verdict::Continue;
     }
-    if !limit.filter_enforced.takes(draws.next()) {
+    if !limit.filter_enforced.takes(draws.mixed()) {
         let added = &limit.request_headers_to_add_when_not_enforced;
         return match added.change_request(request, context) {
             Ok(()) => Verdict::Continue,
@@ -87,7 +87,7 @@ fn best<'l>(
 /// Tells the limit that was looked at first, or the one that refused the request.
 pub(super) fn response(limit: &LocalRateLimit, response: &mut Response<'_>, context: &Context<'_>) {
     let mut draws = Draws::new(context.random ^ SALT);
-    if !limit.x_ratelimit_headers || !limit.filter_enabled.takes(draws.next()) {
+    if !limit.x_ratelimit_headers || !limit.filter_enabled.takes(draws.mixed()) {
         return;
     }
     let refused = response.flags.contains(ResponseFlags::RATE_LIMITED);

@@ -59,6 +59,12 @@ pub enum Discovery {
     },
     /// They are part of the cluster (`type: STATIC`).
     Static(Arc<ClusterLoadAssignment>),
+    /// It has none of its own, but other clusters whose endpoints are used in its place
+    /// (`envoy.extensions.clusters.aggregate.v3.ClusterConfig`).
+    Aggregate {
+        /// Their names, the most preferred first; never empty.
+        clusters: Arc<[Name]>,
+    },
 }
 
 /// The HTTP version spoken to a cluster's endpoints. gRPC is always HTTP/2.

@@ -122,7 +122,21 @@ impl Resources {
             Discovery::Eds { service_name } => {
                 self.endpoints.get(service_name).cloned().unwrap_or_default()
             }
+            Discovery::Aggregate { clusters } => self.none_of(&cluster.name, clusters),
         }
+    }
+
+    /// Why an aggregate has nothing: none of its clusters exists.
+    fn none_of(&self, name: &Name, clusters: &[Name]) -> Entry<ClusterLoadAssignment> {
+        let mut entries = clusters.iter().filter_map(|name| self.clusters.get(name));
+        if entries.clone().any(|entry| entry.value.is_some()) {
+            return Entry::default();
+        }
+        let id = ResourceId::new(ResourceType::Cluster, name.clone());
+        let text = "none of the clusters it stands for exists";
+        let mut failure = Failure::new(id, FailureKind::Dependency, text, None);
+        failure.cause = entries.find_map(|entry| entry.failure.clone());
+        Entry::failed(failure)
     }
 }
 

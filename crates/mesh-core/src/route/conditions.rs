@@ -190,9 +190,9 @@ pub(crate) fn header_matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: 
     let once = head.headers.keys_len() == head.headers.len();
     match &matcher.name {
         HeaderMatch::Header(name) if once && !is_elsewhere(name, dialect) => {
-            // Names alone are gone through three times as fast as names with their values.
+            // Going through names alone is simpler than through names with their values.
             if matches!(matcher.value, ValueMatch::Present(true))
-                && head.headers.keys().take(SCANNED_HEADERS).any(|at| at == name)
+                && head.headers.keys().any(|at| at == name)
             {
                 return !matcher.invert;
             }

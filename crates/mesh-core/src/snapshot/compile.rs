@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::slots::{Builder, Slots};
-use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot};
+use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot, aggregate};
 use crate::cluster::{ClusterState, Tables};
 use crate::filter::Chains;
 use crate::finding::Finding;
@@ -50,9 +50,11 @@ impl<A: Attach> Snapshot<A> {
         }
         let clusters = clusters.finish();
         let by_service = by_service(&clusters);
+        let aggregates = aggregate::link(resources, &clusters, &mut replaced);
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let snapshot = Self { number, roots: roots.finish(), clusters, by_service, replaced };
+        let roots = roots.finish();
+        let snapshot = Self { number, roots, clusters, by_service, aggregates, replaced };
         (snapshot, findings(resources))
     }
 }
@@ -103,7 +105,7 @@ fn by_service<A: Attach>(clusters: &Slots<ClusterSlot<A>>) -> Box<[(Name, Cluste
         Discovery::Eds { service_name } if *service_name != state.spec().name => {
             Some((service_name.clone(), ClusterIndex(at)))
         }
-        Discovery::Eds { .. } | Discovery::Static(_) => None,
+        Discovery::Eds { .. } | Discovery::Static(_) | Discovery::Aggregate { .. } => None,
     });
     let mut named: Vec<_> = named.collect();
     named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -123,6 +125,7 @@ fn findings(resources: &Resources) -> Vec<Finding> {
     let clusters = resources.clusters().flat_map(|(_, c)| &c.value).flat_map(|c| &c.findings);
     let endpoints = resources.endpoints().flat_map(|(_, e)| &e.value).flat_map(|e| &e.findings);
     let mut all: Vec<_> = roots.chain(clusters).chain(endpoints).cloned().collect();
+    all.extend(aggregate::findings(resources));
     all.sort_by(|a, b| (&a.resource, &a.field, &a.text).cmp(&(&b.resource, &b.field, &b.text)));
     all.dedup();
     all

@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::{Attach, ClusterIndex, Decision, RootIndex, RouteView, Snapshot};
+use crate::cluster::{ClusterState, LeafLoad, PriorityLoad};
 use crate::dialect::Dialect;
 use crate::filter::{Chain, Step};
 use crate::finding::Failure;
@@ -39,7 +40,7 @@ pub struct Explanation {
 }
 
 /// A cluster as an [`Explanation`] shows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClusterExplanation {
     /// Its name.
@@ -56,6 +57,10 @@ pub struct ClusterExplanation {
     pub total: usize,
     /// The chain of failures, outermost first.
     pub failures: Vec<String>,
+    /// Of an aggregate, the clusters that stand for it, in order.
+    pub leaves: Vec<ClusterExplanation>,
+    /// Of an aggregate, how HTTP requests are shared among the priorities of those.
+    pub leaf_loads: Vec<LeafLoad>,
 }
 
 impl<A: Attach> Snapshot<A> {
@@ -104,23 +109,45 @@ impl<A: Attach> Snapshot<A> {
 
     fn explain_cluster(&self, index: ClusterIndex, view: &RouteView<'_>) -> ClusterExplanation {
         let mut failures = chain(self.cluster_failure(index).map(|failure| &**failure));
-        let tables = self.cluster(index).map(|cluster| cluster.tables());
-        let (mut usable, mut total) = (Vec::new(), 0);
-        if let Some(tables) = &tables {
-            usable = tables.usable().map(|endpoint| endpoint.address()).collect();
-            total = tables.all().count();
-            failures.extend(chain(tables.assignment().failure.as_deref()));
-        }
-        let name = self.cluster_name(index).to_owned();
-        ClusterExplanation {
-            name,
+        let mut made = ClusterExplanation {
+            name: self.cluster_name(index).to_owned(),
             weight: view.weight(),
             candidates: view.candidates(),
-            exists: tables.is_some(),
-            usable,
-            total,
-            failures,
+            ..ClusterExplanation::default()
+        };
+        if let Some(cluster) = self.cluster(index) {
+            made.add_endpoints(cluster);
         }
+        failures.append(&mut made.failures);
+        made.failures = failures;
+        made.leaf_loads = self.leaf_loads(index);
+        made.leaves = self.leaves(index).map(|leaf| ClusterExplanation::of_leaf(leaf)).collect();
+        made
+    }
+}
+
+impl ClusterExplanation {
+    fn of_leaf<A: Attach>(cluster: &ClusterState<A>) -> Self {
+        let mut made = Self { name: cluster.name().to_owned(), ..Self::default() };
+        made.add_endpoints(cluster);
+        made
+    }
+
+    fn add_endpoints<A: Attach>(&mut self, cluster: &ClusterState<A>) {
+        let tables = cluster.tables();
+        self.exists = true;
+        self.usable = tables.usable().map(|endpoint| endpoint.address()).collect();
+        self.total = tables.all().count();
+        self.failures.extend(chain(tables.assignment().failure.as_deref()));
+    }
+
+    fn write_endpoints(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list: Vec<_> = self.usable.iter().map(ToString::to_string).collect();
+        writeln!(f, "endpoints            {} of {}: {}", list.len(), self.total, list.join(", "))?;
+        for failure in &self.failures {
+            writeln!(f, "  failed: {failure}")?;
+        }
+        Ok(())
     }
 }
 
@@ -236,10 +263,20 @@ impl fmt::Display for ClusterExplanation {
         for (name, weight) in self.candidates.iter().filter(|(name, _)| *name != self.name) {
             writeln!(f, "  not {name}: drawn with weight {weight}")?;
         }
-        let list: Vec<_> = self.usable.iter().map(ToString::to_string).collect();
-        writeln!(f, "endpoints            {} of {}: {}", list.len(), self.total, list.join(", "))?;
+        if self.leaves.is_empty() {
+            return self.write_endpoints(f);
+        }
         for failure in &self.failures {
             writeln!(f, "  failed: {failure}")?;
+        }
+        for leaf in &self.leaves {
+            writeln!(f, "  by cluster         {}", leaf.name)?;
+            for load in self.leaf_loads.iter().filter(|load| load.cluster == leaf.name) {
+                let PriorityLoad { healthy, degraded, .. } = load.load;
+                let share = healthy + degraded;
+                writeln!(f, "    priority {}       {share} % of requests", load.priority)?;
+            }
+            leaf.write_endpoints(f)?;
         }
         Ok(())
     }

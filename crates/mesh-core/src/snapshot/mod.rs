@@ -7,6 +7,7 @@
 //! with the previous Snapshot, clusters keep their state, and a name keeps its index, so that
 //! shared route tables can refer to clusters by position.
 
+mod aggregate;
 mod attach;
 mod compile;
 mod decision;
@@ -41,6 +42,7 @@ pub struct Snapshot<A: Attach> {
     clusters: Slots<ClusterSlot<A>>,
     /// The clusters whose endpoints are a resource of another name than their own, by that name.
     by_service: Box<[(Name, ClusterIndex)]>,
+    aggregates: aggregate::Aggregates<A>,
     /// Endpoint tables that compiling this Snapshot replaced.
     replaced: Vec<Arc<Tables<A>>>,
 }
@@ -147,7 +149,7 @@ impl<A: Attach> Snapshot<A> {
 fn service_name<A: Attach>(cluster: &ClusterState<A>) -> Option<&str> {
     match &cluster.spec().discovery {
         Discovery::Eds { service_name } => Some(service_name),
-        Discovery::Static(_) => None,
+        Discovery::Static(_) | Discovery::Aggregate { .. } => None,
     }
 }
 

@@ -14,7 +14,7 @@ pub struct ClusterIndex(pub(super) u32);
 pub struct RootIndex(pub(super) u32);
 
 /// Where a root was last found, and in which Snapshot: of the same one the name need not be compared,
-/// which would take 40 instructions. Wrong hints only cost a lookup.
+/// which is as long as a host name. Wrong hints only cost a lookup.
 #[derive(Debug)]
 pub struct RootHint(AtomicU64);
 

@@ -7,6 +7,7 @@ use http::Request;
 use http::header::HOST;
 use mesh_core::Dialect;
 use mesh_core::exchange::{Exchange, Next};
+use mesh_core::filter::Request as Seen;
 use mesh_core::resource::ActiveFault;
 use mesh_core::snapshot::{Decision, RootIndex};
 
@@ -25,7 +26,7 @@ use crate::mesh::{Hold, Inner, Random, Subscribed};
 /// A request that begins: what it is, and what is kept of it for another attempt.
 //
 // References alone, and what has a destructor is given apart: a struct that owns a Snapshot was
-// written to memory and read back, 30 instructions.
+// written to memory and read back.
 pub(super) struct Beginning<'r, T> {
     pub(super) place: Place<'r>,
     pub(super) request: &'r mut Unsent,
@@ -114,8 +115,9 @@ pub(super) fn begin_exchange<T: Transport>(
 ) -> Begun<T> {
     let context = context(beginning.place.dialect, random.first());
     let request = beginning.request.as_mut().expect("not sent yet");
+    let target = beginning.place.target.authority();
     let (exchange, next) =
-        with_request(request, |seen| Exchange::begin(&hold, root, seen, &context));
+        with_request(request, target, |seen| Exchange::begin(&hold, root, seen, &context));
     let waiting = Waiting { hold, root, random, record, exchange: Box::new(exchange) };
     waiting.go_on(beginning, next)
 }
@@ -181,7 +183,8 @@ impl Delayed {
         }
         let context = context(dialect, waiting.random.first());
         let Waiting { hold, exchange, .. } = &mut waiting;
-        let next = with_request(&mut request, |seen| exchange.resume(hold, next, seen, &context));
+        let resume = |seen: &mut Seen<'_>| exchange.resume(hold, next, seen, &context);
+        let next = with_request(&mut request, target.authority(), resume);
         let place = Place { mesh: &mesh, target: &target, dialect };
         let request = &mut Some(request);
         waiting.go_on(Beginning { place, request, transport, copy, kept }, next)

@@ -8,6 +8,7 @@ use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{Avoid, Choice, Permit, Picked};
 use mesh_core::resilience::{Ended, Outcome, grpc_timeout, takes_request};
 use mesh_core::resource::UpstreamProtocol;
+use mesh_core::route::Forwarding;
 use mesh_core::snapshot::{ClusterIndex, RootIndex, RouteRef};
 use mesh_core::{Dialect, Head, filter};
 
@@ -36,6 +37,9 @@ const MAX_FREE_CONNECTS: usize = 5;
 pub(super) struct Flight {
     hold: Hold,
     route: RouteRef,
+    /// The cluster that the route chose, whose retries these are.
+    routed: ClusterIndex,
+    /// The one that took the last attempt: another where the route chose an aggregate.
     cluster: ClusterIndex,
     dialect: Dialect,
     /// Whether the route changes response headers.
@@ -82,9 +86,14 @@ impl Flight {
         let Beginning { place, request: unsent, transport, copy, kept } = beginning;
         let request = unsent.as_mut().expect("not sent yet");
         let (dialect, drawn) = (place.dialect, random.first());
-        let Some(state) = hold.cluster(cluster) else {
+        let Some(mut state) = hold.cluster(cluster) else {
             return Err(no_cluster(&hold, route, cluster).into());
         };
+        let (routed, mut cluster, mut choice) = (cluster, cluster, Choice::new(dialect));
+        if state.is_aggregate() {
+            (cluster, choice.part) = hold.leaf(routed, dialect, random.next());
+            state = hold.cluster(cluster).unwrap_or(state);
+        }
         if let Some(category) = state.drop_overload(drawn) {
             return Err(dropped(&hold.view(route), state, &category).into());
         }
@@ -118,7 +127,6 @@ impl Flight {
             *kept = Some(transport.clone());
             retries = true;
         }
-        let mut choice = Choice::new(dialect);
         if let Some(history) = &history {
             choice.hash = history.hash;
         }
@@ -145,6 +153,7 @@ impl Flight {
         let flight = Self {
             hold,
             route,
+            routed,
             cluster,
             dialect,
             changes_response,
@@ -163,7 +172,15 @@ impl Flight {
     /// Picks an endpoint for another attempt, and makes the request ready for it.
     pub(super) fn pick(&mut self, request: &mut Request<Body>) -> Result<(), Error> {
         let view = self.hold.view(self.route);
-        let state = self.hold.cluster(self.cluster).expect("it was there when the flight began");
+        let (cluster, part) = self.hold.leaf(self.routed, self.dialect, self.random.next());
+        let state = self.hold.cluster(cluster).expect("it was there when the flight began");
+        if cluster != self.cluster {
+            // It counts where it is, and no longer where it was.
+            let priority = self.hold.forwarding(self.route).map(Forwarding::priority);
+            let permit = state.admit_as(priority.unwrap_or_default());
+            self.permit = Some(permit.map_err(|full| not_admitted(&view, state, full))?);
+            self.cluster = cluster;
+        }
         let history = self.history.as_ref();
         let tried = history.map_or(&[][..], |history| &history.tried);
         // Endpoints whose connection was refused are avoided as far as there are others.
@@ -172,6 +189,7 @@ impl Flight {
             view.retry_policy().map_or(draws, |policy| policy.host_selection_retry_max_attempts);
         let choice = Choice::new(self.dialect)
             .with_avoid(Avoid::new(tried, max_attempts))
+            .with_part(part)
             .with_hash(history.and_then(|history| history.hash))
             .with_now(state.has_slow_start().then(now));
         let picked = state.pick(&choice, self.random.next());

@@ -24,8 +24,11 @@ pub(super) fn context(dialect: Dialect, random: u64) -> Context<'static> {
 /// Shows a request and writes back what was changed of it.
 ///
 /// What no URI can hold is not written back: the request goes on as it was.
+///
+/// `target` is that of the channel; empty where it does not count.
 pub(super) fn with_request<T>(
     request: &mut Request<Body>,
+    target: &str,
     look: impl FnOnce(&mut filter::Request<'_>) -> T,
 ) -> T {
     let (mut method, uri) = (request.method().clone(), request.uri().clone());
@@ -37,6 +40,7 @@ pub(super) fn with_request<T>(
     let mut seen = filter::Request::new(&mut method, authority, path, headers);
     seen.scheme = uri.scheme_str().unwrap_or("");
     seen.version = version;
+    seen.target = target;
     let result = look(&mut seen);
     let (authority, path) = (changed(seen.authority), changed(seen.path));
     *request.method_mut() = method;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
-use mesh_core::cluster::{Choice, ClusterState};
+use mesh_core::cluster::{Choice, ClusterState, Part};
 use mesh_core::filter::Request as Seen;
 use mesh_core::resource::RoutingPriority;
 use mesh_core::route::Mirror;
@@ -30,6 +30,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// A copy that waits for its body.
 struct Copy {
     state: Arc<ClusterState<Io>>,
+    part: Option<Part>,
     head: Request<Body>,
     dialect: Dialect,
     longest: Duration,
@@ -50,10 +51,10 @@ pub(super) fn mirror(
     let mut copies = Vec::new();
     for mirror in view.mirrors(&Head::of(request), drawn) {
         // A cluster that does not exist gets no copy, and the request does not care.
-        if let Some(state) = hold.cluster_named(mirror.cluster) {
-            let random = drawn.rotate_left(32) ^ copies.len() as u64;
+        let random = drawn.rotate_left(32) ^ copies.len() as u64;
+        if let Some((state, part)) = hold.leaf_named(mirror.cluster, dialect, !random) {
             let (state, head) = (state.clone(), copy_of_head(&mirror, request, dialect, random));
-            copies.push(Copy { state, head, dialect, longest, random });
+            copies.push(Copy { state, part, head, dialect, longest, random });
         }
     }
     if !copies.is_empty() {
@@ -81,14 +82,14 @@ fn copy_of_head(
     context.names.cluster = mirror.cluster;
     let change = |seen: &mut Seen<'_>| mirror.policy.request_headers.change_request(seen, &context);
     // A header that no message can carry is left out of a copy.
-    let _ = with_request(&mut copy, change);
+    let _ = with_request(&mut copy, "", change);
     copy
 }
 
 impl Copy {
     fn send(self, body: Bytes) {
-        let Self { state, head, dialect, longest, random } = self;
-        let choice = Choice::new(dialect);
+        let Self { state, part, head, dialect, longest, random } = self;
+        let choice = Choice::new(dialect).with_part(part);
         let (Ok(permit), Ok(endpoint)) = (state.admit(), state.pick(&choice, random)) else {
             return;
         };

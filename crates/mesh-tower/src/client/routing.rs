@@ -32,10 +32,7 @@ pub(super) fn decide(
     request: &Request<Body>,
     random: u64,
 ) -> Decision {
-    let mut head = Head::of(request);
-    if place.dialect == Dialect::Grpc {
-        head = head.to_target(place.target.authority());
-    }
+    let head = Head::of(request).to_target(place.target.authority());
     hold.route(root, &head, place.dialect, random)
 }
 

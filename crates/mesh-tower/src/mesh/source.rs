@@ -26,7 +26,8 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(crate) struct Subscribed {
     name: Name,
-    authority: HeaderValue,
+    authority: Name,
+    host: HeaderValue,
     listener: Name,
     hint: RootHint,
     /// Stays the same for as long as it lives: gRPC's `io.grpc.channel_id`.
@@ -48,7 +49,7 @@ impl Source {
             let text = format!("target {target:?} is not valid");
             Error::new(ErrorKind::Config, text).because(error)
         })?;
-        let authority = HeaderValue::from_str(target.authority()).map_err(|error| {
+        let host = HeaderValue::from_str(target.authority()).map_err(|error| {
             let text = format!("target {:?} is no authority", target.name());
             Error::new(ErrorKind::Config, text).because(error)
         })?;
@@ -66,7 +67,8 @@ impl Source {
         };
         Ok(Subscribed {
             name: target.name().clone(),
-            authority,
+            authority: target.authority().clone(),
+            host,
             listener,
             hint: RootHint::new(),
             number: fastrand::u64(..),
@@ -134,12 +136,12 @@ impl Subscribed {
 
     /// The authority that selects a virtual host where the request's does not.
     pub(crate) fn authority(&self) -> &str {
-        self.authority.to_str().unwrap_or_default()
+        &self.authority
     }
 
     /// The same, as the value of a `host` header.
     pub(crate) fn host(&self) -> &HeaderValue {
-        &self.authority
+        &self.host
     }
 
     /// The listener's name.

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use mesh_core::resource::{Cluster, Discovery, Name};
 use mesh_pb::envoy::config::cluster::v3 as pb;
-use mesh_pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
+use mesh_pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, CustomClusterType, DiscoveryType,
+};
+use mesh_pb::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
+use prost::{Message, Name as _};
 
 use super::at::{At, Invalid, not_honoured};
 use super::{breakers, common, endpoints, lb_policy, outlier, protocol};
@@ -40,8 +44,7 @@ fn discovery(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Discovery, I
     let kind = match &proto.cluster_discovery_type {
         Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).ok(),
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            let text = format!("{:?} is not supported", custom.name);
-            return Err(at.field("cluster_type").invalid(text));
+            return aggregate(at.field("cluster_type"), custom);
         }
         None => Some(DiscoveryType::Static),
     };
@@ -69,6 +72,32 @@ fn discovery(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Discovery, I
         }
         None => Err(at.field("type").invalid("unknown value")),
     }
+}
+
+/// A cluster of clusters, the one custom type there is (gRFC A37).
+fn aggregate(at: At<'_>, custom: &CustomClusterType) -> Result<Discovery, Invalid> {
+    let config = custom.typed_config.as_ref();
+    let message = config.map_or("", |any| any.type_url.rsplit('/').next().unwrap_or_default());
+    if message != ClusterConfig::full_name() {
+        return Err(at.invalid(format!("{:?} is not supported", custom.name)));
+    }
+    let at = at.field("typed_config");
+    let bytes = config.map_or(&[][..], |any| &any.value);
+    let config = ClusterConfig::decode(bytes)
+        .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
+    if config.clusters.is_empty() {
+        return Err(at.field("clusters").invalid("is empty"));
+    }
+    if let Some(empty) = config.clusters.iter().position(String::is_empty) {
+        return Err(at.index("clusters", empty).invalid("is empty"));
+    }
+    let clusters = config.clusters.iter().map(|name| Name::from(name.as_str())).collect();
+    Ok(Discovery::Aggregate { clusters })
+}
+
+/// Whether it is one, which has a policy of its own.
+pub(super) fn is_aggregate(proto: &pb::Cluster) -> bool {
+    matches!(proto.cluster_discovery_type, Some(ClusterDiscoveryType::ClusterType(_)))
 }
 
 #[allow(deprecated, reason = "older fields are reported as well")]

@@ -13,7 +13,7 @@ use mesh_pb::google::protobuf::{Any, UInt32Value, UInt64Value};
 use prost::{Message, Name};
 
 use super::at::{At, Invalid};
-use super::balancing;
+use super::{balancing, cluster};
 
 /// How deep policies may nest (gRFC A52).
 const DEPTH_LIMIT: usize = 16;
@@ -42,6 +42,8 @@ pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<(LbPolicy, Balan
         balancing::common(at, common, &mut balancing, list.is_none())?;
     }
     let made = match list {
+        // Its clusters pick by policies of their own.
+        Some(_) if cluster::is_aggregate(proto) => LbPolicy::RoundRobin,
         Some(list) => {
             balancing.wrr_locality = false;
             from_list(at.field("load_balancing_policy"), list, &mut balancing, 0)?
@@ -106,6 +108,7 @@ fn legacy(at: At<'_>, proto: &pb::Cluster, balancing: &mut Balancing) -> Result<
             maglev(at.field("maglev_lb_config"), size, hashing)
         }
         Ok(ProtoPolicy::Random) => Ok(LbPolicy::Random),
+        Ok(ProtoPolicy::ClusterProvided) if cluster::is_aggregate(proto) => Ok(LbPolicy::RoundRobin),
         Ok(ProtoPolicy::ClusterProvided) => {
             Err(at_policy.invalid("CLUSTER_PROVIDED needs a cluster type that provides one"))
         }

@@ -1,6 +1,6 @@
 //! Clusters and their endpoints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use mesh_core::resource::{Cluster, ClusterLoadAssignment, Discovery, Entry, Name};
 use mesh_core::{ResourceId, ResourceType};
@@ -19,6 +19,15 @@ pub(super) struct ClusterNode {
     waiting: BTreeSet<Name>,
     /// The endpoints of the published version and of the one that is to follow.
     attached: BTreeSet<Name>,
+    /// Of an aggregate, the clusters of the published version and of the one that is to follow.
+    children: BTreeSet<Name>,
+    /// The aggregates that have it among those.
+    parents: BTreeSet<Name>,
+    /// How many aggregates are between it and a route, at least as far as was known when it was
+    /// first wanted.
+    depth: usize,
+    /// How much was known of the next version, and of all it leads to, when it was last looked at.
+    level: Option<Level>,
 }
 
 /// The endpoints of a cluster.
@@ -50,12 +59,25 @@ fn service_name(entry: &Entry<Cluster>) -> Option<Name> {
     }
 }
 
+/// The clusters that stand for an aggregate.
+fn children(entry: &Entry<Cluster>) -> &[Name] {
+    match entry.value.as_ref().map(|value| &value.discovery) {
+        Some(Discovery::Aggregate { clusters }) => clusters,
+        _ => &[],
+    }
+}
+
 impl Graph {
     pub(super) fn acquire_cluster(&mut self, name: &Name) {
         if !self.clusters.contains_key(name) {
             self.want(ResourceType::Cluster, name);
         }
-        self.clusters.entry(name.clone()).or_default().uses += 1;
+        let node = self.clusters.entry(name.clone()).or_default();
+        node.uses += 1;
+        if std::mem::take(&mut node.depth) > 0 {
+            // Nearer than was known, so that more of what is below may be wanted.
+            self.changed_clusters.insert(name.clone());
+        }
     }
 
     pub(super) fn release_cluster(&mut self, name: &Name) {
@@ -69,7 +91,31 @@ impl Graph {
     /// How much is known of a cluster as it is published.
     pub(super) fn cluster_level(&self, name: &Name) -> Level {
         let published = self.clusters.get(name).and_then(|node| node.published.as_ref());
-        published.map_or(Level::Unknown, |entry| self.level_with_endpoints(entry))
+        published.map_or(Level::Unknown, |entry| self.level_with_all(entry, name))
+    }
+
+    /// How much is known of a cluster, its endpoints, and of an aggregate all clusters it leads
+    /// to, each looked at once: they may lead back to it.
+    fn level_with_all(&self, entry: &Entry<Cluster>, name: &Name) -> Level {
+        let mut level = self.level_with_endpoints(entry);
+        if children(entry).is_empty() {
+            return level;
+        }
+        let mut seen = HashSet::from([name]);
+        let node = self.clusters.get(name);
+        let mut next: Vec<(&Name, usize)> = match node {
+            Some(node) => children(entry).iter().map(|child| (child, node.depth + 1)).collect(),
+            None => Vec::new(),
+        };
+        while let Some((name, depth)) = next.pop() {
+            if depth >= DEPTH_LIMIT || !seen.insert(name) {
+                continue;
+            }
+            let Some(node) = self.clusters.get(name) else { return Level::Unknown };
+            level = level.min(self.level_with_endpoints(&node.entry));
+            next.extend(children(&node.entry).iter().map(|child| (child, depth + 1)));
+        }
+        level
     }
 
     fn level_with_endpoints(&self, entry: &Entry<Cluster>) -> Level {
@@ -91,8 +137,10 @@ impl Graph {
         if let Some(service) = service_name(&entry) {
             self.attach_endpoints(&service, name);
         }
+        self.attach_children(children(&entry), name);
         let works = before.as_ref().is_some_and(|entry| entry.value.is_some());
-        let is_ready = self.level_with_endpoints(&entry) >= Level::required(works);
+        let level = self.level_with_all(&entry, name);
+        let is_ready = level >= Level::required(works);
         let is_news = before.as_ref().is_none_or(|before| !before.is_same(&entry));
         if is_ready && is_news {
             self.update.clusters.insert(name.clone(), Some(entry.clone()));
@@ -101,6 +149,13 @@ impl Graph {
             }
         }
         self.detach_unused(name);
+        if let Some(node) = self.clusters.get_mut(name)
+            && node.level.replace(level) != Some(level)
+        {
+            // An aggregate that waits for it may go on. One that is its own parent stops here the
+            // second time.
+            self.changed_aggregates.extend(node.parents.iter().cloned());
+        }
         self.wake_roots(name);
     }
 
@@ -112,7 +167,61 @@ impl Graph {
         let is_unused =
             |name: &&Name| next.as_ref() != Some(*name) && published.as_ref() != Some(*name);
         let unused: Vec<Name> = node.attached.iter().filter(is_unused).cloned().collect();
+        let used: HashSet<&Name> =
+            node.published.iter().chain([&node.entry]).flat_map(children).collect();
+        let children = node.children.iter().filter(|child| !used.contains(child));
+        let children: Vec<Name> = children.cloned().collect();
         unused.iter().for_each(|endpoints| self.detach_endpoints(endpoints, name));
+        children.iter().for_each(|child| self.detach_child(child, name));
+    }
+
+    /// Wants the clusters of an aggregate, unless it is as deep as they may be.
+    fn attach_children(&mut self, children: &[Name], parent: &Name) {
+        let Some(node) = self.clusters.get(parent) else { return };
+        let depth = node.depth + 1;
+        if depth >= DEPTH_LIMIT {
+            return;
+        }
+        for name in children {
+            if !self.clusters.contains_key(name) {
+                self.want(ResourceType::Cluster, name);
+                let new = ClusterNode { depth, ..ClusterNode::default() };
+                self.clusters.insert(name.clone(), new);
+            }
+            let Some(child) = self.clusters.get_mut(name) else { continue };
+            child.parents.insert(parent.clone());
+            if child.depth > depth {
+                child.depth = depth;
+                self.changed_clusters.insert(name.clone());
+            }
+            if let Some(node) = self.clusters.get_mut(parent) {
+                node.children.insert(name.clone());
+            }
+        }
+    }
+
+    fn detach_child(&mut self, child: &Name, parent: &Name) {
+        if let Some(node) = self.clusters.get_mut(parent) {
+            node.children.remove(child);
+        }
+        let Some(node) = self.clusters.get_mut(child) else { return };
+        node.parents.remove(parent);
+        self.idle.push(ResourceId::new(ResourceType::Cluster, child.clone()));
+    }
+
+    /// Whether a route leads to the cluster, itself or by way of aggregates. Those may lead to
+    /// each other without any route.
+    fn is_used(&self, name: &Name) -> bool {
+        let mut seen = HashSet::from([name]);
+        let mut next = vec![name];
+        while let Some(name) = next.pop() {
+            let Some(node) = self.clusters.get(name) else { continue };
+            if node.uses > 0 {
+                return true;
+            }
+            next.extend(node.parents.iter().filter(|parent| seen.insert(*parent)));
+        }
+        false
     }
 
     fn wake_roots(&mut self, cluster: &Name) {
@@ -161,12 +270,20 @@ impl Graph {
     }
 
     pub(super) fn drop_cluster_if_idle(&mut self, name: &Name) -> bool {
-        if self.clusters.get(name).is_none_or(|node| node.uses > 0) {
+        if self.is_used(name) {
             return false;
         }
         let Some(node) = self.clusters.remove(name) else { return false };
         for endpoints in &node.attached {
             self.detach_endpoints(endpoints, name);
+        }
+        for child in &node.children {
+            self.detach_child(child, name);
+        }
+        for parent in &node.parents {
+            if let Some(parent) = self.clusters.get_mut(parent) {
+                parent.children.remove(name);
+            }
         }
         if node.published.is_some() {
             self.update.clusters.insert(name.clone(), None);
@@ -185,3 +302,7 @@ impl Graph {
         true
     }
 }
+
+/// gRFC A37: an aggregate may have others among its clusters, this many levels of them. Deeper ones
+/// are not asked for, so that no chain of names is followed for ever.
+const DEPTH_LIMIT: usize = 16;

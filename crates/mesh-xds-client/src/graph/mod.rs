@@ -11,6 +11,9 @@
 //!                                      are known
 //! ```
 //!
+//! A Cluster may be an aggregate, which leads to other clusters, 16 levels of them at most (gRFC
+//! A37, A74), and is published when all of those are known.
+//!
 //! Make before break: clusters and endpoints go out before, or together with, the root that
 //! needs them, and are taken back with, or after, the root that stops needing them. What is only
 //! unknown because the control plane cannot be reached never replaces something that works.
@@ -49,6 +52,9 @@ pub struct Graph {
     /// Roots and clusters that something changed for since the last step.
     changed_roots: BTreeSet<Name>,
     changed_clusters: BTreeSet<Name>,
+    /// Aggregates with a cluster that changed. After the clusters, so that one of many is looked
+    /// at once for all of them.
+    changed_aggregates: BTreeSet<Name>,
     /// What may have lost its last use; looked at when a step ends, so that what is only handed
     /// from one user to another is not dropped in between.
     idle: Vec<ResourceId>,
@@ -152,6 +158,8 @@ impl Graph {
         loop {
             if let Some(cluster) = self.changed_clusters.pop_first() {
                 self.refresh_cluster(&cluster);
+            } else if let Some(aggregate) = self.changed_aggregates.pop_first() {
+                self.refresh_cluster(&aggregate);
             } else if let Some(root) = self.changed_roots.pop_first() {
                 self.refresh_root(&root);
             } else if let Some(id) = self.idle.pop() {

@@ -1,3 +1,5 @@
+mod aggregates;
+
 use std::sync::Arc;
 
 use mesh_core::ResourceId;

@@ -52,7 +52,7 @@ fn tells_why_a_configuration_is_refused() {
     let error = &run(&record)["expect"]["error"];
     assert_eq!(
         error,
-        "route_config.virtual_hosts[0].domains[0]: 1: invalid type: number, expected a string"
+        "route_config.virtual_hosts[0].domains[0]: 1: invalid type: integer `1`, expected a string"
     );
 
     let accepted = json!({"request": null, "route_config": {}});

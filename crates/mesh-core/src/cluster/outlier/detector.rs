@@ -135,7 +135,7 @@ impl Detector {
         at: u64,
         draws: &mut Draws,
     ) -> bool {
-        if record.is_ejected() || draws.below(100) >= u64::from(enforcing) {
+        if record.is_ejected() || draws.remainder(100) >= u64::from(enforcing) {
             return false;
         }
         let hosts = self.shared.hosts.load(Ordering::Relaxed);
@@ -145,7 +145,7 @@ impl Detector {
             return false;
         }
         let jitter = u64::try_from(spec.max_ejection_time_jitter.as_millis()).unwrap_or(u64::MAX);
-        if !record.eject(at, draws.below(jitter.saturating_add(1))) {
+        if !record.eject(at, draws.remainder(jitter.saturating_add(1))) {
             self.shared.ejected.fetch_sub(1, order);
             return false;
         }

@@ -230,7 +230,7 @@ proptest! {
         max in prop::option::of(0..2_u32),
     ) {
         let mut draws = Draws::new(random ^ SALT);
-        let (first_draw, second_draw) = (draws.next() % 100, draws.next() % 100);
+        let (first_draw, second_draw) = (draws.mixed() % 100, draws.mixed() % 100);
         let fault = HttpFault {
             abort: aborted(TEAPOT, dead).abort,
             max_active_faults: max,

@@ -1,5 +1,6 @@
 //! Snapshots over time, and what requests see of them.
 
+mod aggregates;
 mod choices;
 mod endpoints;
 mod explain;

@@ -95,7 +95,8 @@ impl Flight {
         let history = self.history.get_or_insert_default();
         // The retry before gives its place back first: it is over.
         history.retry_permit = None;
-        let permit = state.admit_retry_as(forwarding.priority()).ok()?;
+        let routed = self.hold.cluster(self.routed)?;
+        let permit = routed.admit_retry_as(forwarding.priority()).ok()?;
         // Only once it is admitted: the body of another attempt cuts off the one before.
         let request = match unsent {
             Some(request) => request,

@@ -10,6 +10,7 @@ use mesh_pb::envoy::config::cluster::v3::cluster::{
 use mesh_pb::envoy::config::core::v3 as proto_core;
 use mesh_pb::envoy::config::core::v3::TypedExtensionConfig;
 use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use mesh_pb::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
 use mesh_pb::envoy::extensions::load_balancing_policies as policies;
 use mesh_pb::envoy::extensions::upstreams::http::v3 as http;
 use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options as options;
@@ -66,6 +67,25 @@ fn static_cluster_has_its_endpoints() {
     refused(Cluster, &proto, "load_assignment.endpoints", "priority 0 is missing");
 }
 
+fn aggregate_of(clusters: Vec<String>) -> Option<ClusterDiscoveryType> {
+    let config = ClusterConfig { clusters };
+    Some(ClusterDiscoveryType::ClusterType(CustomClusterType {
+        name: "envoy.clusters.aggregate".to_owned(),
+        typed_config: Some(any(&config)),
+    }))
+}
+
+#[test]
+fn aggregate_cluster_names_its_clusters() {
+    let mut proto = good();
+    proto.cluster_discovery_type = aggregate_of(vec!["b".to_owned(), "a".to_owned()]);
+    for policy in [pb::cluster::LbPolicy::ClusterProvided, pb::cluster::LbPolicy::RingHash] {
+        proto.lb_policy = policy as i32;
+        let Discovery::Aggregate { clusters } = made(&proto).discovery else { panic!("not it") };
+        assert_eq!(clusters.iter().map(|name| &**name).collect::<Vec<_>>(), ["b", "a"]);
+    }
+}
+
 #[test]
 fn discovery_that_is_refused() {
     for kind in [DiscoveryType::StrictDns, DiscoveryType::LogicalDns, DiscoveryType::OriginalDst] {
@@ -78,6 +98,12 @@ fn discovery_that_is_refused() {
         typed_config: None,
     }));
     refuses(|c| c.cluster_discovery_type = aggregate, "cluster_type", "aggregate");
+    for (clusters, field) in [
+        (vec![], "cluster_type.typed_config.clusters"),
+        (vec!["a".to_owned(), String::new()], "cluster_type.typed_config.clusters[1]"),
+    ] {
+        refuses(|c| c.cluster_discovery_type = aggregate_of(clusters), field, "is empty");
+    }
     refuses(|c| c.eds_cluster_config = None, "eds_cluster_config", "is missing");
     let elsewhere = Some(EdsClusterConfig::default());
     refuses(|c| c.eds_cluster_config = elsewhere, "eds_cluster_config.eds_config", "ads or self");
