@@ -2,12 +2,16 @@
 
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use mesh_benches::tables::{CLUSTER, Shape, assignment, cluster, resources_and, table};
-use mesh_core::Snapshot;
+use http::StatusCode;
+use mesh_benches::tables::{CLUSTER, Shape, assignment, resources_and, table};
+use mesh_core::cluster::outlier::Observed;
+use mesh_core::{Dialect, Snapshot};
 use mesh_core::resource::{
-    Cluster, ClusterLoadAssignment, Entry, LbPolicy, Name, Resource, Update,
+    Cluster, ClusterLoadAssignment, Entry, LbPolicy, Name, OutlierDetection, Resource, Resources,
+    Update,
 };
 
 /// How many clusters there are beside the one that changes.
@@ -43,13 +47,41 @@ fn one_endpoint(criterion: &mut Criterion) {
     });
 }
 
-/// The tables of a cluster of 10,000 are built anew, as after an ejection.
+/// One endpoint of 10,000 is ejected and returns: the tables are built anew twice.
 fn rebuild(criterion: &mut Criterion) {
-    let policy = LbPolicy::LeastRequest { choice_count: 2 };
-    let (snapshot, _) = Snapshot::compile(&cluster(10_000, policy), None, &());
-    let state = snapshot.cluster_named(CLUSTER).expect("it was given").clone();
-    criterion
-        .bench_function("rebuild of 10,000", |bench| bench.iter(|| black_box(state.rebuild())));
+    let least = LbPolicy::LeastRequest { choice_count: 2 };
+    for (name, policy, weights) in [
+        ("round robin", LbPolicy::RoundRobin, false),
+        ("least request", least, false),
+        ("random", LbPolicy::Random, false),
+        ("weighted round robin", LbPolicy::RoundRobin, true),
+        ("weighted least request", least, true),
+    ] {
+        let mut detection = OutlierDetection::new();
+        detection.consecutive_5xx = 1;
+        detection.successful_active_health_check_uneject_host = true;
+        let mut spec = Cluster::new(CLUSTER);
+        spec.lb_policy = policy;
+        spec.outlier_detection = Some(detection.into());
+        let mut list = assignment(CLUSTER, 10_000);
+        for (at, endpoint) in (1..).zip(&mut list.localities[0].endpoints) {
+            endpoint.weight = if weights { 1 + at % 7 } else { 1 };
+        }
+        let all: Resources = [Resource::from(spec), list.into()].into_iter().collect();
+        let (snapshot, _) = Snapshot::compile(&all, None, &());
+        let state = snapshot.cluster_named(CLUSTER).expect("it was given").clone();
+        let endpoint = state.tables().usable().nth(4_321).expect("there are more").clone();
+        let (now, failed) = (Instant::now(), Observed::Status(StatusCode::BAD_GATEWAY));
+        let detector = state.detector(Dialect::Http);
+        criterion.bench_function(&format!("ejection and return, {name}"), |bench| {
+            bench.iter(|| {
+                assert!(state.observe(&endpoint, Dialect::Http, failed, || now, || 0));
+                black_box(state.rebuild());
+                assert!(detector.passed_health_check(endpoint.record(Dialect::Http), now));
+                black_box(state.rebuild());
+            })
+        });
+    }
 }
 
 criterion_group!(benches, changes);

@@ -17,8 +17,8 @@ use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::Empty;
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HeaderMatcher,
-    HttpConnectionManager, LbPolicy, Listener, Resource, Resources, RetryConditions, RetryPolicy,
-    Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, ValueMatch, VirtualHost,
+    HttpConnectionManager, LbPolicy, Listener, OutlierDetection, Resource, Resources, RetryBudget,
+    RetryConditions, RetryPolicy, Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, ValueMatch, VirtualHost,
     WeightedCluster,
 };
 use mesh_tower::{Body, ClientLayer, Mesh};
@@ -76,7 +76,8 @@ impl Default for Config {
     }
 }
 
-/// Two header matchers, a 90/10 split, least request, a breaker and the default timeout.
+/// Two header matchers, a 90/10 split, least request, a breaker with a retry budget, outlier
+/// detection and the default timeout.
 pub fn resources(config: Config) -> Resources {
     let clusters = ["reviews-v1", "reviews-v2"];
     let weights = [90, 10];
@@ -108,6 +109,8 @@ pub fn resources(config: Config) -> Resources {
     for name in clusters {
         let mut cluster = Cluster::new(name);
         cluster.lb_policy = LbPolicy::LeastRequest { choice_count: 2 };
+        cluster.outlier_detection = Some(OutlierDetection::new().into());
+        cluster.circuit_breakers.default.retry_budget = Some(RetryBudget::default());
         all.push(cluster.into());
         let addresses =
             (0..config.endpoints).map(|at| SocketAddr::from(([127, 0, 0, 1], 9000 + at)));

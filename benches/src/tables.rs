@@ -73,8 +73,9 @@ pub fn table(shape: Shape, size: usize) -> (Vec<VirtualHost>, Request<()>) {
             let routes = (0..size).map(|at| {
                 let value = ValueMatch::String(StringMatcher::exact(user.clone()));
                 let header = HeaderMatcher::new(http::HeaderName::from_static("end-user"), value);
-                let matcher = RouteMatch::prefix(format!("/service/{at}/")).with_header(header);
-                Route::new(matcher, Action::Forward(forward.clone()))
+                let mut matcher = RouteMatch::prefix(format!("/service/{at}/"));
+                matcher.headers.reserve_exact(1);
+                Route::new(matcher.with_header(header), Action::Forward(forward.clone()))
             });
             (one(routes.collect()), format!("http://other/service/{last}/one"))
         }

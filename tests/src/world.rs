@@ -129,6 +129,13 @@ impl World {
         self
     }
 
+    /// The same with those endpoints for a cluster that is there.
+    #[must_use]
+    pub fn with_endpoints(mut self, endpoints: ClusterLoadAssignment) -> Self {
+        self.clusters.push(endpoints.into());
+        self
+    }
+
     /// The same with those routes.
     #[must_use]
     pub fn with_routes(mut self, routes: Vec<Route>) -> Self {

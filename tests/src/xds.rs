@@ -112,8 +112,7 @@ pub fn aggregate(name: &str, clusters: &[&str]) -> Any {
     any(type_url::CLUSTER, &cluster)
 }
 
-const AGGREGATE: &str =
-    "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig";
+const AGGREGATE: &str = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig";
 
 /// A Cluster that does not say where its endpoints come from.
 pub fn invalid_cluster(name: &str) -> Any {

@@ -1,17 +1,36 @@
-//! Decisions: validated resources, snapshots, routing, balancing and resilience, without I/O.
+//! Decisions: validated resources, snapshots, routing, filters, balancing, resilience and
+//! authorization, without I/O.
 //!
 //! > [`Resources`](resource::Resources) compile to one immutable [`Snapshot`];
 //! > a request and a Snapshot give a decision.
 //!
 //! ```text
-//! Resources ──compile──▶ Snapshot ──route──▶ Decision ──admit, pick──▶ endpoint
-//!                           │                               ▲
-//!                           └── clusters: live tables ──────┘ observe
+//! Resources ──compile──▶ Snapshot ──Exchange──▶ cluster ──admit, pick──▶ endpoint ──▶ observe
+//!                           │        canonical form   ▲                                 │
+//!                           │        route, filters   │                                 │
+//!                           │        changes          │                                 │
+//!                           └── clusters: live tables ┴── sweep, rebuild ◀──────────────┘
 //! ```
+//!
+//! | question | module |
+//! |---|---|
+//! | what becomes of a request and its answer, in order | [`exchange`] |
+//! | which path and authority count | [`canonical`] |
+//! | which route | [`route`], by [`Snapshot::route`] |
+//! | which filters, and what they do | [`filter`], [`authz`] |
+//! | which values headers get | [`headers`] |
+//! | may it be sent, and to which endpoint | [`cluster`] |
+//! | who is left out for its answers | [`cluster::outlier`] |
+//! | when it is over, and tried again | [`resilience`] |
+//! | what configuration can say | [`resource`] |
+//!
+//! A [`Dialect`] says whose rules count: Envoy's for HTTP, the gRFCs' for gRPC.
 //!
 //! This crate touches nothing outside: no sockets, tasks, clocks or random sources. Time and
 //! randomness are arguments, so every decision can be repeated in a test. It does not decode xDS
-//! either: what it takes has been validated.
+//! either: what it takes has been validated. Filters do not wait and outlier detection has no
+//! timer: the caller waits, and calls [`sweep`](cluster::ClusterState::sweep) when it is due.
+//! Zones, subsets, hedging, internal redirects and health checks are not built.
 //!
 //! ```
 //! use mesh_core::cluster::Choice;

@@ -46,7 +46,6 @@ pub struct TlsOrigin {
 static APPLICATION: Origin = Origin::APPLICATION;
 
 impl Origin {
-
     /// The application itself: no connection, nothing noted.
     pub const APPLICATION: Self = Self {
         peer: None,

@@ -19,7 +19,9 @@ pub(crate) fn forward(cluster: &str) -> Action {
 
 pub(crate) fn weighted(clusters: &[(&str, u32)]) -> Action {
     let clusters = clusters.iter().map(|(name, weight)| WeightedCluster::new(*name, *weight));
-    Action::Forward(Arc::new(Forward::new(ClusterSpecifier::Weighted(clusters.collect::<Vec<_>>().into()))))
+    Action::Forward(Arc::new(Forward::new(ClusterSpecifier::Weighted(
+        clusters.collect::<Vec<_>>().into(),
+    ))))
 }
 
 /// A route that forwards what begins with `prefix`.

@@ -2,7 +2,7 @@
 //!
 //! Only this crate names the package that generates them, so that it can be replaced by a smaller
 //! subset one day. It holds messages and their type URLs, and no logic. With the feature `json`
-//! it reads and writes them as JSON, for tools.
+//! it reads and writes them as JSON the way Envoy does, for tools: no request needs it.
 
 /// Envoy's API: `envoy.config.*`, `envoy.service.*`, `envoy.extensions.*`, `envoy.r#type.*`.
 pub use envoy_types::pb::envoy;

@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
+use mesh_core::exchange::{self, Reply, ResponseFlags};
 use mesh_core::finding::Failure;
+use mesh_core::snapshot::NoRoute;
 
 use crate::body::{Body, BoxError, http2_error};
 
@@ -20,6 +22,8 @@ struct Inner {
     kind: ErrorKind,
     text: String,
     source: Option<BoxError>,
+    /// Envoy's answer, where more is known than the kind.
+    reply: Option<Reply>,
 }
 
 /// The kinds of [`Error`].
@@ -65,31 +69,25 @@ impl ErrorKind {
         }
     }
 
-    /// Envoy's answer: status and body.
-    fn answer(self) -> (StatusCode, &'static str) {
-        match self {
-            Self::NoRoute => (StatusCode::NOT_FOUND, ""),
-            Self::Unsupported => (StatusCode::NOT_IMPLEMENTED, ""),
-            Self::Config | Self::NotReady | Self::NoCluster => {
-                (StatusCode::SERVICE_UNAVAILABLE, "")
+    /// Envoy's answer, as far as the kind tells.
+    fn reply(self) -> Reply {
+        use exchange::Failure;
+        let failure = match self {
+            // Envoy never comes so far.
+            Self::Unsupported => return Reply::new(StatusCode::NOT_IMPLEMENTED, ""),
+            Self::Config | Self::NotReady => {
+                return Reply::new(StatusCode::SERVICE_UNAVAILABLE, "");
             }
-            Self::NoEndpoints => (StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream"),
-            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, reset::OVERFLOW),
-            Self::Deadline => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout"),
-            Self::Connect => (StatusCode::SERVICE_UNAVAILABLE, reset::CONNECT),
-            Self::Reset => (StatusCode::SERVICE_UNAVAILABLE, reset::TERMINATION),
-        }
+            Self::NoRoute => Failure::NoRoute(NoRoute::Route),
+            Self::NoCluster => Failure::NoCluster,
+            Self::NoEndpoints => Failure::NoEndpoints,
+            Self::Overloaded => Failure::Overflow,
+            Self::Deadline => Failure::Timeout,
+            Self::Connect => Failure::Connect,
+            Self::Reset => Failure::ConnectionTermination,
+        };
+        failure.reply(None, false)
     }
-}
-
-/// Envoy's texts for upstream resets.
-mod reset {
-    pub(super) const OVERFLOW: &str =
-        "upstream connect error or disconnect/reset before headers. reset reason: overflow";
-    pub(super) const CONNECT: &str = "upstream connect error or disconnect/reset before headers. \
-         reset reason: connection failure";
-    pub(super) const TERMINATION: &str = "upstream connect error or disconnect/reset before \
-         headers. reset reason: connection termination";
 }
 
 impl fmt::Display for ErrorKind {
@@ -100,7 +98,7 @@ impl fmt::Display for ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, text: text.into(), source: None }))
+        Self(Box::new(Inner { kind, text: text.into(), source: None, reply: None }))
     }
 
     /// Configuration asks for something this version does not do.
@@ -138,20 +136,35 @@ impl Error {
         http2_error(self.0.source.as_deref()?).and_then(h2::Error::reason).map(u32::from)
     }
 
-    /// Envoy's answer for this error, for those who prefer answers to errors.
+    /// The same error, for which Envoy would have given that answer.
+    pub(crate) fn answered(mut self, reply: Reply) -> Self {
+        self.0.reply = Some(reply);
+        self
+    }
+
+    fn reply(&self) -> Reply {
+        self.0.reply.clone().unwrap_or_else(|| self.0.kind.reply())
+    }
+
+    /// Envoy's answer for this error, for those who prefer answers to errors: status, headers and
+    /// body, as the route and its filters would have changed them.
     pub fn to_response(&self) -> Response<Body> {
-        let (status, text) = self.0.kind.answer();
-        let mut response = Response::new(Body::from(text));
-        *response.status_mut() = status;
-        if !text.is_empty() {
-            let plain = HeaderValue::from_static("text/plain");
-            response.headers_mut().insert(header::CONTENT_TYPE, plain);
-        }
-        if self.0.kind == ErrorKind::Overloaded {
-            let overloaded = HeaderValue::from_static("true");
-            response.headers_mut().insert("x-envoy-overloaded", overloaded);
-        }
+        let reply = self.reply();
+        let mut response = Response::new(Body::from(reply.body));
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = reply.headers;
         response
+    }
+
+    /// Envoy's response flags of that answer, such as `UF,URX`.
+    pub fn flags(&self) -> ResponseFlags {
+        self.reply().flags
+    }
+
+    /// Envoy's response code details of that answer, such as `no_healthy_upstream`; `None` where
+    /// Envoy has no such failure.
+    pub fn details(&self) -> Option<String> {
+        Some(self.reply().details.into_owned()).filter(|details| !details.is_empty())
     }
 }
 

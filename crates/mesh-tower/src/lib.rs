@@ -4,14 +4,19 @@
 //! > [`Server`] where requests arrive.
 //!
 //! ```text
-//! request ─▶ Channel ─▶ route ─▶ deadline ─▶ attempt: admit, pick, send ─▶ endpoint
-//!               │ one Snapshot per request        ▲         │
-//!               │                                 └─ retry ─┘
-//!             Mesh ◀── updates ── control plane
+//! request ─▶ Channel ─▶ route, filters ─▶ deadline ─▶ attempt: admit, pick, send ─▶ endpoint
+//!               │ one Snapshot per request             ▲         │
+//!               │                                      └─ retry ─┤
+//!               │                                                └─▶ outlier detection ─┐
+//!             Mesh ◀── updates ── control plane           tables built anew ◀── task ◀──┘
 //! ```
 //!
 //! It does not resolve policy: every decision is `mesh-core`'s. It holds no protobuf types. What
-//! configuration asks for and this version does not do is listed by [`Mesh::findings`].
+//! configuration asks for and this version does not do is listed by [`Mesh::findings`]. Filters act
+//! on clients alone; a [`Server`] takes no rules from xDS yet.
+//!
+//! What configuration answers (redirects, aborts, denials, limits) is a response. What fails is an
+//! [`Error`] with its cause, of which [`Error::to_response`] makes Envoy's answer.
 //!
 //! # Stability
 //! Before 1.0 the API may change in each minor version; CHANGELOG.md says how.

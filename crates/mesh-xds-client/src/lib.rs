@@ -14,6 +14,10 @@
 //! take messages, times and random numbers and give requests, events and updates. Only
 //! [`Client`] has a task and sockets.
 //!
+//! Decoding knows the routes, filters, clusters and endpoints that `mesh-core` decides about. What
+//! is not valid, or guards security and is not known, is refused with resource and field; what is
+//! not honoured is a [`Finding`](mesh_core::Finding).
+//!
 //! What it does not do yet: delta xDS, fallback to a second server, federation, load reports,
 //! and TLS to the control plane; each is refused or reported, never ignored.
 //!

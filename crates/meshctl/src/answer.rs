@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
+use mesh_core::exchange::ResponseFlags;
 
 /// What became of one request.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,10 @@ pub(crate) struct Way {
     /// The endpoint of the last attempt.
     pub(crate) endpoint: Option<SocketAddr>,
     pub(crate) attempts: u32,
+    /// Envoy's response flags.
+    pub(crate) flags: ResponseFlags,
+    /// Envoy's response code details.
+    pub(crate) details: Option<String>,
 }
 
 /// A failure, for scripts by kind and for people by text.

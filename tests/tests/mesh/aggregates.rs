@@ -34,7 +34,8 @@ async fn second_cluster_takes_over_while_the_first_has_no_endpoints() {
         ads.put(name, xds::endpoints(name, &[backend.address()]));
         ads.put(name, xds::cluster(name));
     }
-    ads.put("all", xds::aggregate("all", &["missing", "near", "far"]));
+    ads.put("broken", xds::invalid_cluster("broken"));
+    ads.put("all", xds::aggregate("all", &["broken", "near", "far"]));
     ads.put("routes", xds::routes("routes", &[("/", "all")]));
     ads.put(TARGET, xds::listener(TARGET, "routes"));
     for dialect in [Dialect::Http, Dialect::Grpc] {

@@ -1,8 +1,9 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{header, identity};
 use crate::dialect::Dialect;
 use crate::head::Head;
+use crate::origin::{Origin, TlsOrigin};
 use crate::resource::{CidrRange, Condition, Metadata};
 
 /// What conditions look at.
@@ -15,39 +16,45 @@ pub(super) struct Facts<'a> {
 }
 
 impl Condition {
-    pub(super) fn holds(&self, facts: &Facts<'_>) -> bool {
+    /// Whether it holds; `None` when nobody told what it asks for. What a connection turned out not
+    /// to have, such as TLS, is known.
+    pub(super) fn holds(&self, facts: &Facts<'_>) -> Option<bool> {
         let Facts { head, metadata, dialect } = *facts;
         let origin = head.origin;
-        match self {
+        Some(match self {
             Self::Header(matcher) => {
                 header::matches(matcher, head, dialect, dialect == Dialect::Grpc)
             }
             Self::JoinedHeader(matcher) => header::matches(matcher, head, dialect, true),
             Self::UrlPath(path) => path.matches(head.path()),
             Self::UriTemplate(template) => template.is_match(head.path()),
-            Self::DestinationIp(range) => is_in(range, origin.local),
-            Self::DestinationPort(ports) => {
-                origin.local.is_some_and(|local| ports.contains(&local.port()))
-            }
+            Self::DestinationIp(range) => return is_in(range, origin.local),
+            Self::DestinationPort(ports) => ports.contains(&origin.local?.port()),
             Self::RequestedServerName(name) => {
-                name.matches(origin.tls.as_ref().map_or("", |tls| &tls.server_name))
+                name.matches(tls(origin)?.map_or("", |tls| &tls.server_name))
             }
             Self::Metadata(matcher) => matcher.matches(metadata),
             Self::Authenticated(name) => {
-                identity::authenticated(name.as_ref(), origin.tls.as_ref(), dialect)
+                identity::authenticated(name.as_ref(), tls(origin)?, dialect)
             }
             Self::MtlsAuthenticated(name) => {
-                identity::mtls_authenticated(name.as_ref(), origin.tls.as_ref())
+                identity::mtls_authenticated(name.as_ref(), tls(origin)?)
             }
-            Self::DirectRemoteIp(range) => is_in(range, origin.peer),
-            Self::RemoteIp(range) => is_in(range, origin.remote),
+            Self::DirectRemoteIp(range) => return is_in(range, origin.peer),
+            Self::RemoteIp(range) => return is_in(range, origin.remote),
             Self::FilterState { key, value } => {
                 origin.filter_state.get(key).is_some_and(|text| value.matches(text))
             }
-        }
+        })
     }
 }
 
-fn is_in(range: &CidrRange, address: Option<SocketAddr>) -> bool {
-    address.as_ref().map(SocketAddr::ip).is_some_and(|ip: IpAddr| range.contains(ip))
+/// What TLS said, if anything; `None` when nothing is known of a connection.
+fn tls(origin: &Origin) -> Option<Option<&TlsOrigin>> {
+    let is_told = origin.tls.is_some() || origin.peer.is_some() || origin.local.is_some();
+    is_told.then_some(origin.tls.as_ref())
+}
+
+fn is_in(range: &CidrRange, address: Option<SocketAddr>) -> Option<bool> {
+    address.map(|address| range.contains(address.ip()))
 }

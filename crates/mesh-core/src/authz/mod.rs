@@ -2,8 +2,10 @@
 //!
 //! The problem is to decide the same as Envoy or gRPC about every request, without a way round:
 //! rules look at the very [`Head`](crate::Head) that routing looks at and that goes upstream, so
-//! that no form of a path means one thing here and another there. What is not known of a request
-//! does not hold, and what decoding could not understand never gets here.
+//! that no form of a path means one thing here and another there. What decoding could not understand
+//! never gets here. What nobody told of a request, such as the peer of one without a connection,
+//! neither holds nor fails: no rule lets a request pass by it, under *not* or otherwise, and a rule
+//! that denies by it does.
 //!
 //! The idea is one program without nesting for all policies. Each [`Condition`] becomes a test with
 //! two ways out, to another test or to the end, laid out so that *and*, *or* and *not* cost

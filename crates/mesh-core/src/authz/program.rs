@@ -22,6 +22,8 @@ struct Test {
     condition: Condition,
     holds: Target,
     fails: Target,
+    /// Where to go when nobody told: the one of both that brings the request nearer to a denial.
+    unknown: Target,
 }
 
 /// Where to go. A test only leads to tests made before it, so that every walk ends.
@@ -74,14 +76,15 @@ impl Program {
                 for (name, policy) in policies.iter().rev() {
                     let next = made.entry;
                     let end = made.end(name, *action);
-                    let principals = made.any(&policy.principals, end, next);
-                    made.entry = made.any(&policy.permissions, principals, next);
+                    let doubt = Doubt::of(*action);
+                    let principals = made.any(&policy.principals, end, next, doubt);
+                    made.entry = made.any(&policy.permissions, principals, next, doubt);
                 }
             }
             RbacRules::Matches(matches) => {
                 for one in matches.iter().rev() {
                     let end = made.end(&one.name, one.action);
-                    made.entry = made.rule(&one.rule, end, made.entry);
+                    made.entry = made.rule(&one.rule, end, made.entry, Doubt::of(one.action));
                 }
             }
         }
@@ -99,7 +102,11 @@ impl Program {
             match target {
                 Target::Test(at) => {
                     let test = &self.tests[at];
-                    target = if test.condition.holds(facts) { test.holds } else { test.fails };
+                    target = match test.condition.holds(facts) {
+                        Some(true) => test.holds,
+                        Some(false) => test.fails,
+                        None => test.unknown,
+                    };
                 }
                 Target::End(at) => return self.verdict(&self.ends[at]),
                 Target::NoMatch => {
@@ -122,24 +129,53 @@ impl Program {
     }
 
     /// Makes the tests of a rule and says where they begin.
-    fn rule(&mut self, rule: &Rule, holds: Target, fails: Target) -> Target {
+    fn rule(&mut self, rule: &Rule, holds: Target, fails: Target, doubt: Doubt) -> Target {
         match rule {
             Rule::Any => holds,
-            Rule::Not(rule) => self.rule(rule, fails, holds),
+            Rule::Not(rule) => self.rule(rule, fails, holds, doubt.inverse()),
             Rule::And(rules) => {
-                rules.iter().rev().fold(holds, |next, rule| self.rule(rule, next, fails))
+                rules.iter().rev().fold(holds, |next, rule| self.rule(rule, next, fails, doubt))
             }
-            Rule::Or(rules) => self.any(rules, holds, fails),
+            Rule::Or(rules) => self.any(rules, holds, fails, doubt),
             Rule::Is(condition) => {
                 let condition = condition.clone();
-                self.tests.push(Test { condition, holds, fails });
+                let unknown = match doubt {
+                    Doubt::Holds => holds,
+                    Doubt::Fails => fails,
+                };
+                self.tests.push(Test { condition, holds, fails, unknown });
                 Target::Test(self.tests.len() - 1)
             }
         }
     }
 
-    fn any(&mut self, rules: &[Rule], holds: Target, fails: Target) -> Target {
-        rules.iter().rev().fold(fails, |next, rule| self.rule(rule, holds, next))
+    fn any(&mut self, rules: &[Rule], holds: Target, fails: Target, doubt: Doubt) -> Target {
+        rules.iter().rev().fold(fails, |next, rule| self.rule(rule, holds, next, doubt))
+    }
+}
+
+/// What a condition counts as when nobody told what it asks for. Under *not* it turns round, which
+/// makes the whole of a rule what three-valued logic makes of it: one that allows must hold for
+/// certain, and one that denies does so unless it fails for certain.
+#[derive(Clone, Copy, Debug)]
+enum Doubt {
+    Holds,
+    Fails,
+}
+
+impl Doubt {
+    fn of(action: RbacAction) -> Self {
+        match action {
+            RbacAction::Deny => Self::Holds,
+            RbacAction::Allow | RbacAction::Log => Self::Fails,
+        }
+    }
+
+    fn inverse(self) -> Self {
+        match self {
+            Self::Holds => Self::Fails,
+            Self::Fails => Self::Holds,
+        }
     }
 }
 

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::draws::Draws;
 use super::priority::{Census, loads};
 use super::{ClusterState, Part, PriorityLoad};
 use crate::dialect::Dialect;
+use crate::draws::Draws;
 use crate::snapshot::Attach;
 
 /// The clusters of an aggregate that exist, in order, with what refers to them from outside.

@@ -147,7 +147,7 @@ impl<'i, A: Attach> Draft<'i, A> {
             let weights: Box<[u32]> = list.iter().map(|host| host.slot.weight).collect();
             let exact: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
             let weighted = Alias::new(&exact).map(|alias| Weighted { alias, weights });
-            picker = weighted.map_or(Picker::Even, |made| Picker::Weighted(Arc::new(made)));
+            picker = weighted.map_or(Picker::Even, |made| Picker::Weighted(Arc::new(made), None));
         }
         Group { start, length: list.len() as u32, picker }
     }
@@ -245,7 +245,17 @@ impl<'i, A: Attach> Draft<'i, A> {
         };
         let suits_grpc = false;
         let censuses = Vec::new();
-        Plan { usable: self.usable, way, loads, censuses, priority, refused: None, suits_grpc }
+        let visible = self.usable.len();
+        Plan {
+            usable: self.usable,
+            visible,
+            way,
+            loads,
+            censuses,
+            priority,
+            refused: None,
+            suits_grpc,
+        }
     }
 }
 

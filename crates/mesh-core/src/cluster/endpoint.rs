@@ -14,16 +14,21 @@ use crate::snapshot::Attach;
 ///
 /// Kept for as long as its address stays in the cluster, across changes of weight, health or
 /// locality; connections (inside `A::Endpoint`) live and drain with it.
+//
+// Laid out in this order. Of thousands of endpoints none is in a cache, and each line that a
+// request touches is waited for: load, success and the front of a record follow the counts of the
+// `Arc`, 56 bytes in all, and what is attached comes soon after.
+#[repr(C)]
 pub struct EndpointState<A: Attach> {
     load: AtomicU32,
     succeeded: AtomicU64,
-    failed: AtomicU64,
     http: Record,
+    attached: A::Endpoint,
     grpc: Record,
+    failed: AtomicU64,
     address: SocketAddr,
     /// When it was first drawn by a policy with a slow start.
     since: OnceLock<Instant>,
-    attached: A::Endpoint,
 }
 
 impl<A: Attach> EndpointState<A> {
@@ -72,11 +77,6 @@ impl<A: Attach> EndpointState<A> {
             Dialect::Http => &self.http,
             Dialect::Grpc => &self.grpc,
         }
-    }
-
-    /// Whether outlier detection has ejected it, in HTTP and in gRPC.
-    pub(super) fn ejected(&self) -> [bool; 2] {
-        [self.http.is_ejected(), self.grpc.is_ejected()]
     }
 
     /// When its slow start began: with the first request that could go to it.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::alias::Alias;
-use crate::draws::Draws;
 use super::maglev::Maglev;
 use super::ring::Ring;
 use super::tables::Usable;
 use super::{Choice, ClusterState, EndpointState, Part};
+use crate::draws::Draws;
 use crate::resource::SlowStart;
 use crate::snapshot::Attach;
 
@@ -65,7 +65,8 @@ pub(super) struct Group {
 #[derive(Clone, Debug)]
 pub(super) enum Picker {
     Even,
-    Weighted(Arc<Weighted>),
+    /// With those that are ejected, which are drawn for nothing.
+    Weighted(Arc<Weighted>, Option<Skipped>),
     Ring(Arc<Ring>, Bounded),
     Maglev(Arc<Maglev>, Bounded),
 }
@@ -75,6 +76,32 @@ pub(super) enum Picker {
 pub(super) struct Weighted {
     pub(super) alias: Alias,
     pub(super) weights: Box<[u32]>,
+}
+
+/// Which endpoints of a group are not to be picked, one bit each.
+#[derive(Clone, Debug)]
+pub(super) struct Skipped(Box<[u64]>);
+
+impl Skipped {
+    /// Those of `length` endpoints at ascending or any places.
+    pub(super) fn new(length: usize, places: impl Iterator<Item = usize>) -> Self {
+        let mut bits = vec![0; length.div_ceil(64)];
+        places.for_each(|place| bits[place / 64] |= 1_u64 << (place % 64));
+        Self(bits.into())
+    }
+
+    /// Draws until one may be picked: at least every second one may, by number.
+    fn pass(skipped: Option<&Self>, mut draw: impl FnMut() -> usize) -> usize {
+        let mut index = draw();
+        let Some(Self(bits)) = skipped else { return index };
+        for _ in 0..MAX_CHOICES {
+            if bits[index / 64] >> (index % 64) & 1 == 0 {
+                break;
+            }
+            index = draw();
+        }
+        index
+    }
 }
 
 /// Bounded loads: how much of all requests under way each endpoint may have.
@@ -138,7 +165,10 @@ impl Levels {
         let usable = Span { usable, start: group.start as usize, length: group.length as usize };
         let index = match &group.picker {
             Picker::Even => self.even(usable, cluster, choice, attempt, draws),
-            Picker::Weighted(weighted) => self.weighted(weighted, usable, cluster, choice, draws),
+            Picker::Weighted(weighted, skipped) => {
+                let weighted = (&**weighted, skipped.as_ref());
+                self.weighted(weighted, usable, cluster, choice, draws)
+            }
             Picker::Ring(ring, bounded) => {
                 bounded.within(usable, cluster, hash, |hash| ring.at(hash, attempt))
             }
@@ -150,7 +180,8 @@ impl Levels {
     }
 
     fn part(&self, part: Part) -> Option<&Level> {
-        let is_it = |level: &&Level| (level.priority, level.degraded) == (part.priority, part.degraded);
+        let is_it =
+            |level: &&Level| (level.priority, level.degraded) == (part.priority, part.degraded);
         self.levels.iter().find(is_it)
     }
 
@@ -205,13 +236,13 @@ impl Levels {
 
     fn weighted<A: Attach>(
         &self,
-        weighted: &Weighted,
+        (weighted, skipped): (&Weighted, Option<&Skipped>),
         usable: Span<'_, A>,
         cluster: &ClusterState<A>,
         choice: &Choice<'_>,
         draws: &mut Draws,
     ) -> usize {
-        let any = |draws: &mut Draws| weighted.alias.at(draws.number());
+        let any = |draws: &mut Draws| Skipped::pass(skipped, || weighted.alias.at(draws.number()));
         let draw = |draws: &mut Draws| match (&self.policy.slow_start, choice.now) {
             (Some(slow), Some(_)) => self.rested(slow, usable, choice, draws, any),
             _ => any(draws),
@@ -239,7 +270,8 @@ impl Levels {
             Pick::RoundRobin if self.policy.slow_start.is_none() => {
                 // Steps of the golden ratio meet every part of the range as evenly as can be: no
                 // endpoint waits for long, and none is met twice in a row without need.
-                weighted.alias.at((cluster.turn() as u64).wrapping_mul(GOLDEN_RATIO))
+                let turn = || (cluster.turn() as u64).wrapping_mul(GOLDEN_RATIO);
+                Skipped::pass(skipped, || weighted.alias.at(turn()))
             }
             _ => draw(draws),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::EndpointState;
+use super::plain::Plain;
 use crate::resource::{
     Cluster, ClusterLoadAssignment, Endpoint, Entry, HealthStatus, LocalityLbEndpoints,
 };
@@ -20,6 +21,8 @@ pub(super) struct Membership<A: Attach> {
     pub(super) slots: Box<[Slot]>,
     /// Whether all are of one locality and one weight.
     pub(super) uniform: bool,
+    /// When all are of one priority and one locality.
+    pub(super) plain: Option<Plain>,
     all: HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>,
 }
 
@@ -63,7 +66,8 @@ impl<A: Attach> Membership<A> {
         }
         let alike = |a: &Slot, b: &Slot| a.locality == b.locality && a.weight == b.weight;
         let uniform = slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b)));
-        Self { assignment, states: states.into(), slots: slots.into(), uniform, all }
+        let plain = Plain::of(&slots);
+        Self { assignment, states: states.into(), slots: slots.into(), uniform, plain, all }
     }
 
     /// A locality by its number.

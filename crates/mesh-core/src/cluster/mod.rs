@@ -16,6 +16,7 @@ mod levels;
 mod maglev;
 mod membership;
 pub mod outlier;
+mod plain;
 mod plan;
 mod priority;
 mod resilient;

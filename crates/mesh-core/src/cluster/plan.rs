@@ -1,21 +1,23 @@
 //! From a cluster and its endpoints to who is picked how: pure, and apart from the tables, which
 //! hold references.
 
-use std::sync::Arc;
-
+use super::PriorityLoad;
 use super::draft::Draft;
 use super::levels::Pick;
 use super::membership::{Membership, Slot};
+use super::plain::plain;
 use super::priority::{Census, loads};
+use super::resilient::Outs;
 use super::tables::Way;
-use super::{EndpointState, PriorityLoad};
 use crate::dialect::Dialect;
-use crate::resource::{Cluster, HealthStatus, LbPolicy};
+use crate::resource::{Cluster, HealthStatus};
 use crate::snapshot::Attach;
 
 /// What tables are made of: endpoints by number.
 pub(super) struct Plan {
     pub(super) usable: Vec<u32>,
+    /// How many of them are told of; what follows are the lists of weighted groups.
+    pub(super) visible: usize,
     pub(super) way: Way,
     pub(super) loads: Vec<PriorityLoad>,
     /// What an aggregate computes shares from; only of clusters that are part of one.
@@ -58,20 +60,20 @@ pub(super) fn plan<A: Attach>(
     cluster: &Cluster,
     membership: &Membership<A>,
     dialect: Dialect,
+    [http, grpc]: &Outs,
     in_aggregate: bool,
 ) -> Plan {
-    if !in_aggregate && let Some(plan) = plain(cluster, membership, dialect) {
+    let agreed = http == grpc;
+    let out = if dialect == Dialect::Http { http } else { grpc };
+    if !in_aggregate && let Some(plan) = plain(cluster, membership, dialect, out, agreed) {
         return plan;
     }
-    let mut agreed = true;
-    let states = membership.states().zip(&membership.slots);
-    let host = |(number, (state, slot)): (u32, (&Arc<EndpointState<A>>, &Slot))| {
-        let [http, grpc] = state.ejected();
-        agreed &= http == grpc;
-        let ejected = if dialect == Dialect::Http { http } else { grpc };
+    let mut next = out.iter().copied().peekable();
+    let host = |(number, slot): (u32, &Slot)| {
+        let ejected = next.next_if_eq(&number).is_some();
         Host { number, slot: *slot, class: class(slot.health, ejected) }
     };
-    let mut hosts: Vec<Host> = (0..).zip(states).map(host).collect();
+    let mut hosts: Vec<Host> = (0..).zip(&membership.slots).map(host).collect();
     if !hosts.is_sorted_by_key(|host| host.slot.priority) {
         hosts.sort_by_key(|host| host.slot.priority);
     }
@@ -82,67 +84,7 @@ pub(super) fn plan<A: Attach>(
     }
 }
 
-/// The plan of the usual case, where all endpoints are alike and enough of them are healthy: what
-/// the long way comes to, in one pass that writes little.
-fn plain<A: Attach>(
-    cluster: &Cluster,
-    membership: &Membership<A>,
-    dialect: Dialect,
-) -> Option<Plan> {
-    let balancing = &cluster.balancing;
-    let limit = if dialect == Dialect::Grpc { GRPC_CHOICES } else { u32::MAX };
-    let (way, choices) = match cluster.lb_policy {
-        LbPolicy::RoundRobin => (Way::RoundRobin, 0),
-        LbPolicy::LeastRequest { choice_count } => {
-            (Way::LeastRequest(choice_count.min(limit)), choice_count)
-        }
-        _ => return None,
-    };
-    let first = membership.slots.first()?;
-    let weight = membership.locality(first.locality)?.weight.unwrap_or(0);
-    let suits_grpc = weight > 0 && balancing.refused_by_grpc.is_none();
-    let is_special = balancing.slow_start.is_some() || !membership.uniform;
-    let priority = first.priority as usize;
-    if is_special || priority >= MAX_PRIORITIES || (dialect == Dialect::Grpc && !suits_grpc) {
-        return None;
-    }
-    let assignment = membership.assignment.value.as_deref()?;
-    let by_weight = assignment.weighted_priority_health;
-    let mut census = Census::empty(assignment.overprovisioning_factor, by_weight);
-    let mut usable = Vec::with_capacity(membership.slots.len());
-    let mut agreed = true;
-    for (number, (state, slot)) in (0..).zip(membership.states().zip(&membership.slots)) {
-        let [http, grpc] = state.ejected();
-        agreed &= http == grpc;
-        let class = class(slot.health, if dialect == Dialect::Http { http } else { grpc });
-        census.add(&Host { number, slot: *slot, class });
-        if class == Class::Healthy {
-            usable.push(number);
-        }
-    }
-    let others = assignment.localities.iter().map(|locality| locality.priority as usize + 1);
-    let count = others.max().unwrap_or(1).min(MAX_PRIORITIES);
-    let mut loads = match dialect {
-        Dialect::Http => {
-            let mut censuses = vec![Census::empty(census.overprovisioning_factor, false); count];
-            censuses[priority] = census;
-            loads(&censuses, balancing.healthy_panic_threshold)
-        }
-        Dialect::Grpc => vec![PriorityLoad::default(); priority + 1],
-    };
-    if dialect == Dialect::Grpc {
-        loads[priority].healthy = 100;
-    }
-    let load = loads[priority];
-    if usable.is_empty() || load.healthy < 100 || load.panic {
-        return None;
-    }
-    let suits_grpc = suits_grpc && agreed && choices <= GRPC_CHOICES;
-    let (priority, censuses) = (Some(first.priority), Vec::new());
-    Some(Plan { usable, way, loads, censuses, priority, refused: None, suits_grpc })
-}
-
-fn class(health: HealthStatus, ejected: bool) -> Class {
+pub(super) fn class(health: HealthStatus, ejected: bool) -> Class {
     match health {
         HealthStatus::Draining => Class::Leaving,
         _ if ejected => Class::Sick,
@@ -232,11 +174,11 @@ impl<A: Attach> Input<'_, A> {
 }
 
 impl Census {
-    fn empty(overprovisioning_factor: u32, by_weight: bool) -> Self {
+    pub(super) fn empty(overprovisioning_factor: u32, by_weight: bool) -> Self {
         Self { overprovisioning_factor, by_weight, ..Self::default() }
     }
 
-    fn add(&mut self, host: &Host) {
+    pub(super) fn add(&mut self, host: &Host) {
         let weight = u64::from(host.slot.weight);
         self.hosts += 1;
         self.weight.hosts += weight;
@@ -262,7 +204,7 @@ impl Census {
 const DEFAULT_FACTOR: u32 = 140;
 
 /// Envoy's limit: priorities go from 0 to 128.
-const MAX_PRIORITIES: usize = 129;
+pub(super) const MAX_PRIORITIES: usize = 129;
 
 /// gRFC A48: more choices are not made.
 pub(super) const GRPC_CHOICES: u32 = 10;

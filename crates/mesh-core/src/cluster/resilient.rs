@@ -44,7 +44,23 @@ impl Detectors {
     }
 }
 
-const DIALECTS: [Dialect; 2] = [Dialect::Http, Dialect::Grpc];
+/// The numbers of the endpoints that are ejected, ascending, in HTTP and in gRPC.
+pub(super) type Outs = [Vec<u32>; 2];
+
+impl Detectors {
+    /// Who is out of `membership`, which was adopted last.
+    pub(super) fn outs<A: Attach>(&self, membership: &Membership<A>) -> Outs {
+        DIALECTS.map(|dialect| {
+            let state = |number: u32| membership.states.get(number as usize);
+            let is_ejected = |number| {
+                state(number).is_some_and(|endpoint| endpoint.record(dialect).is_ejected())
+            };
+            self.of(dialect).out(is_ejected)
+        })
+    }
+}
+
+pub(super) const DIALECTS: [Dialect; 2] = [Dialect::Http, Dialect::Grpc];
 
 impl<A: Attach> ClusterState<A> {
     /// Admits a request of priority DEFAULT.
@@ -141,7 +157,8 @@ impl<A: Attach> ClusterState<A> {
         for (dialect, random) in DIALECTS.into_iter().zip([random, !random]) {
             let detector = self.detectors.of(dialect);
             if detector.next_sweep(now).is_some_and(|due| due <= now) {
-                let records = tables.all().map(|endpoint| endpoint.record(dialect));
+                let states = tables.membership.states();
+                let records = states.map(|endpoint| endpoint.record(dialect));
                 changed |= detector.sweep(records, now, random);
             }
         }

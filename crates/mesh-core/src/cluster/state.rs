@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 
 use super::admission::Admission;
-use crate::draws::Draws;
 use super::levels::{Levels, Span, least, least_by};
 use super::membership::Membership;
-use super::resilient::Detectors;
-use super::tables::{Way, of_both};
+use super::resilient::{DIALECTS, Detectors};
+use super::tables::{Way, of_both, of_one};
 use super::{Choice, EndpointState, NoEndpoints, Picked, Tables};
 use crate::dialect::Dialect;
+use crate::draws::Draws;
 use crate::resource::{Cluster, ClusterLoadAssignment, Discovery, Entry, Name};
 use crate::snapshot::Attach;
 
@@ -58,7 +58,8 @@ impl<A: Attach> ClusterState<A> {
         detectors.adopt(&membership);
         let drops = AtomicBool::new(membership.drops());
         let in_aggregate = previous.is_some_and(Self::is_in_aggregate);
-        let tables = of_both(&spec, &Arc::new(membership), in_aggregate).map(ArcSwap::new);
+        let outs = detectors.outs(&membership);
+        let tables = of_both(&spec, &Arc::new(membership), &outs, in_aggregate).map(ArcSwap::new);
         let earlier = previous.map(|previous| &previous.admission);
         Self {
             attached: attach.cluster(&spec),
@@ -274,15 +275,26 @@ impl<A: Attach> ClusterState<A> {
         let next = Arc::new(next);
         self.drops.store(next.drops(), Ordering::Relaxed);
         self.detectors.adopt(&next);
-        self.swap(of_both(&self.spec, &next, self.is_in_aggregate()))
+        let outs = self.detectors.outs(&next);
+        self.swap(of_both(&self.spec, &next, &outs, self.is_in_aggregate()))
     }
 
     /// Builds the tables anew after the health of endpoints changed, and returns those that were
     /// replaced: to be kept until no request reads them. To be called by the one task that also
     /// brings new endpoints.
     pub fn rebuild(&self) -> Vec<Arc<Tables<A>>> {
-        let membership = self.tables().membership.clone();
-        self.swap(of_both(&self.spec, &membership, self.is_in_aggregate()))
+        let tables = DIALECTS.map(|dialect| self.tables_of(dialect));
+        let membership = &tables[0].membership;
+        let outs = self.detectors.outs(membership);
+        let mut replaced = Vec::new();
+        for (at, dialect) in DIALECTS.into_iter().enumerate() {
+            if *tables[at].out != *outs[at] {
+                let in_aggregate = self.is_in_aggregate();
+                let (made, _) = of_one(&self.spec, membership, dialect, &outs, in_aggregate);
+                replaced.push(self.tables[at].swap(made));
+            }
+        }
+        replaced
     }
 
     /// Whether this is a cluster of clusters, which has no endpoints of its own: one of
@@ -310,7 +322,12 @@ impl<A: Attach> ClusterState<A> {
     /// replaced because of it.
     pub(crate) fn set_in_aggregate(&self, in_aggregate: bool) -> Vec<Arc<Tables<A>>> {
         let before = self.in_aggregate.swap(in_aggregate, Ordering::Relaxed);
-        if before == in_aggregate { Vec::new() } else { self.rebuild() }
+        if before == in_aggregate {
+            return Vec::new();
+        }
+        let membership = self.tables().membership.clone();
+        let outs = self.detectors.outs(&membership);
+        self.swap(of_both(&self.spec, &membership, &outs, in_aggregate))
     }
 
     fn swap(&self, [http, grpc]: [Arc<Tables<A>>; 2]) -> Vec<Arc<Tables<A>>> {

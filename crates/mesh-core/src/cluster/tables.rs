@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,10 +7,13 @@ use super::levels::Levels;
 use super::membership::Membership;
 use super::plan::{Plan, plan};
 use super::priority::Census;
+use super::resilient::Outs;
 use super::{EndpointState, PriorityLoad};
 use crate::dialect::Dialect;
 use crate::finding::Failure;
-use crate::resource::{Cluster, ClusterLoadAssignment, Entry};
+use crate::resource::{
+    Cluster, ClusterLoadAssignment, Entry, LocalityLbEndpoints, Metadata, RetryPolicy,
+};
 use crate::snapshot::Attach;
 
 /// The endpoints of a cluster at one moment, ready to be picked from in one dialect.
@@ -20,6 +24,8 @@ pub struct Tables<A: Attach> {
     pub(super) loads: Box<[PriorityLoad]>,
     /// Their own among all of the process, so that an aggregate sees when others took their place.
     pub(super) number: u64,
+    /// Who is ejected, by number, ascending.
+    pub(super) out: Box<[u32]>,
     /// Of each priority, when the cluster is part of an aggregate.
     pub(super) censuses: Box<[Census]>,
     /// The priority in use, when it is one alone.
@@ -36,21 +42,24 @@ pub(super) struct Usable<A: Attach> {
     states: Arc<[Arc<EndpointState<A>>]>,
     /// The numbers; `None` when all of them are usable, in their order.
     numbers: Option<Box<[u32]>>,
+    length: usize,
 }
 
 impl<A: Attach> Usable<A> {
-    fn new(states: Arc<[Arc<EndpointState<A>>]>, numbers: Vec<u32>) -> Self {
+    fn new(states: Arc<[Arc<EndpointState<A>>]>, numbers: Vec<u32>, length: usize) -> Self {
         let all = numbers.len() == states.len() && (0..).zip(&numbers).all(|(at, n)| at == *n);
-        Self { states, numbers: if all { None } else { Some(numbers.into()) } }
+        Self { states, numbers: if all { None } else { Some(numbers.into()) }, length }
     }
 
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        self.numbers.as_ref().map_or(self.states.len(), |numbers| numbers.len())
+        self.length
     }
 
+    /// One of those, or of the lists of weighted groups, which follow.
+    ///
     /// # Panics
-    /// When `index` is not below `len`.
+    /// When there are not as many.
     #[inline(always)]
     pub(super) fn get(&self, index: usize) -> &Arc<EndpointState<A>> {
         match &self.numbers {
@@ -75,26 +84,39 @@ pub(super) enum Way {
 pub(super) fn of_both<A: Attach>(
     cluster: &Cluster,
     membership: &Arc<Membership<A>>,
+    outs: &Outs,
     in_aggregate: bool,
 ) -> [Arc<Tables<A>>; 2] {
-    let plan = |dialect| plan(cluster, membership, dialect, in_aggregate);
-    let http = plan(Dialect::Http);
-    let shared = http.suits_grpc;
-    let http = Arc::new(Tables::of(membership, http));
+    let (http, shared) = of_one(cluster, membership, Dialect::Http, outs, in_aggregate);
     let grpc = match shared {
         true => http.clone(),
-        false => Arc::new(Tables::of(membership, plan(Dialect::Grpc))),
+        false => of_one(cluster, membership, Dialect::Grpc, outs, in_aggregate).0,
     };
     [http, grpc]
 }
 
+/// The tables of one dialect, and whether gRPC's would be the very same.
+pub(super) fn of_one<A: Attach>(
+    cluster: &Cluster,
+    membership: &Arc<Membership<A>>,
+    dialect: Dialect,
+    outs: &Outs,
+    in_aggregate: bool,
+) -> (Arc<Tables<A>>, bool) {
+    let plan = plan(cluster, membership, dialect, outs, in_aggregate);
+    let shared = plan.suits_grpc;
+    let out = &outs[usize::from(dialect == Dialect::Grpc)];
+    (Arc::new(Tables::of(membership, plan, out)), shared)
+}
+
 impl<A: Attach> Tables<A> {
-    pub(super) fn of(membership: &Arc<Membership<A>>, plan: Plan) -> Self {
+    fn of(membership: &Arc<Membership<A>>, plan: Plan, out: &[u32]) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         Self {
-            usable: Usable::new(membership.states.clone(), plan.usable),
+            usable: Usable::new(membership.states.clone(), plan.usable, plan.visible),
             way: plan.way,
             loads: plan.loads.into(),
+            out: out.into(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             censuses: plan.censuses.into(),
             priority: plan.priority,
@@ -111,6 +133,25 @@ impl<A: Attach> Tables<A> {
     /// The endpoints that may be picked.
     pub fn usable(&self) -> impl ExactSizeIterator<Item = &Arc<EndpointState<A>>> {
         (0..self.usable.len()).map(|index| self.usable.get(index))
+    }
+
+    /// The priority of the endpoint of that address. Looked for among all.
+    pub fn priority_of(&self, address: SocketAddr) -> Option<u32> {
+        let value = self.assignment().value.as_ref()?;
+        let has = |locality: &&LocalityLbEndpoints| {
+            locality.endpoints.iter().any(|endpoint| endpoint.address == address)
+        };
+        value.localities.iter().find(has).map(|locality| locality.priority)
+    }
+
+    /// The endpoints that a retry under `policy` should not go to for what is said of them.
+    pub fn omitted(&self, policy: &RetryPolicy) -> impl Iterator<Item = SocketAddr> {
+        let localities = self.assignment().value.iter().flat_map(|value| &value.localities);
+        let omits = |metadata: &Arc<Metadata>| policy.omits(metadata);
+        let endpoints = localities.flat_map(|locality| &locality.endpoints);
+        endpoints
+            .filter(move |endpoint| endpoint.metadata.as_ref().is_some_and(omits))
+            .map(|endpoint| endpoint.address)
     }
 
     /// The priority in use; `None` when no endpoint is usable, or several share the load.

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{Reply, ResponseFlags};
+use crate::headers::InvalidHeader;
 use crate::snapshot::{NoRoute, RouteView};
 
 const X_ENVOY_OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
@@ -26,8 +27,11 @@ pub enum Failure {
     Timeout,
     /// The last attempt's own timeout passed.
     PerTryTimeout,
-    /// The longest time of a stream passed.
+    /// The longest time of an upstream's stream passed.
     MaxStreamDuration,
+    /// The longest time of a request with its answer passed (`max_stream_duration` of the route or
+    /// the listener, or what a `grpc-timeout` header made of it).
+    Duration,
     /// No connection could be made.
     Connect,
     /// A connection took too long to be made.
@@ -42,6 +46,8 @@ pub enum Failure {
     LocalReset,
     /// The upstream's answer is not HTTP.
     Protocol,
+    /// The request was made one that cannot be sent; which pseudo-header is wrong.
+    Unwritable(&'static str),
 }
 
 impl Failure {
@@ -83,6 +89,12 @@ impl Failure {
                 "upstream_max_stream_duration_reached",
                 Flags::UPSTREAM_MAX_STREAM_DURATION_REACHED,
             ),
+            Self::Duration => {
+                let status = StatusCode::GATEWAY_TIMEOUT;
+                let reply = Reply::new(status, "max_duration_timeout");
+                let reply = reply.with_flags(Flags::DURATION_TIMEOUT).with_grpc_status(4);
+                reply.with_text("downstream duration timeout")
+            }
             Self::Connect => {
                 let flags = Flags::UPSTREAM_CONNECTION_FAILURE;
                 reset(unavailable, "remote connection failure", flags, retried)
@@ -106,6 +118,7 @@ impl Failure {
             Self::Protocol => {
                 reset(bad_gateway, "protocol error", Flags::UPSTREAM_PROTOCOL_ERROR, retried)
             }
+            Self::Unwritable(what) => InvalidHeader::value(what).reply(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::{BitOr, BitOrAssign};
 pub struct ResponseFlags(u32);
 
 /// The flags in the order Envoy prints them.
-const NAMES: [(ResponseFlags, &str); 19] = [
+const NAMES: [(ResponseFlags, &str); 20] = [
     (ResponseFlags::NO_HEALTHY_UPSTREAM, "UH"),
     (ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, "UT"),
     (ResponseFlags::LOCAL_RESET, "LR"),
@@ -22,6 +22,7 @@ const NAMES: [(ResponseFlags, &str); 19] = [
     (ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED, "URX"),
     (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "DPE"),
     (ResponseFlags::UPSTREAM_MAX_STREAM_DURATION_REACHED, "UMSDR"),
+    (ResponseFlags::DURATION_TIMEOUT, "DT"),
     (ResponseFlags::NO_CLUSTER_FOUND, "NC"),
     (ResponseFlags::OVERLOAD_MANAGER, "OM"),
     (ResponseFlags::UPSTREAM_PROTOCOL_ERROR, "UPE"),
@@ -69,6 +70,8 @@ impl ResponseFlags {
     pub const UPSTREAM_PROTOCOL_ERROR: Self = Self(1 << 17);
     /// `DO`: dropped because the cluster asks for less.
     pub const DROP_OVERLOAD: Self = Self(1 << 18);
+    /// `DT`: request and answer together took longer than they may.
+    pub const DURATION_TIMEOUT: Self = Self(1 << 19);
 
     /// Whether nothing is told.
     pub fn is_empty(self) -> bool {

@@ -166,6 +166,36 @@ fn routes_turn_filters_off_and_on() {
 }
 
 #[test]
+fn configurations_that_mean_nothing_to_a_filter_hide_none() {
+    let deny = Rbac::new(RbacRules::new(
+        RbacAction::Deny,
+        [("p", RbacPolicy { permissions: vec![Rule::Any], principals: vec![Rule::Any] })],
+    ));
+    let rbac = |config| HttpFilter::new("rbac", HttpFilterKind::Rbac(Arc::new(config)));
+    let one = |config| -> FilterOverrides { [("rbac".into(), config)].into_iter().collect() };
+    let mistyped = FilterConfig::HeaderMutation(mutations("x", "x"));
+    for (says, own, is_denied) in [
+        (FilterOverride::Config(FilterConfig::Ignored), Rbac::default(), true),
+        (FilterOverride::Config(mistyped), Rbac::default(), true),
+        (FilterOverride::Config(FilterConfig::Rbac(Rbac::default().into())), deny.clone(), false),
+    ] {
+        let mut route = route("/", "c");
+        route.filters = one(says);
+        let mut host = VirtualHost::new("h", ["*"], vec![route]);
+        host.filters = one(FilterOverride::Config(FilterConfig::Rbac(deny.clone().into())));
+        let routes = RouteConfiguration::new("r", vec![host]);
+        let lines = run(vec![rbac(own)], routes, ("/", &[]));
+        assert_eq!(lines[0].starts_with("403"), is_denied, "{lines:?}");
+    }
+    let mut route = route("/", "c");
+    route.filters = one(FilterOverride::Config(FilterConfig::Ignored));
+    let mut host = VirtualHost::new("h", ["*"], vec![route]);
+    host.filters = one(FilterOverride::Disabled);
+    let routes = RouteConfiguration::new("r", vec![host]);
+    assert_eq!(run(vec![rbac(deny)], routes, ("/", &[]))[0], "c h /", "nor do they turn it on");
+}
+
+#[test]
 fn headers_tell_of_the_request_as_it_came_and_rewrites_come_last() {
     let mut target = Forward::new(ClusterSpecifier::Cluster("c".into()));
     target.path_rewrite = Some(PathRewrite::Prefix("/new".into()));

@@ -83,7 +83,9 @@ struct Levels<'c> {
 
 impl<'c> Levels<'c> {
     fn of(&self, name: &str) -> impl Iterator<Item = &'c FilterOverride> {
-        self.filters.into_iter().flatten().filter_map(|level| level.get(name))
+        let said = self.filters.into_iter().flatten().filter_map(|level| level.get(name));
+        // As if it were not there: it must not hide what other levels say.
+        said.filter(|says| !matches!(says, FilterOverride::Config(FilterConfig::Ignored)))
     }
 }
 
@@ -172,7 +174,10 @@ impl<'c> Compiler<'c> {
                 let policies = cors::Policies::new(configs, levels.cors)?;
                 levels.forwards.then(|| Step::Cors(Arc::new(policies)))
             }
-            kind => self.replaced(filter, kind, configs.into_iter().next()),
+            kind => {
+                let config = configs.into_iter().find(|config| config.is_for(kind));
+                self.replaced(filter, kind, config)
+            }
         }
     }
 

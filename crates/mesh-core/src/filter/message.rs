@@ -50,7 +50,17 @@ impl<'a> Request<'a> {
         let (authority, path) = (authority.into(), path.into());
         let origin = Origin::application();
         let version = Version::HTTP_11;
-        Self { method, scheme: "", authority, target: "", path, headers, version, origin, noted: None }
+        Self {
+            method,
+            scheme: "",
+            authority,
+            target: "",
+            path,
+            headers,
+            version,
+            origin,
+            noted: None,
+        }
     }
 
     /// What routing and authorization see of it.

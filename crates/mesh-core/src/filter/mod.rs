@@ -16,8 +16,8 @@
 
 mod chain;
 mod chains;
-mod fault;
 mod cors;
+mod fault;
 mod header_mutation;
 mod message;
 mod rate_limit;

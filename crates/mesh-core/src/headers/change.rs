@@ -25,6 +25,10 @@ impl InvalidHeader {
         Self { what: "invalid header value for:", name: name.into() }
     }
 
+    fn too_many(name: &HeaderName) -> Self {
+        Self { what: "too many headers to add:", name: name.as_str().into() }
+    }
+
     /// The answer to a request that was to carry it.
     pub fn reply(&self) -> Reply {
         let text = self.to_string();
@@ -60,16 +64,17 @@ impl HeaderMutation {
         self.remove(request.headers);
         let facts = Facts::of_request(request.head(), request.version, context);
         let (values, invalid) = self.values(&facts);
-        self.put(values, Direction::Request, request.headers);
-        invalid.map_or(Ok(()), Err)
+        let put = self.put(values, Direction::Request, request.headers);
+        invalid.map_or(put, Err)
     }
 
-    /// Makes the changes of a response. A value that no message can carry is left out: the answer
-    /// is there and must not be lost.
+    /// Makes the changes of a response. What no message can carry is left out: the answer is there
+    /// and must not be lost.
     pub fn change_response(&self, response: &mut Response<'_>, context: &Context<'_>) {
         self.remove(response.headers);
         let (values, _) = self.values(&response.facts(context));
-        self.put(values, Direction::Response, response.headers);
+        // Left out, see above.
+        let _ = self.put(values, Direction::Response, response.headers);
     }
 
     /// Makes the removals.
@@ -96,7 +101,12 @@ impl HeaderMutation {
 
     /// Puts values in: headers are overwritten before others are added, whatever their order
     /// (Envoy), and whether one is there is asked before either.
-    fn put(&self, values: Values, direction: Direction, headers: &mut HeaderMap) {
+    fn put(
+        &self,
+        values: Values,
+        direction: Direction,
+        headers: &mut HeaderMap,
+    ) -> Result<(), InvalidHeader> {
         let mut added = Values::new();
         let mut set = Values::new();
         for (at, value) in values {
@@ -111,11 +121,12 @@ impl HeaderMutation {
             }
         }
         for (at, value) in set {
-            headers.insert(self.add[at].name.clone(), value);
+            insert(headers, &self.add[at].name, value)?;
         }
         for (at, value) in added {
-            append(headers, direction, &self.add[at].name, value);
+            append(headers, direction, &self.add[at].name, value)?;
         }
+        Ok(())
     }
 }
 
@@ -131,21 +142,54 @@ impl HeaderOperation {
     }
 
     /// Puts a value in, at once.
-    pub(crate) fn put(&self, value: HeaderValue, direction: Direction, headers: &mut HeaderMap) {
+    ///
+    /// # Errors
+    /// When the message has too many headers already.
+    pub(crate) fn put(
+        &self,
+        value: HeaderValue,
+        direction: Direction,
+        headers: &mut HeaderMap,
+    ) -> Result<(), InvalidHeader> {
         match (self.action, headers.contains_key(&self.name)) {
             (AppendAction::AppendIfExistsOrAdd, _) | (AppendAction::AddIfAbsent, false) => {
-                append(headers, direction, &self.name, value);
+                append(headers, direction, &self.name, value)
             }
             (AppendAction::OverwriteIfExistsOrAdd, _) | (AppendAction::OverwriteIfExists, true) => {
-                headers.insert(self.name.clone(), value);
+                insert(headers, &self.name, value)
             }
-            (AppendAction::AddIfAbsent, true) | (AppendAction::OverwriteIfExists, false) => {}
+            (AppendAction::AddIfAbsent, true) | (AppendAction::OverwriteIfExists, false) => Ok(()),
         }
     }
 }
 
+/// How many headers a message has at most for one more to be put in. A `HeaderMap` panics beyond
+/// 24,576 names, and a few are still to come from elsewhere; what anybody takes is far less.
+const HEADERS_LIMIT: usize = 16_384;
+
+fn check_room(headers: &HeaderMap, name: &HeaderName) -> Result<(), InvalidHeader> {
+    let has_room = headers.len() < HEADERS_LIMIT;
+    has_room.then_some(()).ok_or_else(|| InvalidHeader::too_many(name))
+}
+
+/// Puts a value in the place of all there are.
+fn insert(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    value: HeaderValue,
+) -> Result<(), InvalidHeader> {
+    check_room(headers, name)?;
+    headers.insert(name.clone(), value);
+    Ok(())
+}
+
 /// Adds a value; joins it with a comma to that of a header a message has one of.
-fn append(headers: &mut HeaderMap, direction: Direction, name: &HeaderName, value: HeaderValue) {
+fn append(
+    headers: &mut HeaderMap,
+    direction: Direction,
+    name: &HeaderName,
+    value: HeaderValue,
+) -> Result<(), InvalidHeader> {
     if direction.is_inline(name)
         && let Some(present) = headers.get_mut(name)
     {
@@ -154,7 +198,9 @@ fn append(headers: &mut HeaderMap, direction: Direction, name: &HeaderName, valu
         if let Ok(joined) = HeaderValue::from_maybe_shared(joined) {
             *present = joined;
         }
-        return;
+        return Ok(());
     }
+    check_room(headers, name)?;
     headers.append(name.clone(), value);
+    Ok(())
 }

@@ -253,3 +253,21 @@ fn tells_of_headers_that_no_message_can_carry() {
     mutation.change_response(&mut response, &context(&metadata));
     assert!(headers.is_empty());
 }
+
+#[test]
+fn no_configuration_fills_a_message_until_it_bursts() {
+    use AppendAction::*;
+    for action in [AppendIfExistsOrAdd, OverwriteIfExistsOrAdd] {
+        let add = (0..30_000).map(|at| {
+            let name = HeaderName::try_from(format!("x-{at}")).unwrap();
+            HeaderOperation::new(name, HeaderValue::from_static("v"), action)
+        });
+        let mutation = HeaderMutation::new(Vec::new(), add.collect());
+        let got = changed(&mutation, &[]);
+        assert_eq!(got.last().unwrap(), "! too many headers to add: x-16384");
+        let (metadata, mut headers) = (Metadata::default(), HeaderMap::new());
+        let mut response = Response::new(StatusCode::OK, &mut headers);
+        mutation.change_response(&mut response, &context(&metadata));
+        assert_eq!(headers.len(), 16_384);
+    }
+}

@@ -1,12 +1,16 @@
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::{backoff, pushback, reset_interval};
 use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resource::{HeaderMatcher, RetryConditions, RetryPolicy};
 use crate::route::header_matches;
+
+// Names, and not text, which each look-up parses anew: 160 instructions.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
 
 /// gRFC A44: attempts in all, whatever `num_retries` says.
 const GRPC_MAX_RETRIES: u32 = 4;
@@ -41,13 +45,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether an answer with these headers is a gRPC one that states its status in its head, so
+    /// that the HTTP one may not be its outcome. Other answers may hold that header for any reason.
+    #[inline]
+    pub fn states_grpc(headers: &HeaderMap) -> bool {
+        let is_grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
+        headers.contains_key(&GRPC_STATUS) && headers.get(&CONTENT_TYPE).is_some_and(is_grpc)
+    }
+
     /// The outcome of an answer.
     pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Self {
-        let grpc_status = headers.get("grpc-status");
+        let grpc_status = headers.get(&GRPC_STATUS);
         Self::Response {
             status,
             grpc_status: grpc_status.and_then(|status| status.to_str().ok()?.parse().ok()),
-            rate_limited: headers.contains_key("x-envoy-ratelimited"),
+            rate_limited: headers.contains_key(&RATE_LIMITED),
         }
     }
 }

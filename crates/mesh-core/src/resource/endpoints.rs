@@ -1,8 +1,9 @@
 //! ClusterLoadAssignment.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::Name;
+use super::{Metadata, Name};
 use crate::finding::Finding;
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
@@ -92,7 +93,7 @@ pub struct Locality {
 }
 
 /// `envoy.config.endpoint.v3.LbEndpoint` with its address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Endpoint {
     /// The address to connect to.
@@ -105,6 +106,8 @@ pub struct Endpoint {
     pub hostname: Name,
     /// What is hashed in place of its address: metadata `envoy.lb`, `hash_key`.
     pub hash_key: Option<Name>,
+    /// What else is said of it, which retries may look at; `None` when there is nothing.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 impl Endpoint {
@@ -116,6 +119,7 @@ impl Endpoint {
             weight: 1,
             hostname: Name::default(),
             hash_key: None,
+            metadata: None,
         }
     }
 }

@@ -115,6 +115,21 @@ pub enum FilterConfig {
     Cors(Arc<CorsPolicy>),
 }
 
+impl FilterConfig {
+    /// Whether it is of the type that filters of that kind take.
+    pub(crate) fn is_for(&self, kind: &HttpFilterKind) -> bool {
+        use HttpFilterKind as Kind;
+        matches!(
+            (self, kind),
+            (Self::HeaderMutation(_), Kind::HeaderMutation(_))
+                | (Self::Fault(_), Kind::Fault(_))
+                | (Self::LocalRateLimit(_), Kind::LocalRateLimit(_))
+                | (Self::Rbac(_), Kind::Rbac(_))
+                | (Self::Cors(_), Kind::Cors)
+        )
+    }
+}
+
 /// `envoy.extensions.filters.http.cors.v3.CorsPolicy`. Of several levels each field is taken from
 /// the most specific one that has it.
 #[derive(Clone, Debug, Default)]

@@ -24,18 +24,18 @@ mod headers;
 mod listener;
 mod matcher;
 mod metadata;
+mod mirror;
 mod outlier;
 mod rate_limit;
 mod rbac;
+mod redirect;
 mod regex;
 mod resources;
 mod retry;
+mod rewrite;
 mod route;
 mod tree;
 mod uri_template;
-mod rewrite;
-mod redirect;
-mod mirror;
 
 pub use balancing::{
     Balancing, ConsistentHashing, HashFunction, LbPolicy, LocalityBalancing, Maglev, RingHash,
@@ -69,25 +69,21 @@ pub use listener::{
 };
 pub(crate) use matcher::starts_with;
 pub use matcher::{
-    CookieMatcher, HeaderMatch, HeaderMatcher, OtherConditions, PathMatcher,
-    QueryParameterMatcher, RouteMatch, StringMatcher, ValueMatch,
+    CookieMatcher, HeaderMatch, HeaderMatcher, OtherConditions, PathMatcher, QueryParameterMatcher,
+    RouteMatch, StringMatcher, ValueMatch,
 };
 pub use metadata::{Metadata, MetadataMatcher, Struct, Value, ValueMatcher};
-pub use outlier::OutlierDetection;
 pub use mirror::{MirrorCluster, MirrorPolicy};
-pub use redirect::{Redirect, RedirectPath};
+pub use outlier::OutlierDetection;
 pub use rate_limit::{
     DescriptorBuckets, DescriptorEntry, DynamicBuckets, LimitDescriptor, LocalRateLimit, RateLimit,
     RateLimitAction, RouteLimits, TokenBucket, VhRateLimits,
 };
-pub use rbac::{
-    Condition, Rbac, RbacAction, RbacMatch, RbacPolicy, RbacRules, Rule, SanMatcher,
-};
+pub use rbac::{Condition, Rbac, RbacAction, RbacMatch, RbacPolicy, RbacRules, Rule, SanMatcher};
+pub use redirect::{Redirect, RedirectPath};
 pub use regex::{MatcherError, Regex};
 pub use resources::{Entry, Resource, Resources, Root, Update};
-pub use retry::{
-    RateLimitedBackOff, ResetHeader, ResetHeaderFormat, RetryConditions, RetryPolicy,
-};
+pub use retry::{RateLimitedBackOff, ResetHeader, ResetHeaderFormat, RetryConditions, RetryPolicy};
 pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 pub use route::{
     Action, DirectResponse, Route, RouteConfiguration, TlsRequirement, VirtualCluster, VirtualHost,

@@ -102,6 +102,11 @@ impl RetryPolicy {
         }
     }
 
+    /// Whether a retry looks at the metadata of endpoints.
+    pub fn looks_at_metadata(&self) -> bool {
+        self.omit_canary_hosts || self.omit_host_metadata.is_some()
+    }
+
     /// Whether a retry should stay away from an endpoint for what its metadata says.
     pub fn omits(&self, metadata: &Metadata) -> bool {
         const BALANCER: &str = "envoy.lb";

@@ -125,6 +125,8 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
             rewrites_path: forward.path_rewrite.is_some(),
             mirrors: mirrors || !forward.request_mirror_policies.is_empty(),
             hashes: !forward.hash_policy.is_empty(),
+            reads_grpc_timeout: forward.max_grpc_timeout.is_some()
+                || forward.max_stream_duration.grpc_timeout_header_max.is_some(),
         };
         Some(RuleTarget::Forward { clusters, forwarding })
     }

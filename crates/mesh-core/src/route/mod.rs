@@ -24,18 +24,18 @@ mod prefixes;
 mod redirect;
 mod rewrite;
 mod table;
-mod tree;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use conditions::Mismatch;
 pub(crate) use conditions::{first_mismatch, first_value, header_matches};
-pub(crate) use others::parameter_mismatch;
 pub use hash::{HashContext, hash};
 pub use mirrors::Mirror;
 pub(crate) use mirrors::mirrors;
+pub(crate) use others::parameter_mismatch;
 pub(crate) use redirect::{location, needs_tls};
 pub(crate) use rewrite::{rewrite_host, rewrite_path};
-pub(crate) use tree::candidates;
 pub use table::Forwarding;
 pub(crate) use table::{Chosen, ClusterChoice, RouteTable, RuleTarget};
+pub(crate) use tree::candidates;

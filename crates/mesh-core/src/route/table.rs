@@ -23,6 +23,8 @@ pub(crate) struct RouteTable {
     targets: Box<[RuleTarget]>,
     /// Every cluster that is referred to, once.
     pub(crate) clusters: Vec<(Name, ClusterIndex)>,
+    /// The listener's.
+    pub(crate) max_stream_duration: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ pub struct Forwarding {
     pub(super) rewrites_path: bool,
     pub(super) mirrors: bool,
     pub(super) hashes: bool,
+    pub(super) reads_grpc_timeout: bool,
 }
 
 impl Forwarding {
@@ -110,6 +113,13 @@ impl Forwarding {
     pub fn hashes(&self) -> bool {
         self.hashes
     }
+
+    /// Whether the limits of plain HTTP depend on the request's `grpc-timeout`: see
+    /// [`RouteView::timeouts`](crate::snapshot::RouteView::timeouts).
+    #[inline]
+    pub fn reads_grpc_timeout(&self) -> bool {
+        self.reads_grpc_timeout
+    }
 }
 
 /// One cluster, a choice, or what only the request can say.
@@ -151,7 +161,8 @@ impl RouteTable {
         let programs = programs.collect();
         let hosts = HostIndex::new(&configuration.virtual_hosts);
         let (targets, clusters) = compiler.finish();
-        Self { configuration, hosts, programs, targets, clusters }
+        let max_stream_duration = manager.max_stream_duration;
+        Self { configuration, hosts, programs, targets, clusters, max_stream_duration }
     }
 
     /// The virtual host of `authority`.
@@ -210,10 +221,15 @@ impl RouteTable {
         Some(Chosen { host, route })
     }
 
+    /// The position of what a route leads to.
     #[inline(always)]
-    pub(crate) fn target(&self, chosen: Chosen) -> &RuleTarget {
-        let target = self.programs[chosen.host as usize].rules[chosen.route as usize];
-        &self.targets[target as usize]
+    pub(crate) fn target_of(&self, chosen: Chosen) -> u32 {
+        self.programs[chosen.host as usize].rules[chosen.route as usize]
+    }
+
+    #[inline(always)]
+    pub(crate) fn target(&self, position: u32) -> Option<&RuleTarget> {
+        self.targets.get(position as usize)
     }
 }
 

@@ -84,7 +84,9 @@ pub(super) fn link<A: Attach>(
     let mut linked = HashSet::with_hasher(FixedState::default());
     let mut made = Vec::new();
     for (at, slot) in clusters.iter() {
-        let Some(state) = slot.state.as_ref().filter(|state| state.is_aggregate()) else { continue };
+        let Some(state) = slot.state.as_ref().filter(|state| state.is_aggregate()) else {
+            continue;
+        };
         let found = |name: Name| {
             let index = clusters.find(&name)?;
             Some((ClusterIndex(index), clusters.get(index)?.state.clone()?))

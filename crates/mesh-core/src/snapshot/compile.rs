@@ -90,9 +90,8 @@ fn compile_root<A: Attach>(
     });
     let host = table.as_ref().and_then(|table| table.host(&root.authority));
     let parts = root.listener.value.as_ref().zip(root.routes.value.as_ref());
-    let chains = parts.map(|(listener, routes)| {
-        Chains::compile(&listener.api_listener.filters, routes)
-    });
+    let chains =
+        parts.map(|(listener, routes)| Chains::compile(&listener.api_listener.filters, routes));
     let chains = chains.filter(|chains| !chains.are_empty());
     let canonical = parts.is_some_and(|(listener, _)| !listener.api_listener.canonical.is_idle());
     let plain = chains.is_none() && !canonical;

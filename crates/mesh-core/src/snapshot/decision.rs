@@ -85,6 +85,8 @@ impl fmt::Display for NoRoute {
 pub struct RouteRef {
     root: RootIndex,
     chosen: Chosen,
+    /// What the route leads to, kept because a request asks for it several times.
+    target: u32,
     weighted: Option<u32>,
 }
 
@@ -120,26 +122,28 @@ impl<A: Attach> Snapshot<A> {
             return Decision::Fail(NoRoute::VirtualHost);
         };
         if needs_tls(table.configuration.virtual_hosts[host as usize].require_tls, head) {
-            let chosen = Chosen { host, route: RouteRef::TLS_REDIRECT };
-            return Decision::Respond { route: RouteRef { root, chosen, weighted: None } };
+            let target = RouteRef::TLS_REDIRECT;
+            let chosen = Chosen { host, route: target };
+            return Decision::Respond { route: RouteRef { root, chosen, target, weighted: None } };
         }
         let Some(chosen) = table.route(host, head, dialect, random) else {
             return Decision::Fail(NoRoute::Route);
         };
-        let mut route = RouteRef { root, chosen, weighted: None };
-        match table.target(chosen) {
-            RuleTarget::Forward { clusters: ClusterChoice::One(cluster), .. } => {
+        let target = table.target_of(chosen);
+        let mut route = RouteRef { root, chosen, target, weighted: None };
+        match table.target(target) {
+            Some(RuleTarget::Forward { clusters: ClusterChoice::One(cluster), .. }) => {
                 Decision::Forward { route, cluster: *cluster }
             }
-            RuleTarget::Forward { clusters: ClusterChoice::Weighted(ends), .. } => {
+            Some(RuleTarget::Forward { clusters: ClusterChoice::Weighted(ends), .. }) => {
                 let at = ClusterChoice::choose(ends, random);
                 route.weighted = Some(at as u32);
                 Decision::Forward { route, cluster: ends[at].1 }
             }
-            RuleTarget::Forward { clusters, .. } => {
+            Some(RuleTarget::Forward { clusters, .. }) => {
                 self.forward_by_request(route, clusters, head, dialect, random)
             }
-            RuleTarget::Local => self.local(route),
+            Some(RuleTarget::Local) | None => self.local(route),
         }
     }
 
@@ -207,10 +211,7 @@ impl<A: Attach> Snapshot<A> {
     #[inline(always)]
     pub fn forwarding(&self, route: RouteRef) -> Option<&Forwarding> {
         let table = self.program(route.root).table.as_ref();
-        if route.chosen.route == RouteRef::TLS_REDIRECT {
-            return None;
-        }
-        match table.expect("a route was chosen from this table").target(route.chosen) {
+        match table.expect("a route was chosen from this table").target(route.target)? {
             RuleTarget::Forward { forwarding, .. } => Some(forwarding),
             RuleTarget::Local => None,
         }
@@ -225,10 +226,11 @@ impl<A: Attach> Snapshot<A> {
         let table = program.table.as_ref().expect("a route was chosen from this table");
         let configuration = &table.configuration;
         let host = &configuration.virtual_hosts[route.chosen.host as usize];
-        let (chosen, target) = match route.chosen.route {
-            RouteRef::TLS_REDIRECT => (&*TLS_REDIRECT, &RuleTarget::Local),
-            at => (&host.routes[at as usize], table.target(route.chosen)),
+        let chosen = match route.chosen.route {
+            RouteRef::TLS_REDIRECT => &*TLS_REDIRECT,
+            at => &host.routes[at as usize],
         };
+        let target = table.target(route.target).unwrap_or(&RuleTarget::Local);
         RouteView {
             listener: &program.name,
             configuration,
@@ -236,6 +238,7 @@ impl<A: Attach> Snapshot<A> {
             route: chosen,
             target,
             weighted: route.weighted,
+            max_stream_duration: table.max_stream_duration,
         }
     }
 

@@ -14,9 +14,9 @@ mod decision;
 mod explain;
 mod filters;
 mod slots;
-mod view;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use attach::Attach;
 pub use decision::{Decision, NoRoute, RouteRef};
@@ -28,9 +28,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cluster::{ClusterState, Tables};
+use crate::filter::Chains;
 use crate::finding::Failure;
 use crate::resource::{Discovery, Name, Resources, Root};
-use crate::filter::Chains;
 use crate::route::RouteTable;
 use slots::Slots;
 

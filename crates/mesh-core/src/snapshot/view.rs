@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::dialect::Dialect;
 use crate::head::Head;
+use crate::resilience::{RequestOptions, Timeouts};
 use crate::resource::{
     Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, MirrorPolicy, Redirect,
     RetryPolicy, Route, RouteConfiguration, RouteLimits, RouteMatch, VirtualHost, WeightedCluster,
@@ -34,6 +35,8 @@ pub struct RouteView<'s> {
     pub route: &'s Route,
     pub(super) target: &'s RuleTarget,
     pub(super) weighted: Option<u32>,
+    /// The listener's.
+    pub(super) max_stream_duration: Option<Duration>,
 }
 
 impl<'s> RouteView<'s> {
@@ -74,7 +77,8 @@ impl<'s> RouteView<'s> {
         list.clusters.iter().map(one).collect()
     }
 
-    fn forwarding(&self) -> Option<&'s Forwarding> {
+    /// What every request asks of it; `None` when it does not forward.
+    pub fn forwarding(&self) -> Option<&'s Forwarding> {
         match self.target {
             RuleTarget::Forward { forwarding, .. } => Some(forwarding),
             RuleTarget::Local => None,
@@ -95,6 +99,19 @@ impl<'s> RouteView<'s> {
     /// The longest time a request may take on this route.
     pub fn timeout(&self, dialect: Dialect) -> Option<Duration> {
         self.forwarding()?.timeout(dialect)
+    }
+
+    /// The limits of one request in plain HTTP; `None` on a route that does not forward.
+    ///
+    /// `options` are what was taken out of `headers`, `policy` is the retry policy with them.
+    pub fn timeouts(
+        &self,
+        policy: Option<&RetryPolicy>,
+        headers: &HeaderMap,
+        options: Option<&RequestOptions>,
+    ) -> Option<Timeouts> {
+        let longest = self.max_stream_duration;
+        Some(Timeouts::of(self.forward()?, policy, longest, headers, options))
     }
 
     /// The retry policy: the route's, else the virtual host's.

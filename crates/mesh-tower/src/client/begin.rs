@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Request;
-use http::header::HOST;
+use http::header::{Entry, HOST, OccupiedEntry};
+use http::{HeaderValue, Request};
 use mesh_core::Dialect;
-use mesh_core::exchange::{Exchange, Next};
-use mesh_core::filter::Request as Seen;
+use mesh_core::exchange::{Exchange, Failure, Next, ResponseFlags};
+use mesh_core::filter::{Context, Request as Seen};
 use mesh_core::resource::ActiveFault;
-use mesh_core::snapshot::{Decision, RootIndex};
+use mesh_core::snapshot::{Decision, NoRoute, RootIndex};
 
 use super::copy::Copy;
 use super::flight::Flight;
 use super::history::History;
-use super::messages::{answer, context, with_request};
+use super::messages::{Unwritable, answer, context, with_request};
 use super::now;
 use super::record::{Deadline, Record};
 use super::routing::{Answer, Place, caller_deadline, decide, not_routed, note, record_of};
@@ -85,9 +85,7 @@ pub(super) fn begin<T: Transport>(
 ) -> Begun<T> {
     let place = beginning.place;
     let head = beginning.request.as_mut().expect("not sent yet");
-    if head.uri().authority().is_none() && !head.headers().contains_key(HOST) {
-        head.headers_mut().insert(HOST, place.target.host().clone());
-    }
+    settle_authority(head, place.target.host())?;
     let random = place.mesh.random();
     let record = record_of(head);
     if hold.is_plain(root)
@@ -103,6 +101,39 @@ pub(super) fn begin<T: Transport>(
     begin_exchange(beginning, hold, root, random, record)
 }
 
+/// Leaves a request one authority, which all decisions and the wire then go by: that of its URI,
+/// else its first Host header (RFC 9112 §3.2), else the target's.
+#[inline(always)]
+fn settle_authority(request: &mut Request<Body>, target: &HeaderValue) -> Result<(), Error> {
+    if request.uri().authority().is_some() {
+        // To compare the names of a few headers is less than to hash one.
+        if request.headers().keys().any(|name| *name == HOST) {
+            request.headers_mut().remove(HOST);
+        }
+        return Ok(());
+    }
+    match request.headers_mut().entry(HOST) {
+        Entry::Vacant(none) => {
+            none.insert(target.clone());
+            Ok(())
+        }
+        Entry::Occupied(own) => one_host(own),
+    }
+}
+
+#[inline(never)]
+fn one_host(mut hosts: OccupiedEntry<'_, HeaderValue>) -> Result<(), Error> {
+    // What is no text would be no authority for decisions, and one for the server.
+    if hosts.get().to_str().is_err() {
+        return Err(Error::unsupported("a host header that is not text"));
+    }
+    if hosts.iter().nth(1).is_some() {
+        let first = hosts.get().clone();
+        hosts.insert(first);
+    }
+    Ok(())
+}
+
 /// As [`begin`], where more is to be done than to route: the same decisions, and filters, changes
 /// and answers beside them.
 #[inline(never)]
@@ -116,10 +147,28 @@ pub(super) fn begin_exchange<T: Transport>(
     let context = context(beginning.place.dialect, random.first());
     let request = beginning.request.as_mut().expect("not sent yet");
     let target = beginning.place.target.authority();
-    let (exchange, next) =
+    let ((exchange, next), written) =
         with_request(request, target, |seen| Exchange::begin(&hold, root, seen, &context));
+    let next = if_written(next, written, &exchange, &hold, &context);
     let waiting = Waiting { hold, root, random, record, exchange: Box::new(exchange) };
     waiting.go_on(beginning, next)
+}
+
+/// What happens next, unless the request was to go on and was made one that cannot.
+fn if_written(
+    next: Next,
+    written: Result<(), Unwritable>,
+    exchange: &Exchange,
+    hold: &Hold,
+    context: &Context<'_>,
+) -> Next {
+    match (next, written) {
+        (Next::Forward { .. } | Next::Delay { .. }, Err(Unwritable(what))) => {
+            let failure = Failure::Unwritable(what);
+            Next::Reply(Box::new(exchange.fail(hold, failure, false, context)))
+        }
+        (next, _) => next,
+    }
 }
 
 impl Waiting {
@@ -149,8 +198,22 @@ impl Waiting {
                 }
                 Err(Box::new(Halt::Ended(Ok(answer(*reply)))))
             }
-            Next::Fail(why) => Err(not_routed(place, &hold, root, request, why).into()),
+            Next::Fail(why) => {
+                let error = not_routed(place, &hold, root, request, why);
+                if why == NoRoute::Configuration {
+                    return Err(error.into());
+                }
+                let context = context(place.dialect, random.first());
+                let reply = exchange.fail(&hold, Failure::NoRoute(why), false, &context);
+                if let Some(record) = &record {
+                    record.replied(&reply);
+                }
+                Err(error.answered(reply).into())
+            }
             Next::Delay { after, next, active } => {
+                if let Some(record) = &record {
+                    record.flagged(ResponseFlags::DELAY_INJECTED);
+                }
                 let limit = fix_deadline(request, place.dialect);
                 let until = now() + after;
                 Err(Box::new(Halt::Delayed(Delayed {
@@ -184,7 +247,8 @@ impl Delayed {
         let context = context(dialect, waiting.random.first());
         let Waiting { hold, exchange, .. } = &mut waiting;
         let resume = |seen: &mut Seen<'_>| exchange.resume(hold, next, seen, &context);
-        let next = with_request(&mut request, target.authority(), resume);
+        let (next, written) = with_request(&mut request, target.authority(), resume);
+        let next = if_written(next, written, exchange, hold, &context);
         let place = Place { mesh: &mesh, target: &target, dialect };
         let request = &mut Some(request);
         waiting.go_on(Beginning { place, request, transport, copy, kept }, next)

@@ -1,21 +1,25 @@
 mod end;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{Avoid, Choice, Permit, Picked};
+use mesh_core::exchange::Failure;
 use mesh_core::resilience::{Ended, Outcome, grpc_timeout, takes_request};
-use mesh_core::resource::UpstreamProtocol;
+use mesh_core::resource::{RetryPolicy, UpstreamProtocol};
 use mesh_core::route::Forwarding;
 use mesh_core::snapshot::{ClusterIndex, RootIndex, RouteRef};
 use mesh_core::{Dialect, Head, filter};
 
+use super::asked::{Asked, may_ask};
 use super::begin::{Beginning, Begun, begin_exchange};
 use super::body::{ResponseBody, UnderWay};
 use super::changes::hash;
 use super::copy::{Copy, needs_copy};
+use super::failing::{Failing, failure_of};
 use super::history::History;
 use super::limits::Limits;
 use super::messages::context;
@@ -24,7 +28,6 @@ use super::now;
 use super::outliers::OpenCall;
 use super::routing::caller_deadline;
 use super::transport::{Failed, To, Transport};
-use super::way::{dropped, no_cluster, no_endpoints, not_admitted};
 use crate::body::Body;
 use crate::error::Error;
 use crate::mesh::{Hold, Io, Random};
@@ -86,8 +89,9 @@ impl Flight {
         let Beginning { place, request: unsent, transport, copy, kept } = beginning;
         let request = unsent.as_mut().expect("not sent yet");
         let (dialect, drawn) = (place.dialect, random.first());
+        let on = (route, dialect, drawn);
         let Some(mut state) = hold.cluster(cluster) else {
-            return Err(no_cluster(&hold, route, cluster).into());
+            return Err(Failing::new(&hold, on, history.as_deref()).no_cluster(cluster).into());
         };
         let (routed, mut cluster, mut choice) = (cluster, cluster, Choice::new(dialect));
         if state.is_aggregate() {
@@ -95,15 +99,24 @@ impl Flight {
             state = hold.cluster(cluster).unwrap_or(state);
         }
         if let Some(category) = state.drop_overload(drawn) {
-            return Err(dropped(&hold.view(route), state, &category).into());
+            return Err(Failing::new(&hold, on, history.as_deref())
+                .dropped(state, &category)
+                .into());
         }
         let permit = match state.admit_as(forwarding.priority()) {
             Ok(permit) => permit,
             Err(overloaded) => {
-                return Err(not_admitted(&hold.view(route), state, overloaded).into());
+                return Err(Failing::new(&hold, on, history.as_deref())
+                    .not_admitted(state, overloaded)
+                    .into());
             }
         };
         let caller = caller_deadline(request, dialect);
+        if may_ask(forwarding, dialect, request)
+            && let Some(asked) = Asked::take(&hold.view(route), request)
+        {
+            history.get_or_insert_default().asked = Some(asked);
+        }
         let mut changes_response = history.as_ref().is_some_and(|it| it.exchange.is_some());
         if forwarding.hashes() {
             let history = history.get_or_insert_default();
@@ -113,9 +126,13 @@ impl Flight {
         if forwarding.mirrors() {
             mirror(&hold.view(route), &hold, dialect, request, drawn);
         }
-        let mut limits = Limits::new(forwarding, dialect, caller);
+        let asked = history.as_deref().and_then(|history| history.asked.as_deref());
+        let mut limits = match asked {
+            None => Limits::new(forwarding, dialect, caller),
+            Some(_) => Limits::asked(caller),
+        };
         let mut retries = false;
-        if let Some(policy) = forwarding.retry_policy()
+        if let Some(policy) = policy(asked, forwarding)
             && takes_request(policy, &Head::of(request), dialect)
         {
             // HTTP/1.1 has no way to refuse a request that was sent.
@@ -135,7 +152,11 @@ impl Flight {
         }
         let endpoint = match state.pick(&choice, random.next()) {
             Ok(endpoint) => endpoint,
-            Err(none) => return Err(no_endpoints(&hold.view(route), state, none).into()),
+            Err(none) => {
+                return Err(Failing::new(&hold, on, history.as_deref())
+                    .no_endpoints(state, none)
+                    .into());
+            }
         };
         if let Some(record) = history.as_ref().and_then(|history| history.record.as_ref()) {
             record.attempt(endpoint.address());
@@ -144,7 +165,7 @@ impl Flight {
         if dialect == Dialect::Grpc {
             // Where a connection is refused, another endpoint is tried.
             *kept = Some(transport.clone());
-            limits.begin(forwarding, dialect);
+            limits.begin(forwarding, dialect, None);
             caller_decides = caller.is_some() && caller == limits.total();
             write_grpc_timeout(request, limits.total(), caller_decides);
         }
@@ -178,22 +199,30 @@ impl Flight {
             // It counts where it is, and no longer where it was.
             let priority = self.hold.forwarding(self.route).map(Forwarding::priority);
             let permit = state.admit_as(priority.unwrap_or_default());
-            self.permit = Some(permit.map_err(|full| not_admitted(&view, state, full))?);
+            self.permit = Some(permit.map_err(|full| self.failing().not_admitted(state, full))?);
             self.cluster = cluster;
         }
         let history = self.history.as_ref();
-        let tried = history.map_or(&[][..], |history| &history.tried);
+        let mut tried = Cow::from(history.map_or(&[][..], |history| &history.tried));
         // Endpoints whose connection was refused are avoided as far as there are others.
         let draws = tried.len() as u32;
-        let max_attempts =
-            view.retry_policy().map_or(draws, |policy| policy.host_selection_retry_max_attempts);
+        let policy = self.policy();
+        let max_attempts = policy.map_or(draws, |policy| policy.host_selection_retry_max_attempts);
+        if let Some(policy) = policy
+            && policy.looks_at_metadata()
+            && self.dialect == Dialect::Http
+        {
+            tried.to_mut().extend(state.tables_of(self.dialect).omitted(policy));
+        }
+        let mut avoid = Avoid::new(&tried, max_attempts);
+        avoid.priorities = history.map_or(&[], |history| history.priorities.left());
         let choice = Choice::new(self.dialect)
-            .with_avoid(Avoid::new(tried, max_attempts))
+            .with_avoid(avoid)
             .with_part(part)
             .with_hash(history.and_then(|history| history.hash))
             .with_now(state.has_slow_start().then(now));
         let picked = state.pick(&choice, self.random.next());
-        let endpoint = picked.map_err(|none| no_endpoints(&view, state, none))?;
+        let endpoint = picked.map_err(|none| self.failing().no_endpoints(state, none))?;
         let endpoint = self.endpoint.insert(endpoint);
         self.limits.next_attempt();
         if let Some(record) = self.history.as_ref().and_then(|history| history.record.as_ref()) {
@@ -206,6 +235,12 @@ impl Flight {
         if self.dialect == Dialect::Grpc {
             let still = self.caller_decides && self.retries() == 0;
             write_grpc_timeout(request, self.limits.total(), still);
+            if self.retries() > 0 {
+                let attempts = HeaderValue::from(self.retries());
+                request.headers_mut().insert("grpc-previous-rpc-attempts", attempts);
+            }
+        } else if let Some(asked) = self.asked() {
+            asked.tell(request);
         }
         Ok(())
     }
@@ -228,7 +263,7 @@ impl Flight {
     /// The error of a request whose time ended while it waited for another attempt.
     pub(super) fn expired(&mut self) -> Option<Error> {
         let over = self.total_deadline().is_some_and(|total| total <= now());
-        over.then(|| self.failed(Outcome::PerTryTimeout))
+        over.then(|| self.failed(self.failing().over()))
     }
 
     /// When the request must be over.
@@ -240,7 +275,9 @@ impl Flight {
     fn limits(&mut self) -> &Limits {
         if !self.limits.are_known() {
             let forwarding = self.hold.forwarding(self.route);
-            self.limits.begin(forwarding.expect("the decision was to forward"), self.dialect);
+            let forwarding = forwarding.expect("the decision was to forward");
+            let asked = self.history.as_deref().and_then(|history| history.asked.as_deref());
+            self.limits.begin(forwarding, self.dialect, asked.map(|asked| &asked.timeouts));
         }
         &self.limits
     }
@@ -254,9 +291,7 @@ impl Flight {
         copy: &mut Option<Box<Copy>>,
     ) -> Option<Again> {
         self.note(!status.is_server_error());
-        if self.detects() {
-            self.observe_answer(status, headers);
-        }
+        self.observe_answer(status, headers);
         copy.as_ref()?;
         self.retry(&Ended::answered(status, headers, SystemTime::now()), None, copy)
     }
@@ -306,12 +341,13 @@ impl Flight {
         failed: Box<Failed>,
         copy: &mut Option<Box<Copy>>,
     ) -> Result<Again, Error> {
+        let failure = failure_of(&failed);
         let Failed { outcome, error, request } = *failed;
         if let Some(observed) = Observed::of(outcome) {
             self.observe(observed);
         }
         let again = self.retry(&Ended::unanswered(outcome, SystemTime::now()), request, copy);
-        again.ok_or_else(|| self.failed(outcome).because(error))
+        again.ok_or_else(|| self.failed(failure).because(error))
     }
 
     /// What to do when the attempt's time is over.
@@ -319,9 +355,19 @@ impl Flight {
     pub(super) fn timed_out(&mut self, copy: &mut Option<Box<Copy>>) -> Result<Again, Error> {
         self.observe(Observed::Timeout);
         let ended = Ended::unanswered(Outcome::PerTryTimeout, SystemTime::now());
-        let again = if self.limits.has_own() { self.retry(&ended, None, copy) } else { None };
-        again.ok_or_else(|| self.failed(Outcome::PerTryTimeout))
+        if !self.limits.has_own() {
+            return Err(self.failed(self.failing().over()));
+        }
+        let again = self.retry(&ended, None, copy);
+        again.ok_or_else(|| self.failed(Failure::PerTryTimeout))
     }
+}
+
+/// The retry policy of a request: what it asked for, else its route's.
+#[inline(always)]
+fn policy<'a>(asked: Option<&'a Asked>, forwarding: &'a Forwarding) -> Option<&'a RetryPolicy> {
+    let own = asked.and_then(|asked| asked.policy.as_ref());
+    own.or(forwarding.retry_policy())
 }
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";

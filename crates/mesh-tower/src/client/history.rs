@@ -2,12 +2,13 @@ use std::net::SocketAddr;
 
 use http::HeaderValue;
 use mesh_core::cluster::RetryPermit;
-use mesh_core::exchange::Exchange;
-use mesh_core::resilience::RetryState;
+use mesh_core::exchange::{Exchange, ResponseFlags};
+use mesh_core::resilience::{PreviousPriorities, RetryState};
 
+use super::asked::Asked;
 use super::record::Record;
 
-/// What few requests have: a record, a hash, attempts that failed.
+/// What few requests have: a record, a hash, wishes, attempts that failed.
 #[derive(Default)]
 pub(super) struct History {
     pub(super) record: Option<Record>,
@@ -15,6 +16,12 @@ pub(super) struct History {
     pub(super) retry_permit: Option<RetryPermit>,
     /// Endpoints to stay away from.
     pub(super) tried: Vec<SocketAddr>,
+    /// Priorities to stay away from.
+    pub(super) priorities: PreviousPriorities,
+    /// What the request asks of its route.
+    pub(super) asked: Option<Box<Asked>>,
+    /// What is to be told of its end, beside why it failed.
+    pub(super) flags: ResponseFlags,
     /// The request's hash, for policies that choose by it.
     pub(super) hash: Option<u64>,
     /// What is left to do with the answer.

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use mesh_core::Dialect;
-use mesh_core::resilience::{attempt_deadline, total_deadline};
+use mesh_core::resilience::{Timeouts, attempt_deadline, total_deadline};
 use mesh_core::route::Forwarding;
 
 use super::now;
@@ -35,24 +35,38 @@ impl Limits {
         Self { total: caller, own: None, known: if none { Known::All } else { Known::Nothing } }
     }
 
+    /// The limits of a request that has some of its own.
+    pub(super) fn asked(caller: Option<Instant>) -> Self {
+        Self { total: caller, own: None, known: Known::Nothing }
+    }
+
     /// Whether the clock need not be looked at for the attempt under way.
     #[inline]
     pub(super) fn are_known(&self) -> bool {
         self.known == Known::All
     }
 
-    /// Works out what is not known yet.
+    /// Works out what is not known yet; `asked` counts in place of what the route says.
     #[cold]
-    pub(super) fn begin(&mut self, forwarding: &Forwarding, dialect: Dialect) {
+    pub(super) fn begin(
+        &mut self,
+        forwarding: &Forwarding,
+        dialect: Dialect,
+        asked: Option<&Timeouts>,
+    ) {
         let now = now();
         if self.known == Known::Nothing {
-            self.total = total_deadline(now, forwarding.timeout(dialect), self.total);
+            let of_route = || forwarding.timeout(dialect);
+            self.total =
+                total_deadline(now, asked.map_or_else(of_route, Timeouts::longest), self.total);
         }
-        let policy = forwarding.retry_policy();
+        let of_try = match (asked, forwarding.retry_policy()) {
+            (Some(asked), _) => [asked.per_try, asked.per_try_idle],
+            (None, Some(policy)) => [policy.per_try_timeout, policy.per_try_idle_timeout],
+            (None, None) => [None; 2],
+        };
         // Until the head of an answer both mean the same: not a byte of it.
-        let per_try = policy.and_then(|policy| {
-            [policy.per_try_timeout, policy.per_try_idle_timeout].into_iter().flatten().min()
-        });
+        let per_try = of_try.into_iter().flatten().min();
         let limit = per_try.and_then(|limit| attempt_deadline(now, Some(limit), self.total));
         self.own = limit.and_then(|(deadline, own)| own.then_some(deadline));
         self.known = Known::All;

@@ -5,36 +5,40 @@ use std::time::SystemTime;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use mesh_core::Dialect;
 use mesh_core::exchange::Reply;
 use mesh_core::filter::{self, Context};
 
 use super::body::ResponseBody;
-use super::changes::{change_uri, rewrite_host};
+use super::changes::{rewrite_host, rewrite_path};
 use super::now;
 use super::routing::Answer;
 use crate::body::Body;
+use crate::connection::without_userinfo;
 
 /// What is known beside a message.
 pub(super) fn context(dialect: Dialect, random: u64) -> Context<'static> {
     Context::new(now(), SystemTime::now(), random, dialect)
 }
 
-/// Shows a request and writes back what was changed of it.
-///
-/// What no URI can hold is not written back: the request goes on as it was.
+/// What was made of a request cannot be sent: the name of the pseudo-header that is wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unwritable(pub(super) &'static str);
+
+/// Shows a request and writes back what was changed of it. When that fails the request is neither
+/// what it was nor what it was to be, and must not be sent.
 ///
 /// `target` is that of the channel; empty where it does not count.
 pub(super) fn with_request<T>(
     request: &mut Request<Body>,
     target: &str,
     look: impl FnOnce(&mut filter::Request<'_>) -> T,
-) -> T {
+) -> (T, Result<(), Unwritable>) {
     let (mut method, uri) = (request.method().clone(), request.uri().clone());
     let (version, host) = (request.version(), request.headers().get(HOST).cloned());
     let host = host.as_ref().and_then(|host| host.to_str().ok());
-    let authority = uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or("");
+    let authority = uri.authority().map(without_userinfo).or(host).unwrap_or("");
     let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let headers = request.headers_mut();
     let mut seen = filter::Request::new(&mut method, authority, path, headers);
@@ -44,13 +48,14 @@ pub(super) fn with_request<T>(
     let result = look(&mut seen);
     let (authority, path) = (changed(seen.authority), changed(seen.path));
     *request.method_mut() = method;
-    if let Some(path) = path.and_then(|path| PathAndQuery::try_from(path).ok()) {
-        change_uri(request, |parts| parts.path_and_query = Some(path));
+    let mut written = Ok(());
+    if let Some(path) = path {
+        written = rewrite_path(request, &path);
     }
-    if let Some(authority) = authority.and_then(|host| HeaderValue::from_str(&host).ok()) {
-        rewrite_host(request, &authority);
+    if let Some(authority) = authority {
+        written = written.and(rewrite_host(request, authority.as_bytes()));
     }
-    result
+    (result, written)
 }
 
 fn changed(text: Cow<'_, str>) -> Option<String> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request};
+use http::Request;
 use http_body_util::BodyExt;
 use mesh_core::cluster::{Choice, ClusterState, Part};
 use mesh_core::filter::Request as Seen;
@@ -53,8 +53,8 @@ pub(super) fn mirror(
         // A cluster that does not exist gets no copy, and the request does not care.
         let random = drawn.rotate_left(32) ^ copies.len() as u64;
         if let Some((state, part)) = hold.leaf_named(mirror.cluster, dialect, !random) {
-            let (state, head) = (state.clone(), copy_of_head(&mirror, request, dialect, random));
-            copies.push(Copy { state, part, head, dialect, longest, random });
+            let Some(head) = copy_of_head(&mirror, request, dialect, random) else { continue };
+            copies.push(Copy { state: state.clone(), part, head, dialect, longest, random });
         }
     }
     if !copies.is_empty() {
@@ -64,26 +64,25 @@ pub(super) fn mirror(
     }
 }
 
+/// `None` when the copy is none that can be sent.
 fn copy_of_head(
     mirror: &Mirror<'_>,
     request: &Request<Body>,
     dialect: Dialect,
     random: u64,
-) -> Request<Body> {
+) -> Option<Request<Body>> {
     let mut copy = Request::new(Body::empty());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
-    let authority = HeaderValue::from_str(&mirror.authority(Head::of(request).authority));
-    if let Ok(authority) = authority {
-        rewrite_host(&mut copy, &authority);
-    }
+    let authority = mirror.authority(Head::of(request).authority);
+    rewrite_host(&mut copy, authority.as_bytes()).ok()?;
     let mut context = context(dialect, random);
     context.names.cluster = mirror.cluster;
     let change = |seen: &mut Seen<'_>| mirror.policy.request_headers.change_request(seen, &context);
     // A header that no message can carry is left out of a copy.
-    let _ = with_request(&mut copy, "", change);
-    copy
+    let (_, written) = with_request(&mut copy, "", change);
+    written.ok().map(|()| copy)
 }
 
 impl Copy {

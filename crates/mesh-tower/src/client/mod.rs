@@ -4,6 +4,7 @@
 //! one counts. The whole of it is one future written by hand, over what sends an attempt: the
 //! mesh's own connections for [`Channel`], users' own clients for [`ClientLayer`].
 
+mod asked;
 mod begin;
 mod body;
 mod call;
@@ -11,6 +12,7 @@ mod changes;
 mod channel;
 mod copy;
 mod endpoint;
+mod failing;
 mod flight;
 mod history;
 mod layer;

@@ -11,17 +11,22 @@ use super::now;
 use crate::mesh::Io;
 
 /// Tells how an attempt ended; has the cluster's tables built anew when that ejects the endpoint.
+/// `random` is only drawn when an ejection is due.
+#[inline(always)]
 pub(super) fn tell(
     state: &ClusterState<Io>,
     endpoint: &EndpointState<Io>,
     dialect: Dialect,
     observed: Observed,
-    random: u64,
+    random: impl FnOnce() -> u64,
 ) {
-    if state.observe(endpoint, dialect, observed, now, || random) {
+    if state.observe(endpoint, dialect, observed, now, random) {
         state.attached().ejected();
     }
 }
+
+/// What a call counts as that ends without a status.
+const UNKNOWN: u16 = 2;
 
 /// A gRPC call whose status is still to come, in its trailers.
 pub(super) struct OpenCall {
@@ -39,11 +44,11 @@ impl OpenCall {
     pub(super) fn ended(&self, endpoint: &EndpointState<Io>, trailers: Option<&HeaderMap>) {
         let observed = match trailers {
             Some(trailers) => {
-                let status = trailers.get("grpc-status");
-                Observed::Call { ok: status.is_some_and(|status| status == "0") }
+                let status = trailers.get("grpc-status").and_then(|s| s.to_str().ok()?.parse().ok());
+                Observed::Call { status: status.unwrap_or(UNKNOWN) }
             }
             None => Observed::Reset,
         };
-        tell(&self.state, endpoint, Dialect::Grpc, observed, self.random);
+        tell(&self.state, endpoint, Dialect::Grpc, observed, || self.random);
     }
 }

@@ -53,12 +53,13 @@ impl Record {
         self.with(|entries| entries.attempts)
     }
 
-    /// Envoy's response flags of an answer that was made here.
+    /// Envoy's response flags: of an answer that was made here, or of the failure, and whether
+    /// retries were given up.
     pub fn flags(&self) -> ResponseFlags {
         self.with(|entries| entries.flags)
     }
 
-    /// Envoy's response code details of an answer that was made here, such as
+    /// Envoy's response code details of an answer that was made here or of the failure, such as
     /// `rbac_access_denied_matched_policy[none]`; `None` of an endpoint's answer.
     pub fn details(&self) -> Option<String> {
         self.with(|entries| entries.details.clone())
@@ -69,6 +70,10 @@ impl Record {
             entries.flags |= reply.flags;
             entries.details = Some(reply.details.to_string());
         });
+    }
+
+    pub(crate) fn flagged(&self, flags: ResponseFlags) {
+        self.with(|entries| entries.flags |= flags);
     }
 
     pub(crate) fn routed(&self, route: &str, cluster: &str) {

@@ -32,7 +32,9 @@ pub(super) fn decide(
     request: &Request<Body>,
     random: u64,
 ) -> Decision {
-    let head = Head::of(request).to_target(place.target.authority());
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let head = Head::likely_for(place.target.likely(), method, uri, headers)
+        .to_target(place.target.authority());
     hold.route(root, &head, place.dialect, random)
 }
 

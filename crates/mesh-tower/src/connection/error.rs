@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Request;
 use mesh_core::cluster::Overloaded;
+use mesh_core::exchange::Failure;
 
 use crate::body::{Body, BodyError, BoxError};
 
@@ -111,6 +112,26 @@ impl SendError {
     /// At which stage the request failed.
     pub(crate) fn kind(&self) -> SendErrorKind {
         self.0.kind
+    }
+
+    /// What Envoy calls it.
+    pub(crate) fn failure(&self) -> Failure {
+        let http2 = self.source().and_then(crate::body::http2_error);
+        let reason = http2.filter(|h2| h2.is_remote() && h2.is_reset()).and_then(h2::Error::reason);
+        match self.0.kind {
+            SendErrorKind::Connect(ConnectFailure::TimedOut) => Failure::ConnectTimeout,
+            SendErrorKind::Connect(_) => Failure::Connect,
+            SendErrorKind::Overflow => Failure::Overflow,
+            SendErrorKind::Protocol => Failure::Protocol,
+            SendErrorKind::InvalidRequest
+            | SendErrorKind::RequestBody
+            | SendErrorKind::Shutdown => Failure::LocalReset,
+            SendErrorKind::NotProcessed | SendErrorKind::Reset => match reason {
+                Some(h2::Reason::REFUSED_STREAM) => Failure::RemoteRefused,
+                Some(_) => Failure::RemoteReset,
+                None => Failure::ConnectionTermination,
+            },
+        }
     }
 
     /// The request, when nothing of it was sent.

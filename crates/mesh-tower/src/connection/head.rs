@@ -6,10 +6,10 @@ use super::config::Protocol;
 
 /// Puts a request's head into the form of the wire.
 ///
-/// The authority is that of the Host header when there is one, as it would be on HTTP/1.1, else
-/// that of the URI. HTTP/1.1 gets the origin form and Host (RFC 9112 §3.2), HTTP/2 the whole URI
-/// and no Host (RFC 9113 §8.3.1). Headers that belong to an HTTP/1.1 connection are taken out by
-/// hyper.
+/// The authority is that of the URI when it has one (RFC 9112 §3.2.2), else that of the Host header:
+/// the one that routing and authorization went by. HTTP/1.1 gets the origin form and one Host
+/// (§3.2), HTTP/2 the whole URI and no Host (RFC 9113 §8.3.1). Headers that belong to an HTTP/1.1
+/// connection are taken out by hyper.
 pub(super) fn prepare<B>(request: &mut Request<B>, protocol: Protocol) -> Result<(), &'static str> {
     if request.method() == Method::CONNECT {
         return Err("CONNECT is not supported");
@@ -22,14 +22,13 @@ pub(super) fn prepare<B>(request: &mut Request<B>, protocol: Protocol) -> Result
 
 fn for_http1<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     *request.version_mut() = Version::HTTP_11;
-    if !request.headers().contains_key(HOST) {
-        let authority = request.uri().authority().ok_or(NO_AUTHORITY)?;
+    if let Some(authority) = request.uri().authority() {
         let host = HeaderValue::from_str(without_userinfo(authority)).map_err(|_| NO_AUTHORITY)?;
         request.headers_mut().insert(HOST, host);
-    }
-    if request.uri().authority().is_some() {
         let parts = std::mem::take(request.uri_mut()).into_parts();
         *request.uri_mut() = Uri::from(parts.path_and_query.unwrap_or_else(root));
+    } else if !request.headers().contains_key(HOST) {
+        return Err(NO_AUTHORITY);
     }
     Ok(())
 }
@@ -38,18 +37,18 @@ fn for_http2<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
     let uri = request.uri();
-    let whole =
-        uri.scheme().is_some() && uri.authority().is_some() && uri.path_and_query().is_some();
-    if whole && host.is_none() {
+    let bare = uri.authority().is_some_and(|authority| !has_userinfo(authority));
+    if bare && uri.scheme().is_some() && uri.path_and_query().is_some() {
         return Ok(());
     }
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    if let Some(host) = host {
-        let host = Authority::try_from(host.as_bytes()).map_err(|_| BAD_HOST)?;
-        parts.authority = Some(host);
-    }
-    if parts.authority.is_none() {
-        return Err(NO_AUTHORITY);
+    if !bare {
+        let authority = match (&parts.authority, &host) {
+            (Some(authority), _) => without_userinfo(authority).parse(),
+            (None, Some(host)) => Authority::try_from(host.as_bytes()),
+            (None, None) => return Err(NO_AUTHORITY),
+        };
+        parts.authority = Some(authority.map_err(|_| BAD_HOST)?);
     }
     parts.scheme.get_or_insert(Scheme::HTTP);
     parts.path_and_query.get_or_insert_with(root);
@@ -57,7 +56,13 @@ fn for_http2<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn without_userinfo(authority: &Authority) -> &str {
+fn has_userinfo(authority: &Authority) -> bool {
+    // Every byte is looked at, so that several are at once.
+    authority.as_str().bytes().fold(false, |found, byte| found | (byte == b'@'))
+}
+
+/// What is sent of an authority.
+pub(crate) fn without_userinfo(authority: &Authority) -> &str {
     let text = authority.as_str();
     text.rsplit_once('@').map_or(text, |(_, host)| host)
 }
@@ -87,7 +92,7 @@ mod tests {
             ("http://a:80/x?y=%20", None, "/x?y=%20", "a:80"),
             ("http://a", None, "/", "a"),
             ("http://me:secret@a/", None, "/", "a"),
-            ("http://a/", Some("b"), "/", "b"),
+            ("http://a/", Some("b"), "/", "a"),
             ("/x//../%2F?", Some("b"), "/x//../%2F?", "b"),
         ];
         for (uri, host, wire, wire_host) in table {
@@ -104,7 +109,8 @@ mod tests {
         let table = [
             ("http://a:80/x?y", None, "http://a:80/x?y"),
             ("https://a/", None, "https://a/"),
-            ("http://a/x", Some("b"), "http://b/x"),
+            ("http://a/x", Some("b"), "http://a/x"),
+            ("http://me:secret@a/x", None, "http://a/x"),
             ("/x//../%2F", Some("b:1"), "http://b:1/x//../%2F"),
         ];
         for (uri, host, wire) in table {

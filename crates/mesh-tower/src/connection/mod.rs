@@ -33,6 +33,7 @@ mod tests;
 pub(crate) use config::{Config, Protocol};
 pub(crate) use error::{SendError, SendErrorKind};
 pub(crate) use gate::Gate;
+pub(crate) use head::without_userinfo;
 pub use received::Received;
 pub(crate) use send::Connections;
 pub(crate) use socket::tune;

@@ -47,14 +47,17 @@ impl ClusterIo {
 }
 
 /// What hangs on an endpoint: its connections by protocol, and users' own clients.
+//
+// In this order: what every request reads is in front, next to the endpoint's load.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct EndpointIo {
-    config: Config,
-    runtime: Handle,
+    pub(crate) clients: Slots,
     http: Arc<Connections>,
     /// gRPC's, where the cluster speaks HTTP/1.1 otherwise.
     grpc: OnceLock<Arc<Connections>>,
-    pub(crate) clients: Slots,
+    runtime: Handle,
+    config: Config,
 }
 
 impl Attach for Io {

@@ -27,6 +27,7 @@ pub(super) enum Source {
 pub(crate) struct Subscribed {
     name: Name,
     authority: Name,
+    likely: Name,
     host: HeaderValue,
     listener: Name,
     hint: RootHint,
@@ -65,7 +66,9 @@ impl Source {
                 (target.name().clone(), Following::Dns { _resolving: resolving })
             }
         };
+        let likely = Some(target.authority()).filter(|authority| !authority.contains('@'));
         Ok(Subscribed {
+            likely: likely.cloned().unwrap_or_else(|| "".into()),
             name: target.name().clone(),
             authority: target.authority().clone(),
             host,
@@ -139,7 +142,12 @@ impl Subscribed {
         &self.authority
     }
 
-    /// The same, as the value of a `host` header.
+    /// The authority that most requests have: the target's, empty where it has user information.
+    pub(crate) fn likely(&self) -> &str {
+        &self.likely
+    }
+
+    /// The authority, as the value of a `host` header.
     pub(crate) fn host(&self) -> &HeaderValue {
         &self.host
     }

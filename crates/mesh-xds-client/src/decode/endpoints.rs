@@ -18,6 +18,7 @@ use mesh_pb::google::protobuf::value::Kind;
 use super::address::socket_address;
 use super::at::{At, Invalid, not_honoured};
 use super::common;
+use super::route;
 
 pub(super) fn assignment(
     at: At<'_>,
@@ -95,6 +96,8 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
     made.health = health(proto.health_status);
     made.hostname = host.hostname.as_str().into();
     made.hash_key = proto.metadata.as_ref().and_then(hash_key);
+    made.metadata = route::metadata(proto.metadata.as_ref())
+        .filter(|metadata| metadata.fields.contains_key(BALANCER));
     if let Some(weight) = &proto.load_balancing_weight {
         if weight.value == 0 {
             return Err(at.field("load_balancing_weight").invalid("must be at least 1"));
@@ -165,9 +168,12 @@ fn policy(at: At<'_>, proto: &Policy, made: &mut ClusterLoadAssignment) -> Resul
     Ok(())
 }
 
+/// The metadata that balancing and retries look at.
+const BALANCER: &str = "envoy.lb";
+
 /// Metadata `envoy.lb`, `hash_key`: what hashing policies take in place of the address (gRFC A76).
 fn hash_key(metadata: &Metadata) -> Option<Name> {
-    let fields = metadata.filter_metadata.get("envoy.lb")?;
+    let fields = metadata.filter_metadata.get(BALANCER)?;
     match fields.fields.get("hash_key")?.kind.as_ref()? {
         Kind::StringValue(key) if !key.is_empty() => Some(key.as_str().into()),
         _ => None,

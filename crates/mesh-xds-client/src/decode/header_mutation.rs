@@ -31,6 +31,10 @@ fn mutations(at: At<'_>, proto: Option<&pb::Mutations>) -> Result<HeaderMutation
     let at = at.field("mutations");
     let mut made = HeaderMutations::default();
     let Some(proto) = proto else { return Ok(made) };
+    headers::check_count(at.field("request_mutations"), proto.request_mutations.len())?;
+    headers::check_count(at.field("response_mutations"), proto.response_mutations.len())?;
+    let queries = proto.query_parameter_mutations.len();
+    headers::check_count(at.field("query_parameter_mutations"), queries)?;
     for (index, proto) in proto.request_mutations.iter().enumerate() {
         match change(at.index("request_mutations", index), proto)? {
             Some(Ok(change)) => made.request.push(change),

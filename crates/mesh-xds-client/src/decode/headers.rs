@@ -16,6 +16,8 @@ pub(super) fn mutation(
     (remove_field, remove): (&'static str, &[String]),
 ) -> Result<HeaderMutation, Invalid> {
     let mut made = HeaderMutation::default();
+    check_count(at.field(add_field), add.len())?;
+    check_count(at.field(remove_field), remove.len())?;
     for (index, proto) in add.iter().enumerate() {
         match operation(at.index(add_field, index), proto)? {
             Some(Operation::Valid(operation)) => made.add.push(operation),
@@ -29,6 +31,15 @@ pub(super) fn mutation(
         made.remove.extend(removal(at.index(remove_field, index), name)?);
     }
     Ok(made)
+}
+
+/// At most a thousand changes of one kind, as Envoy's rules say of those that add.
+pub(super) fn check_count(at: At<'_>, count: usize) -> Result<(), Invalid> {
+    const LIMIT: usize = 1_000;
+    if count > LIMIT {
+        return Err(at.invalid(format!("has more than {LIMIT} entries")));
+    }
+    Ok(())
 }
 
 /// Request and response changes of any message that has the four usual fields.

@@ -66,7 +66,7 @@ pub(super) fn policy(at: At<'_>, proto: &pb::RetryPolicy) -> Result<RetryPolicy,
         let at = at.index("retry_options_predicates", 0);
         return Err(at.invalid(format!("{:?} is not a known extension", predicate.name)));
     }
-    not_honoured!(at, proto, [retry_priority, refresh_cluster_on_retry]);
+    not_honoured!(at, proto, [refresh_cluster_on_retry]);
     Ok(made)
 }
 
@@ -123,13 +123,11 @@ fn host_predicate(
         made.avoid_previous_hosts = true;
     } else if known(common::is_of::<OmitCanaryHostsPredicate>).is_some() {
         made.omit_canary_hosts = true;
-        at.finding("is not honoured");
     } else if let Some(any) = known(common::is_of::<OmitHostMetadataConfig>) {
         let config: OmitHostMetadataConfig = common::any_of(at.field("typed_config"), any)?;
         let wanted = config.metadata_match.and_then(|mut all| all.filter_metadata.remove(BALANCER));
         let wanted = wanted.map(|wanted| structure(&wanted));
         made.omit_host_metadata = wanted.filter(|wanted| !wanted.is_empty());
-        at.finding("is not honoured");
     } else {
         return Err(at.invalid(format!("{:?} is not a known extension", proto.name)));
     }
@@ -141,12 +139,12 @@ fn priority(
     proto: &proto::RetryPriority,
     made: &mut RetryPolicy,
 ) -> Result<(), Invalid> {
-    let Some(proto::retry_priority::ConfigType::TypedConfig(any)) = &proto.config_type else {
+    let config = proto.config_type.as_ref();
+    let config = config.map(|proto::retry_priority::ConfigType::TypedConfig(any)| any);
+    let Some(any) = config.filter(|any| common::is_of::<PreviousPrioritiesConfig>(any)) else {
+        at.finding("is not honoured");
         return Ok(());
     };
-    if !common::is_of::<PreviousPrioritiesConfig>(any) {
-        return Ok(());
-    }
     let at = at.field("typed_config");
     let config: PreviousPrioritiesConfig = common::any_of(at, any)?;
     let frequency = u32::try_from(config.update_frequency).ok().filter(|often| *often > 0);

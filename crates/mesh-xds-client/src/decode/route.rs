@@ -169,7 +169,7 @@ fn virtual_cluster(at: At<'_>, proto: &pb::VirtualCluster) -> Result<VirtualClus
     Ok(VirtualCluster { name: proto.name.as_str().into(), headers: headers? })
 }
 
-fn metadata(proto: Option<&ProtoMetadata>) -> Option<Arc<Metadata>> {
+pub(super) fn metadata(proto: Option<&ProtoMetadata>) -> Option<Arc<Metadata>> {
     let fields = &proto?.filter_metadata;
     let fields = fields.iter().map(|(key, proto)| (key.as_str().into(), structure(proto)));
     Some(Arc::new(Metadata { fields: fields.collect() }))

@@ -37,6 +37,8 @@ pub(crate) fn way(record: &Record) -> Way {
         cluster: record.cluster(),
         endpoint: record.endpoint(),
         attempts: record.attempts(),
+        flags: record.flags(),
+        details: record.details(),
     }
 }
 

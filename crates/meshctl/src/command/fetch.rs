@@ -52,9 +52,8 @@ struct Fetched<'a> {
     cluster: Option<&'a str>,
     endpoint: Option<SocketAddr>,
     attempts: u32,
-    /// Response flags and details do not exist yet.
-    flags: &'static str,
-    details: &'static str,
+    flags: String,
+    details: &'a str,
     duration_us: u128,
     #[serde(skip_serializing_if = "Option::is_none")]
     grpc_status: Option<i32>,
@@ -77,8 +76,8 @@ impl<'a> Fetched<'a> {
             cluster: way.cluster.as_deref(),
             endpoint: way.endpoint,
             attempts: way.attempts,
-            flags: "-",
-            details: "-",
+            flags: way.flags.to_string(),
+            details: way.details.as_deref().unwrap_or("-"),
             duration_us: duration.as_micros(),
             grpc_status: answer.grpc.as_ref().map(|end| end.status),
             grpc_message: answer.grpc.as_ref().map(|end| &*end.message),

@@ -24,6 +24,7 @@ pub(crate) struct Tally {
     by: BTreeMap<String, u64>,
     endpoints: BTreeMap<SocketAddr, u64>,
     attempts: BTreeMap<u32, u64>,
+    flags: BTreeMap<String, u64>,
     errors: BTreeMap<String, u64>,
     latency_us: Histogram<u64>,
 }
@@ -37,6 +38,7 @@ impl Tally {
             by: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            flags: BTreeMap::new(),
             errors: BTreeMap::new(),
             latency_us: Histogram::new_with_bounds(1, MAX_LATENCY_US, 3)
                 .expect("the bounds are in order and three digits are allowed"),
@@ -66,6 +68,11 @@ impl Tally {
             count(&mut self.endpoints, endpoint);
         }
         count(&mut self.attempts, answer.way.attempts);
+        if !answer.way.flags.is_empty() {
+            for flag in answer.way.flags.to_string().split(',') {
+                count(&mut self.flags, flag.to_owned());
+            }
+        }
         if let Some(failure) = &answer.failure {
             count(&mut self.errors, failure.kind.clone());
         }
@@ -92,7 +99,7 @@ impl Tally {
             by: self.by.clone(),
             endpoints: self.endpoints.clone(),
             attempts: self.attempts.clone(),
-            flags: BTreeMap::new(),
+            flags: self.flags.clone(),
             errors: self.errors.clone(),
             latency_us: Latency {
                 p50: self.latency_us.value_at_quantile(0.5),
@@ -116,7 +123,7 @@ pub(crate) struct Report {
     pub(crate) by: BTreeMap<String, u64>,
     pub(crate) endpoints: BTreeMap<SocketAddr, u64>,
     pub(crate) attempts: BTreeMap<u32, u64>,
-    /// Response flags do not exist yet, so there are none to count.
+    /// By Envoy's response flag; an answer may have several.
     pub(crate) flags: BTreeMap<String, u64>,
     pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) latency_us: Latency,

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
+use mesh_core::exchange::ResponseFlags;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -120,7 +121,12 @@ fn counts_everything_the_contract_names() {
             status: StatusCode::SERVICE_UNAVAILABLE,
             grpc: Some(GrpcEnd { status: 14, message: String::new() }),
             failure: Some(Failure { kind: "connect".to_owned(), text: String::new() }),
-            way: Way { attempts: 3, ..Way::default() },
+            way: Way {
+                attempts: 3,
+                flags: ResponseFlags::UPSTREAM_CONNECTION_FAILURE
+                    | ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED,
+                ..Way::default()
+            },
             ..Answer::default()
         },
         ms(3),
@@ -136,7 +142,7 @@ fn counts_everything_the_contract_names() {
         "by": {"ratings/-": 1, "reviews/v2": 1},
         "endpoints": {"127.0.0.1:80": 2},
         "attempts": {"1": 2, "3": 1},
-        "flags": {},
+        "flags": {"UF": 1, "URX": 1},
         "errors": {"connect": 1, "unfinished": 2},
         "latency_us": {"p50": 2000, "p90": 3001, "p99": 3001, "p999": 3001, "max": 3001},
         "duration_s": 2.5,

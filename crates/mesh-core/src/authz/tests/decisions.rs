@@ -1,6 +1,8 @@
 use super::*;
 use crate::authz::Outcome;
-use crate::resource::{Metadata, MetadataMatcher, Name, RbacMatch, Value, ValueMatcher};
+use crate::resource::{
+    CidrRange, Metadata, MetadataMatcher, Name, RbacMatch, Value, ValueMatcher,
+};
 
 #[test]
 fn actions_decide_on_what_matches() {
@@ -88,6 +90,68 @@ fn rules_nest() {
         let authorizer = authorizer(rules(RbacAction::Allow, "p", rule));
         assert_eq!(Call::new("/a").decide(&authorizer, Dialect::Http).allowed, want, "{text}");
     }
+}
+
+#[test]
+fn what_nobody_told_lets_nothing_pass() {
+    let ten = || CidrRange::new("10.0.0.0".parse().unwrap(), 8);
+    let anybody = StringMatcher::Prefix { value: "".into(), ignore_case: false };
+    let not = |rule| Rule::Not(Box::new(rule));
+    let inside = Some(std::net::SocketAddr::from(([10, 0, 0, 1], 80)));
+    let outside = Some(std::net::SocketAddr::from(([11, 0, 0, 1], 80)));
+    let connected = |address| {
+        Call::new("/a").from(|origin| {
+            origin.peer = address;
+            origin.remote = address;
+            origin.local = address;
+        })
+    };
+    let connections = [
+        Condition::DirectRemoteIp(ten()),
+        Condition::RemoteIp(ten()),
+        Condition::DestinationIp(ten()),
+    ];
+    let allowed = |action, rule: &Rule, call: &Call| {
+        call.decide(&authorizer(rules(action, "p", rule.clone())), Dialect::Http).allowed
+    };
+    for condition in connections.clone().map(Rule::Is) {
+        let inverse = not(condition.clone());
+        let (allow, deny) = (RbacAction::Allow, RbacAction::Deny);
+        for (rule, is_inside) in [(&condition, true), (&inverse, false)] {
+            assert_eq!(allowed(allow, rule, &connected(inside)), is_inside);
+            assert_eq!(allowed(allow, rule, &connected(outside)), !is_inside);
+            assert_eq!(allowed(deny, rule, &connected(inside)), !is_inside);
+            assert_eq!(allowed(deny, rule, &connected(outside)), is_inside);
+        }
+    }
+    let others = [
+        Condition::DestinationPort(0..=9),
+        Condition::RequestedServerName(StringMatcher::exact("a")),
+        Condition::Authenticated(None),
+        Condition::MtlsAuthenticated(None),
+        Condition::Authenticated(Some(anybody)),
+    ];
+    for condition in connections.into_iter().chain(others).map(Rule::Is) {
+        let inverse = not(condition.clone());
+        let nested = not(not(Rule::And(vec![Rule::Any, inverse.clone()])));
+        for rule in [condition, inverse, nested] {
+            for action in [RbacAction::Allow, RbacAction::Deny] {
+                assert!(!allowed(action, &rule, &Call::new("/a")), "{action:?} {rule:?}");
+            }
+            let either = Rule::Or(vec![path("/a"), rule.clone()]);
+            assert!(allowed(RbacAction::Allow, &either, &Call::new("/a")), "{either:?}");
+            let both = Rule::And(vec![path("/b"), rule]);
+            assert!(allowed(RbacAction::Deny, &both, &Call::new("/a")), "{both:?}");
+        }
+    }
+}
+
+#[test]
+fn connections_are_known_to_have_no_tls() {
+    let plain = Call::new("/").from(|origin| origin.peer = Some(([10, 0, 0, 1], 80).into()));
+    let nobody = Rule::Not(Box::new(Rule::Is(Condition::Authenticated(None))));
+    let authorizer = authorizer(rules(RbacAction::Allow, "p", nobody));
+    assert!(plain.decide(&authorizer, Dialect::Http).allowed, "as in Envoy");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::mesh::resource::{
-    CidrRange, Condition, HeaderMatch, HeaderMatcher, Metadata, RbacAction, RbacPolicy, RbacRules,
+    CidrRange, Condition, HeaderMatch, HeaderMatcher, Metadata, RbacAction, RbacMatch, RbacRules,
     Rule, SanMatcher, StringMatcher, ValueMatch,
 };
 use super::mesh::{Dialect, Head};
@@ -22,7 +22,10 @@ pub(super) fn decide(
     }
     match rules {
         RbacRules::Policies { action, policies } => {
-            let found = policies.iter().find(|(_, policy)| ask.policy(policy));
+            let counts = |rules: &[Rule]| ask.any(rules).unwrap_or(*action == RbacAction::Deny);
+            let found = policies
+                .iter()
+                .find(|(_, policy)| counts(&policy.permissions) && counts(&policy.principals));
             let allowed = match action {
                 RbacAction::Allow => found.is_some(),
                 RbacAction::Deny => found.is_none(),
@@ -30,10 +33,15 @@ pub(super) fn decide(
             };
             (allowed, found.map(|(name, _)| name.to_string()))
         }
-        RbacRules::Matches(list) => match list.iter().find(|one| ask.rule(&one.rule)) {
-            Some(one) => (one.action != RbacAction::Deny, Some(one.name.to_string())),
-            None => (false, None),
-        },
+        RbacRules::Matches(list) => {
+            let counts = |one: &&RbacMatch| {
+                ask.rule(&one.rule).unwrap_or(one.action == RbacAction::Deny)
+            };
+            match list.iter().find(counts) {
+                Some(one) => (one.action != RbacAction::Deny, Some(one.name.to_string())),
+                None => (false, None),
+            }
+        }
         _ => unreachable!("these are all"),
     }
 }
@@ -50,18 +58,50 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    fn policy(&self, policy: &RbacPolicy) -> bool {
-        policy.permissions.iter().any(|rule| self.rule(rule))
-            && policy.principals.iter().any(|rule| self.rule(rule))
+    /// The most that any of them says: false, then unknown, then true.
+    fn any(&self, rules: &[Rule]) -> Option<bool> {
+        let said: Vec<_> = rules.iter().map(|rule| self.rule(rule)).collect();
+        if said.contains(&Some(true)) {
+            Some(true)
+        } else if said.contains(&None) {
+            None
+        } else {
+            Some(false)
+        }
     }
 
-    fn rule(&self, rule: &Rule) -> bool {
+    /// `None` when it depends on what nobody told.
+    fn rule(&self, rule: &Rule) -> Option<bool> {
         match rule {
-            Rule::Any => true,
-            Rule::And(rules) => rules.iter().filter(|rule| !self.rule(rule)).count() == 0,
-            Rule::Or(rules) => rules.iter().filter(|rule| self.rule(rule)).count() > 0,
-            Rule::Not(rule) => !self.rule(rule),
-            Rule::Is(condition) => self.condition(condition),
+            Rule::Any => Some(true),
+            Rule::And(rules) => {
+                let said: Vec<_> = rules.iter().map(|rule| self.rule(rule)).collect();
+                if said.contains(&Some(false)) {
+                    Some(false)
+                } else if said.contains(&None) {
+                    None
+                } else {
+                    Some(true)
+                }
+            }
+            Rule::Or(rules) => self.any(rules),
+            Rule::Not(rule) => self.rule(rule).map(|said| !said),
+            Rule::Is(condition) => self.is_told(condition).then(|| self.condition(condition)),
+        }
+    }
+
+    fn is_told(&self, condition: &Condition) -> bool {
+        let origin = self.head.origin;
+        match condition {
+            Condition::DestinationIp(_) | Condition::DestinationPort(_) => origin.local.is_some(),
+            Condition::DirectRemoteIp(_) => origin.peer.is_some(),
+            Condition::RemoteIp(_) => origin.remote.is_some(),
+            Condition::RequestedServerName(_)
+            | Condition::Authenticated(_)
+            | Condition::MtlsAuthenticated(_) => {
+                origin.tls.is_some() || origin.peer.is_some() || origin.local.is_some()
+            }
+            _ => true,
         }
     }
 

@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::record::{Dues, Observed, Record};
@@ -24,8 +24,18 @@ pub(super) struct Shared {
     pub(super) hosts: AtomicU32,
     /// How many of them are out.
     pub(super) ejected: AtomicU32,
+    /// The numbers of those that are out, and of some that were: where there are thousands of
+    /// endpoints, looking at each takes longer than all else an ejection leads to.
+    out: Mutex<Vec<u32>>,
     /// When the last sweep was, so that a new interval keeps its phase (gRFC A50).
     pub(super) swept_at: AtomicU64,
+}
+
+impl Shared {
+    fn out(&self) -> MutexGuard<'_, Vec<u32>> {
+        // A list of numbers is as good after a panic as before.
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Detector {
@@ -72,17 +82,35 @@ impl Detector {
         self.shared.ejected.load(Ordering::Relaxed)
     }
 
-    /// Takes the endpoints of the cluster as they are now: to be called when the tables are built
+    /// The numbers of the endpoints that are out, ascending; `is_ejected` says it of a number, by
+    /// the order in which [`adopt`](Self::adopt) got the endpoints.
+    pub(crate) fn out(&self, is_ejected: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut out = self.shared.out();
+        out.retain(|number| is_ejected(*number));
+        out.sort_unstable();
+        out.dedup();
+        out.clone()
+    }
+
+    /// Takes the endpoints of the cluster as they are now, always in the same order: to be called when the tables are built
     /// and whenever endpoints come or go. Without a specification all of them return.
     pub fn adopt<'r>(&self, records: impl Iterator<Item = &'r Record>) {
         let (mut hosts, mut ejected) = (0, 0);
+        // Held throughout: who is ejected meanwhile is noted with the number given here.
+        let mut out = self.shared.out();
+        out.clear();
         for record in records {
-            hosts += 1;
             if self.spec.is_none() {
                 record.clear();
             }
-            ejected += u32::from(record.is_ejected());
+            record.set_number(hosts);
+            if record.is_ejected() {
+                out.push(hosts);
+                ejected += 1;
+            }
+            hosts += 1;
         }
+        drop(out);
         self.shared.hosts.store(hosts, Ordering::Relaxed);
         self.shared.ejected.store(ejected, Ordering::Relaxed);
     }
@@ -149,6 +177,9 @@ impl Detector {
             self.shared.ejected.fetch_sub(1, order);
             return false;
         }
+        let mut out = self.shared.out();
+        out.push(record.number());
+        drop(out);
         // Envoy raises it no further than the longest ejection needs; gRPC says nothing of that.
         let lasts = spec.base_ejection_time.saturating_mul(record.multiplier());
         let longest = spec.max_ejection_time.saturating_add(spec.base_ejection_time);

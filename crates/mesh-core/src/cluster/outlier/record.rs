@@ -13,10 +13,10 @@ use crate::resource::OutlierDetection;
 pub enum Observed {
     /// An answer with this status.
     Status(StatusCode),
-    /// A gRPC call ended; whether its status is OK.
+    /// A gRPC call ended with this status.
     Call {
-        /// Whether the status is OK.
-        ok: bool,
+        /// The status, 0 for OK.
+        status: u16,
     },
     /// No connection could be made.
     ConnectFailure,
@@ -30,7 +30,7 @@ impl Observed {
     /// What an attempt says of its endpoint; `None` for one that never got there.
     pub fn of(outcome: Outcome) -> Option<Self> {
         Some(match outcome {
-            Outcome::Response { grpc_status: Some(status), .. } => Self::Call { ok: status == 0 },
+            Outcome::Response { grpc_status: Some(status), .. } => Self::Call { status },
             Outcome::Response { status, .. } => Self::Status(status),
             Outcome::ConnectFailure => Self::ConnectFailure,
             Outcome::Refused | Outcome::Reset { .. } => Self::Reset,
@@ -43,23 +43,28 @@ impl Observed {
 /// What outlier detection knows of one endpoint in one dialect.
 ///
 /// Relaxed throughout: the numbers are all that matters, and nothing is published through them.
+///
+/// In the order in which it is laid out: what every request touches is in front.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Record {
+    /// When it was ejected, as the detector's clock counts; 0 while it is not.
+    ejected_at: AtomicU64,
+    /// What the endpoint answered in this interval.
+    answers: Bucket,
     consecutive_5xx: AtomicU32,
     consecutive_gateway_failure: AtomicU32,
     consecutive_local_origin_failure: AtomicU32,
     /// How many times the base time an ejection lasts.
     multiplier: AtomicU32,
-    /// What the endpoint answered in this interval.
-    answers: Bucket,
     /// Whether it could be reached in this interval; used when failures are split by origin.
     reached: Bucket,
-    /// When it was ejected, as the detector's clock counts; 0 while it is not.
-    ejected_at: AtomicU64,
     /// When it last returned; 0 when it never did.
     returned_at: AtomicU64,
     /// What is added to its ejection.
     jitter_ms: AtomicU64,
+    /// Its place among the endpoints of the cluster.
+    number: AtomicU32,
 }
 
 /// Successes in the high half, all in the low one, so that one addition counts both and one swap
@@ -130,7 +135,7 @@ impl Record {
             // A connection that was never made is no call (gRFC A50 counts calls).
             let ok = match observed {
                 Observed::ConnectFailure => return [None; 2],
-                Observed::Call { ok } => ok,
+                Observed::Call { status } => status == 0,
                 Observed::Status(status) => status == StatusCode::OK,
                 Observed::Reset | Observed::Timeout => false,
             };
@@ -139,8 +144,7 @@ impl Record {
         }
         let status = match observed {
             Observed::Status(status) => status.as_u16(),
-            Observed::Call { ok: true } => 200,
-            Observed::Call { ok: false } => 500,
+            Observed::Call { status } => http_status(status),
             _ => return self.note_local(spec, observed),
         };
         if spec.split_external_local_origin_errors {
@@ -212,6 +216,14 @@ impl Record {
         (self.answers.take(), self.reached.take())
     }
 
+    pub(super) fn set_number(&self, number: u32) {
+        self.number.store(number, Ordering::Relaxed);
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
     /// Marks the endpoint as ejected at `at`; false when it already is.
     pub(super) fn eject(&self, at: u64, jitter_ms: u64) -> bool {
         let order = Ordering::Relaxed;
@@ -260,6 +272,25 @@ impl Record {
         self.restore(0);
         self.multiplier.store(0, Ordering::Relaxed);
         self.take();
+    }
+}
+
+/// As which HTTP status the one of a call counts, as in Envoy.
+fn http_status(grpc_status: u16) -> u16 {
+    match grpc_status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        // Unknown, internal, data loss, and what is no status.
+        _ => 500,
     }
 }
 

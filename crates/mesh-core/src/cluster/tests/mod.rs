@@ -5,6 +5,7 @@ mod hashes;
 mod model;
 mod outliers;
 mod picking;
+mod rebuilds;
 mod shares;
 mod tables;
 mod threads;

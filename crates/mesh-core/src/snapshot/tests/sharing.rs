@@ -168,8 +168,14 @@ fn cluster_that_connects_otherwise_drops_its_endpoints_but_not_its_counters() {
         let _permit = state(&first, "x").admit().unwrap();
         assert_eq!(state(&second, "x").requests(), 1);
         let tables = [&first, &second].map(|snapshot| state(snapshot, "x").tables());
-        assert_eq!(tables[0].usable().next().unwrap().address(), tables[1].usable().next().unwrap().address());
-        assert!(!Arc::ptr_eq(tables[0].usable().next().unwrap(), tables[1].usable().next().unwrap()));
+        assert_eq!(
+            tables[0].usable().next().unwrap().address(),
+            tables[1].usable().next().unwrap().address()
+        );
+        assert!(!Arc::ptr_eq(
+            tables[0].usable().next().unwrap(),
+            tables[1].usable().next().unwrap()
+        ));
     }
 }
 

@@ -19,10 +19,41 @@ use super::super::tree::{input, string};
 /// How deep trees nest: each branch repeats all that leads to it. As for the trees of routes.
 const DEPTH_LIMIT: usize = 32;
 
+/// How many rules all branches of a tree have together, each with what leads to it: some ten
+/// megabytes. A guess: a thousand branches of a hundred rules are more than anybody wrote.
+const RULES_LIMIT: usize = 100_000;
+
 pub(super) fn matches(at: At<'_>, proto: &xds::Matcher) -> Result<Vec<RbacMatch>, Invalid> {
-    let mut made = Vec::new();
+    let mut made = Made { branches: Vec::new(), rules: 0 };
     tree(at, proto, &[], &mut made)?;
-    Ok(made)
+    Ok(made.branches)
+}
+
+struct Made {
+    branches: Vec<RbacMatch>,
+    /// How many rules were copied or made so far.
+    rules: usize,
+}
+
+impl Made {
+    /// What leads to a branch, and its own rule.
+    fn lead(&mut self, at: At<'_>, above: &[Rule], rule: Rule) -> Result<Vec<Rule>, Invalid> {
+        self.rules += above.iter().map(size).sum::<usize>() + size(&rule);
+        if self.rules > RULES_LIMIT {
+            let text = format!("its tree has more than {RULES_LIMIT} rules with what leads to them");
+            return Err(at.invalid(text));
+        }
+        Ok(above.iter().cloned().chain([rule]).collect())
+    }
+}
+
+/// How many rules a rule holds. Predicates nest no deeper than a message may.
+fn size(rule: &Rule) -> usize {
+    1 + match rule {
+        Rule::And(rules) | Rule::Or(rules) => rules.iter().map(size).sum(),
+        Rule::Not(rule) => size(rule),
+        Rule::Any | Rule::Is(_) => 0,
+    }
 }
 
 /// Adds what a tree decides where `above` holds.
@@ -30,7 +61,7 @@ fn tree(
     at: At<'_>,
     proto: &xds::Matcher,
     above: &[Rule],
-    made: &mut Vec<RbacMatch>,
+    made: &mut Made,
 ) -> Result<(), Invalid> {
     if above.len() == DEPTH_LIMIT {
         return Err(at.invalid(format!("is nested more than {DEPTH_LIMIT} deep")));
@@ -63,7 +94,7 @@ fn map(
     at: At<'_>,
     proto: &xds::matcher::MatcherTree,
     above: &[Rule],
-    made: &mut Vec<RbacMatch>,
+    made: &mut Made,
 ) -> Result<(), Invalid> {
     let input = input(at.field("input"), proto.input.as_ref())?;
     let (field, map, is_exact) = match &proto.tree_type {
@@ -96,14 +127,13 @@ fn on_match(
     proto: Option<&OnMatch>,
     above: &[Rule],
     rule: Rule,
-    made: &mut Vec<RbacMatch>,
+    made: &mut Made,
 ) -> Result<(), Invalid> {
     let proto = proto.ok_or_else(|| at.invalid("is missing"))?;
     if proto.keep_matching {
         return Err(at.field("keep_matching").invalid("is not supported"));
     }
-    let mut rules = above.to_vec();
-    rules.push(rule);
+    let rules = made.lead(at, above, rule)?;
     match &proto.on_match {
         Some(on_match::OnMatch::Matcher(proto)) => tree(at.field("matcher"), proto, &rules, made),
         Some(on_match::OnMatch::Action(extension)) => {
@@ -114,7 +144,7 @@ fn on_match(
             let action: pb::Action = super::read(at, &any.value)?;
             let name = action.name.as_str().into();
             let action = super::action(at.field("action"), action.action)?;
-            made.push(RbacMatch { rule: Rule::And(rules), name, action });
+            made.branches.push(RbacMatch { rule: Rule::And(rules), name, action });
             Ok(())
         }
         None => Err(at.invalid("has neither matcher nor action")),

@@ -47,16 +47,16 @@ fn priorities_have_limits_of_their_own_and_the_first_counts() {
 
 #[test]
 fn limits_that_are_not_kept_are_reported() {
-    let limits = |value| {
-        let (max_connections, max_pending_requests) = (number(value), number(value));
-        with(vec![Thresholds { max_connections, max_pending_requests, ..Thresholds::default() }])
-    };
     let at = "circuit_breakers.thresholds[0]";
-    let fields = [format!("{at}.max_connections"), format!("{at}.max_pending_requests")];
-    findings(Cluster, &limits(9), &fields.each_ref().map(String::as_str));
-    findings(Cluster, &limits(0), &[&fields[0]]);
-    findings(Cluster, &limits(u32::MAX), &[]);
-    let pools = Thresholds { max_connection_pools: number(1), ..Thresholds::default() };
+    let kept = |value| Thresholds {
+        max_connections: number(value),
+        max_pending_requests: number(value),
+        ..Thresholds::default()
+    };
+    for value in [0, 9, u32::MAX] {
+        findings(Cluster, &with(vec![kept(value)]), &[]);
+    }
+    let pools = Thresholds { max_connection_pools: number(1), ..kept(9) };
     findings(Cluster, &with(vec![pools]), &[&format!("{at}.max_connection_pools")]);
 }
 

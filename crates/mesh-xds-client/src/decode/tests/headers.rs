@@ -96,3 +96,15 @@ fn a_name_that_no_header_can_have_is_taken_and_reported() {
     let value = findings(Routes, &of(vec![option("x m", "a")]), &[field]);
     assert_eq!(made(&value).invalid_name.as_deref(), Some("x m"));
 }
+
+#[test]
+fn no_more_than_a_thousand_changes_of_a_kind_are_taken() {
+    let added = |count| of(vec![option("a", "1"); count]);
+    findings(Routes, &added(1_000), &[]);
+    refused(Routes, &added(1_001), "request_headers_to_add", "more than 1000 entries");
+    let removed = RouteConfiguration {
+        request_headers_to_remove: vec!["a".to_owned(); 1_001],
+        ..RouteConfiguration::default()
+    };
+    refused(Routes, &removed, "request_headers_to_remove", "more than 1000 entries");
+}

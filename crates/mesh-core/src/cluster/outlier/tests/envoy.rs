@@ -7,6 +7,7 @@ fn bench(spec: OutlierDetection) -> Bench {
 /// How many of what in a row eject an endpoint at once, by what is configured.
 #[test]
 fn failures_in_a_row_eject_at_once() {
+    let call = |status| Observed::Call { status };
     let plain = all_may_go();
     let mut gateway = all_may_go();
     gateway.enforcing_consecutive_5xx = 0;
@@ -21,7 +22,12 @@ fn failures_in_a_row_eject_at_once() {
         (&plain, vec![Observed::ConnectFailure; 5], true),
         (&plain, vec![Observed::Reset; 5], true),
         (&plain, vec![Observed::Timeout; 5], true),
-        (&plain, vec![Observed::Call { ok: false }; 5], true),
+        (&plain, vec![call(13); 5], true),
+        (&plain, vec![call(14); 5], true),
+        (&plain, [&[call(14); 4][..], &[call(5)], &[call(14); 4]].concat(), false),
+        (&gateway, vec![call(14); 3], true),
+        (&gateway, vec![call(4); 3], true),
+        (&gateway, vec![call(2); 9], false),
         (&plain, [&[status(500); 4][..], &[status(200)], &[status(500); 4]].concat(), false),
         (&plain, [&[status(500); 4][..], &[status(404)], &[status(500); 4]].concat(), false),
         (&plain, [&[status(500); 4][..], &[Observed::Timeout]].concat(), true),
@@ -248,4 +254,13 @@ fn endpoints_that_leave_are_not_counted_as_out() {
     bench.records.drain(..2);
     bench.detector.adopt(bench.records.iter());
     assert!(bench.times(5, 0, status(500)), "one of two");
+}
+
+#[test]
+fn calls_that_fail_by_their_callers_fault_eject_nobody_in_http() {
+    for status in [0, 1, 3, 5, 6, 7, 8, 9, 10, 11, 16] {
+        let bench = bench(all_may_go());
+        let ejected = (0..9).any(|_| bench.observe(3, Observed::Call { status }));
+        assert!(!ejected, "{status}");
+    }
 }

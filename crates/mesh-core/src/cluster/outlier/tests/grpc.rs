@@ -1,7 +1,7 @@
 use super::*;
 
-const OK: Observed = Observed::Call { ok: true };
-const FAILED: Observed = Observed::Call { ok: false };
+const OK: Observed = Observed::Call { status: 0 };
+const FAILED: Observed = Observed::Call { status: 5 };
 
 fn bench(spec: OutlierDetection) -> Bench {
     Bench::new(Dialect::Grpc, 10, spec)

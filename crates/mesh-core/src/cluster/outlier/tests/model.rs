@@ -92,7 +92,7 @@ impl Model {
             let ok = match observed {
                 Observed::ConnectFailure => return,
                 Observed::Status(status) => status == 200,
-                Observed::Call { ok } => ok,
+                Observed::Call { status } => status == 0,
                 _ => false,
             };
             return self.hosts[at].answers.push(ok);

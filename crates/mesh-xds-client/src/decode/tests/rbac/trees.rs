@@ -90,3 +90,47 @@ fn trees_that_cannot_be_asked_refuse_the_resource() {
     let (made, _) = read(&any(&denied)).unwrap();
     assert!(matches!(made.rules, Some(RbacRules::Matches(list)) if list.is_empty()));
 }
+
+#[test]
+fn trees_whose_branches_repeat_too_much_are_refused() {
+    let many = |wide: usize, branches: usize| {
+        let one = || tree::matcher_list::Predicate {
+            match_type: Some(tree::matcher_list::predicate::MatchType::SinglePredicate(
+                tree::matcher_list::predicate::SinglePredicate {
+                    input: Some(tree_input("x")),
+                    matcher: Some(
+                        tree::matcher_list::predicate::single_predicate::Matcher::ValueMatch(
+                            xds::r#type::matcher::v3::StringMatcher {
+                                match_pattern: Some(
+                                    xds::r#type::matcher::v3::string_matcher::MatchPattern::Exact(
+                                        "v".to_owned(),
+                                    ),
+                                ),
+                                ..Default::default()
+                            },
+                        ),
+                    ),
+                },
+            )),
+        };
+        let predicate = (0..wide).map(|_| one()).collect();
+        let either = tree::matcher_list::Predicate {
+            match_type: Some(tree::matcher_list::predicate::MatchType::OrMatcher(
+                tree::matcher_list::predicate::PredicateList { predicate },
+            )),
+        };
+        let keys: Vec<String> = (0..branches).map(|at| format!("/{at}")).collect();
+        let inner = keys.iter().map(|key| (&**key, decides("a", 0))).collect();
+        let inner = on_match(tree::on_match::OnMatch::Matcher(Box::new(prefixes(inner))));
+        let entry =
+            tree::matcher_list::FieldMatcher { predicate: Some(either), on_match: Some(inner) };
+        let list = tree::MatcherList { matchers: vec![entry] };
+        of_tree(xds::r#type::matcher::v3::Matcher {
+            on_no_match: None,
+            matcher_type: Some(tree::MatcherType::MatcherList(list)),
+        })
+    };
+    assert!(read(&any(&many(100, 900))).is_ok());
+    let invalid = read(&any(&many(1_000, 1_000))).unwrap_err();
+    assert!(invalid.text.contains("more than 100000 rules"), "{invalid:?}");
+}

@@ -1,0 +1,58 @@
+//! What a request asks of its route, beyond what the route says of all.
+
+use std::time::Instant;
+
+use http::Request;
+use mesh_core::Dialect;
+use mesh_core::resilience::{RequestOptions, Timeouts, grpc_timeout};
+use mesh_core::resource::RetryPolicy;
+use mesh_core::route::Forwarding;
+use mesh_core::snapshot::RouteView;
+
+use super::now;
+use crate::body::Body;
+
+/// What counts for one request in plain HTTP, in place of what its route says of all.
+pub(super) struct Asked {
+    pub(super) timeouts: Timeouts,
+    /// `None` when it is the route's own.
+    pub(super) policy: Option<RetryPolicy>,
+    /// Whether a timeout is answered without saying so (204).
+    pub(super) alt_response: bool,
+    began: Instant,
+}
+
+/// Whether a request may ask for something.
+#[inline(always)]
+pub(super) fn may_ask(forwarding: &Forwarding, dialect: Dialect, request: &Request<Body>) -> bool {
+    dialect == Dialect::Http
+        && (forwarding.reads_grpc_timeout() || RequestOptions::may_be_in(request.headers()))
+}
+
+impl Asked {
+    /// What a request asks for, whose headers for it are taken off.
+    #[inline(never)]
+    pub(super) fn take(view: &RouteView<'_>, request: &mut Request<Body>) -> Option<Box<Self>> {
+        let options = RequestOptions::take(request.headers_mut());
+        let reads = view.forwarding().is_some_and(Forwarding::reads_grpc_timeout);
+        if options.is_none() && !reads {
+            return None;
+        }
+        let options = options.as_deref();
+        let policy = options.and_then(|options| options.retry_policy(view.retry_policy()));
+        let in_force = policy.as_ref().or(view.retry_policy());
+        let timeouts = view.timeouts(in_force, request.headers(), options)?;
+        let alt_response = options.is_some_and(|options| options.timeout_alt_response);
+        let asked = Self { timeouts, policy, alt_response, began: now() };
+        asked.tell(request);
+        Some(Box::new(asked))
+    }
+
+    /// Tells the server in `grpc-timeout` how long is left, where the route makes that of it.
+    pub(super) fn tell(&self, request: &mut Request<Body>) {
+        let left = self.timeouts.expected(now().saturating_duration_since(self.began), false);
+        if let (true, Some(left)) = (self.timeouts.tells_grpc, left) {
+            request.headers_mut().insert("grpc-timeout", grpc_timeout::format(left));
+        }
+    }
+}
