@@ -1,13 +1,22 @@
 //! What a route's rarer features add to the decision.
 
 use std::hint::black_box;
+use std::time::{Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderName, Request};
-use mesh_benches::tables::{Ready, route};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use mesh_benches::TARGET;
+use mesh_benches::tables::{Ready, resources_and, route};
+use mesh_core::exchange::{Exchange, Next};
+use mesh_core::filter::{Context, Request as Seen};
 use mesh_core::resource::{
-    HeaderMatcher, PathMatcher, Regex, RouteMatch, StringMatcher, ValueMatch, VirtualHost,
+    AppendAction, Condition, HeaderMatcher, HeaderMutation, HeaderOperation, HttpConnectionManager,
+    HttpFilter, HttpFilterKind, Listener, PathMatcher, Rbac, RbacAction, RbacPolicy, RbacRules,
+    Regex, Resource, RouteMatch, RouteSpecifier, Rule, StringMatcher, ValueMatch,
+    VirtualHost,
 };
+use mesh_core::snapshot::RootHint;
+use mesh_core::{Dialect, Snapshot};
 
 fn conditions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("conditions");
@@ -38,5 +47,55 @@ fn conditions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, conditions);
+/// A policy of one path and one header allows the request.
+fn rbac() -> HttpFilter {
+    let path = Condition::UrlPath(StringMatcher::exact("/reviews/0"));
+    let user = ValueMatch::String(StringMatcher::exact("jason"));
+    let user = Condition::Header(HeaderMatcher::new(HeaderName::from_static("end-user"), user));
+    let policy = RbacPolicy {
+        permissions: vec![Rule::Is(path)],
+        principals: vec![Rule::Is(user)],
+    };
+    let rules = RbacRules::new(RbacAction::Allow, [("readers", policy)]);
+    HttpFilter::new("rbac", HttpFilterKind::Rbac(Rbac::new(rules).into()))
+}
+
+fn exchanges(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("exchange");
+    let set = |name, value| {
+        let value = HeaderValue::from_static(value);
+        let action = AppendAction::OverwriteIfExistsOrAdd;
+        HeaderOperation::new(HeaderName::from_static(name), value, action)
+    };
+    let changes = HeaderMutation::new(Vec::new(), vec![set("x-one", "1"), set("x-two", "2")]);
+    for (name, filter, changes) in [
+        ("nothing", None, None),
+        ("rbac", Some(rbac()), None),
+        ("two header changes", None, Some(Box::new(changes))),
+    ] {
+        let mut route = route(RouteMatch::prefix("/reviews"));
+        route.request_headers = changes;
+        let mut manager = HttpConnectionManager::new(RouteSpecifier::Rds("reviews".into()));
+        manager.filters.splice(0..0, filter);
+        let listener = Resource::from(Listener::new(TARGET, manager));
+        // Takes the place of the plain listener of that name.
+        let all = resources_and(vec![VirtualHost::new("all", ["*"], vec![route])], [listener]);
+        let (snapshot, _) = Snapshot::compile(&all, None, &());
+        let root = snapshot.root(&TARGET.into(), &RootHint::new()).expect("it was given");
+        let mut headers = HeaderMap::new();
+        headers.insert("end-user", HeaderValue::from_static("jason"));
+        let context = Context::new(Instant::now(), SystemTime::now(), 7, Dialect::Http);
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let mut method = Method::GET;
+                let mut seen = Seen::new(&mut method, TARGET, "/reviews/0", &mut headers);
+                let begun = Exchange::begin(&snapshot, root, &mut seen, &context);
+                assert!(matches!(black_box(&begun).1, Next::Forward { .. }));
+            })
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, conditions, exchanges);
 criterion_main!(benches);

@@ -1,7 +1,7 @@
 //! Header conditions of routes against a model.
 
 use arbitrary::{Result, Unstructured};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use mesh_core::resource::{Action, ClusterSpecifier, Forward};
 use mesh_core::resource::{
     HeaderMatch, HeaderMatcher, HttpConnectionManager, Listener, Name, Resource, Resources, Route,
@@ -46,48 +46,54 @@ fn snapshot(matcher: HeaderMatcher) -> Snapshot<()> {
     Snapshot::compile(&resources, None, &()).0
 }
 
-/// Whether a condition holds, by its description: repeated headers joined, no match for what is
-/// missing, in gRPC neither pseudo-headers nor binary ones.
+/// Whether a condition holds, by its description: of a repeated header any value in HTTP and all of
+/// them joined in gRPC, no match for what is missing, in gRPC neither pseudo-headers nor binary
+/// ones.
 pub(crate) fn matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) -> bool {
-    let mut value = value(&matcher.name, head, dialect);
-    if value.is_none() && matcher.treat_missing_as_empty {
-        value = Some(String::new());
+    let mut values = values(&matcher.name, head, dialect);
+    if values.is_empty() && matcher.treat_missing_as_empty {
+        values.push(String::new());
     }
-    let holds = match (&matcher.value, value) {
-        (ValueMatch::Present(want), value) => *want == value.is_some(),
-        (_, None) => return false,
-        (ValueMatch::String(want), Some(value)) => string_matches(want, &value),
-        (ValueMatch::Range(want), Some(value)) => {
+    let holds = match &matcher.value {
+        ValueMatch::Present(want) => *want != values.is_empty(),
+        _ if values.is_empty() => return false,
+        ValueMatch::String(want) => values.iter().any(|value| string_matches(want, value)),
+        ValueMatch::Range(want) => values.iter().any(|value| {
             value.parse::<i64>().is_ok_and(|number| want.start <= number && number < want.end)
-        }
+        }),
         _ => unreachable!("no other is made here"),
     };
     holds ^ matcher.invert
 }
 
-fn value(name: &HeaderMatch, head: &Head<'_>, dialect: Dialect) -> Option<String> {
+fn values(name: &HeaderMatch, head: &Head<'_>, dialect: Dialect) -> Vec<String> {
     let is_http = dialect == Dialect::Http;
-    let pseudo = |text: &str| (is_http && !text.is_empty()).then(|| text.to_owned());
+    let pseudo = |text: &str| match is_http && !text.is_empty() {
+        true => vec![text.to_owned()],
+        false => Vec::new(),
+    };
     match name {
         HeaderMatch::Method => pseudo(head.method.as_str()),
         HeaderMatch::Authority => pseudo(head.authority),
         HeaderMatch::Path => pseudo(head.path_and_query),
         HeaderMatch::Scheme => pseudo(head.scheme),
         HeaderMatch::Header(name) if name.as_str() == "host" && is_http => pseudo(head.authority),
-        HeaderMatch::Header(name) if name.as_str().ends_with("-bin") && !is_http => None,
+        HeaderMatch::Header(name) if name.as_str().ends_with("-bin") && !is_http => Vec::new(),
         HeaderMatch::Header(name) => {
-            joined(head.headers, name.as_str(), if name.as_str() == "cookie" { "; " } else { "," })
+            let values = of_name(head.headers, name.as_str());
+            if is_http || values.is_empty() {
+                return values;
+            }
+            let separator = if name.as_str() == "cookie" { "; " } else { "," };
+            vec![values.join(separator)]
         }
     }
 }
 
-fn joined(headers: &HeaderMap, name: &str, separator: &str) -> Option<String> {
-    let values: Vec<&str> = headers
-        .iter()
-        .filter(|(at, _)| at.as_str() == name)
-        .map(|(_, value)| value.to_str().expect("it was made of text"))
-        .collect();
-    (!values.is_empty()).then(|| values.join(separator))
+fn of_name(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let values = headers.iter().filter(|(at, _)| at.as_str() == name);
+    let text = |value: &HeaderValue| value.to_str().expect("it was made of text").to_owned();
+    values.map(|(_, value)| text(value)).collect()
 }
 
 pub(crate) fn string_matches(matcher: &StringMatcher, text: &str) -> bool {

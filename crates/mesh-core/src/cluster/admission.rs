@@ -176,7 +176,8 @@ impl Admission {
 impl Counters {
     fn retry_limit(&self, thresholds: &Thresholds) -> u64 {
         thresholds.retry_budget.map_or(u64::from(thresholds.max_retries), |budget| {
-            let requests = (load(&self.requests) + load(&self.pending)) as f64;
+            // Those that wait for a connection are among them.
+            let requests = load(&self.requests) as f64;
             let share = (requests * budget.budget_percent / 100.0) as u64;
             share.max(u64::from(budget.min_retry_concurrency))
         })

@@ -28,7 +28,7 @@ pub(super) struct Draft<'i, A: Attach> {
     complete: bool,
     usable: Vec<u32>,
     levels: Vec<Level>,
-    hundredths: Vec<u8>,
+    hundredths: Vec<u16>,
 }
 
 impl<'i, A: Attach> Draft<'i, A> {
@@ -105,7 +105,7 @@ impl<'i, A: Attach> Draft<'i, A> {
         } else {
             (vec![self.group(&list)], None)
         };
-        let number = self.levels.len() as u8;
+        let number = self.levels.len() as u16;
         self.hundredths.extend(std::iter::repeat_n(number, load as usize));
         let priority = hosts[0].slot.priority;
         let weights = weights.map(Arc::new);

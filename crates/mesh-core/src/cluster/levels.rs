@@ -17,7 +17,7 @@ pub(super) struct Levels {
     pub(super) policy: Policy,
     pub(super) levels: Box<[Level]>,
     /// The level of each hundredth of all requests.
-    pub(super) hundredths: Box<[u8; 100]>,
+    pub(super) hundredths: Box<[u16; 100]>,
 }
 
 /// How one of equals is chosen, where no hash says so.
@@ -203,7 +203,7 @@ impl Levels {
     /// was.
     #[cold]
     fn other(&self, avoided: &[u32], hundredth: usize) -> &Level {
-        let at = |hundredth: &u8| &self.levels[usize::from(*hundredth)];
+        let at = |hundredth: &u16| &self.levels[usize::from(*hundredth)];
         let is_free = |level: &&Level| !avoided.contains(&level.priority);
         let free = self.hundredths.iter().map(at).filter(is_free).count();
         let nth = hundredth * free / 100;

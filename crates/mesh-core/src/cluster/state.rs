@@ -62,7 +62,7 @@ impl<A: Attach> ClusterState<A> {
         let tables = of_both(&spec, &Arc::new(membership), &outs, in_aggregate).map(ArcSwap::new);
         let earlier = previous.map(|previous| &previous.admission);
         Self {
-            attached: attach.cluster(&spec),
+            attached: attach.cluster(&spec, previous.map(Self::attached)),
             admission: Admission::new(&spec.circuit_breakers, earlier),
             detectors,
             tables,

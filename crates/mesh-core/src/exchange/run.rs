@@ -51,7 +51,7 @@ pub enum Next {
         after: Duration,
         /// Where to go on.
         next: usize,
-        /// To be held while it waits.
+        /// To be held until its answer has ended.
         active: Option<ActiveFault>,
     },
     /// It is answered here. Nothing is left to be done with the answer.

@@ -48,6 +48,7 @@ impl Chain {
         // Odd numbers stand for a step whose delay is over: it may have more to say.
         for (at, step) in self.steps.iter().enumerate().skip(from / 2) {
             let again = 2 * at + 1;
+            let context = &at_step(context, at);
             let verdict = match from == again {
                 true => step.after_delay(request, context),
                 false => step.request(request, context),
@@ -66,9 +67,16 @@ impl Chain {
     /// Takes a response back through the filters, the last one first.
     pub fn response(&self, response: &mut Response<'_>, context: &Context<'_>) {
         if self.changes_response {
-            for step in self.steps.iter().rev() {
-                step.response(response, context);
+            for (at, step) in self.steps.iter().enumerate().rev() {
+                step.response(response, &at_step(context, at));
             }
         }
     }
+}
+
+/// What the filter in that place sees: random bits of its own, so that two of a kind draw apart.
+fn at_step<'a>(context: &Context<'a>, at: usize) -> Context<'a> {
+    // Odd, so that no two places have the same.
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    Context { random: context.random ^ STEP.wrapping_mul(at as u64), ..*context }
 }

@@ -13,8 +13,12 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{Context, Request, Response, Verdict};
+use crate::draws::Draws;
 use crate::exchange::Reply;
 use crate::resource::{CorsPolicy, FilterConfig};
+
+/// Keeps the draws apart from those of routes and other filters, which come of the same number.
+const SALT: u64 = 0x636f_7273_0000_0003;
 
 const REQUEST_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
@@ -50,7 +54,8 @@ impl Policies {
     /// Whether the policy is applied to the request with those random bits.
     fn is_enabled(&self, random: u64) -> bool {
         const MILLION: u64 = 1_000_000;
-        self.0[0].filter_enabled.is_none_or(|share| random % MILLION < u64::from(share))
+        let point = || Draws::new(random ^ SALT).remainder(MILLION);
+        self.0[0].filter_enabled.is_none_or(|share| point() < u64::from(share))
     }
 
     fn allows(&self, origin: &HeaderValue) -> bool {

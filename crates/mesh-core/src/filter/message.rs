@@ -172,7 +172,7 @@ pub enum Verdict {
         after: Duration,
         /// The `from` of the next call.
         next: usize,
-        /// Counts as an active fault; to be held while the request waits, and no longer.
+        /// Counts as an active fault; to be held until the request's answer has ended.
         active: Option<ActiveFault>,
     },
     /// It is answered here.

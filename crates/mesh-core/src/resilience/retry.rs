@@ -1,6 +1,7 @@
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{backoff, pushback, reset_interval};
 use crate::dialect::Dialect;
@@ -42,6 +43,9 @@ pub enum Outcome {
     /// It was dropped here, by a drop category or a circuit breaker. Never tried again (gRFC A6,
     /// and Envoy on overflow).
     Dropped,
+    /// It failed by the caller's doing, or by ours: its body broke off, or it is none that can be
+    /// sent. Says nothing of the endpoint, and would end the same way on another one.
+    Local,
 }
 
 impl Outcome {
@@ -224,7 +228,7 @@ fn is_retriable(policy: &RetryPolicy, outcome: Outcome, dialect: Dialect) -> boo
         Outcome::Reset { sent: true } => broken | unavailable,
         Outcome::Reset { sent: false } => broken | On::RESET_BEFORE_REQUEST | unavailable,
         Outcome::PerTryTimeout => broken,
-        Outcome::Dropped => On::default(),
+        Outcome::Dropped | Outcome::Local => On::default(),
     };
     conditions.intersects(any)
 }

@@ -131,6 +131,11 @@ impl Default for Balancing {
 }
 
 /// How a locality of a priority is chosen.
+///
+/// There is no zone-aware choice (`zone_aware_lb_config`): it weighs a cluster's endpoints of each
+/// zone against those of the caller's own cluster. Envoy's bootstrap names that cluster
+/// (`local_cluster_name`), gRPC's has no such name, and without it Envoy looks at no zones either.
+/// Decoding reports such a configuration; of its fields `fail_traffic_on_panic` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalityBalancing {

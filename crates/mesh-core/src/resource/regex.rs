@@ -96,26 +96,25 @@ impl Regex {
 }
 
 /// `source` with what RE2 means by it spelled out: Perl classes are ASCII (Unicode ones would match
-/// more, and fifty times larger programs would not fit the limit for `\w{1,63}`), brackets do not
-/// nest, and a brace that begins no repetition stands for itself.
+/// more, and fifty times larger programs would not fit the limit for `\w{1,63}`), brackets neither
+/// nest nor subtract, and a brace that begins no repetition stands for itself.
 fn with_ascii_classes(source: &str) -> String {
     let mut ascii = String::with_capacity(source.len());
-    let mut in_brackets = false;
+    let mut brackets = None;
     let mut rest = source;
     while let Some(character) = rest.chars().next() {
         rest = &rest[character.len_utf8()..];
-        if character == '\\' {
-            let escaped = rest.chars().next();
-            rest = &rest[escaped.map_or(0, char::len_utf8)..];
-            escape(&mut ascii, escaped);
+        if let Some(place) = brackets {
+            brackets = in_brackets(&mut ascii, place, character, &mut rest);
             continue;
         }
         match character {
-            '[' if in_brackets && !rest.starts_with(':') => ascii.push_str(r"\["),
-            '&' | '~' if in_brackets => ascii.extend(['\\', character]),
-            '{' if !in_brackets && !is_repetition(rest) => ascii.push_str(r"\{"),
-            '[' if !in_brackets => {
-                in_brackets = true;
+            '\\' => {
+                escape(&mut ascii, &mut rest);
+            }
+            '{' if !is_repetition(rest) => ascii.push_str(r"\{"),
+            '[' => {
+                brackets = Some(Place::Item);
                 ascii.push('[');
                 // A bracket that comes first stands for itself.
                 if let Some(after) = rest.strip_prefix('^') {
@@ -125,17 +124,8 @@ fn with_ascii_classes(source: &str) -> String {
                 if let Some(after) = rest.strip_prefix(']') {
                     ascii.push_str(r"\]");
                     rest = after;
+                    brackets = Some(Place::AfterFirst);
                 }
-            }
-            '[' => {
-                let end = rest.find(":]").map_or(0, |end| end + 2);
-                ascii.push('[');
-                ascii.push_str(&rest[..end]);
-                rest = &rest[end..];
-            }
-            ']' => {
-                in_brackets = false;
-                ascii.push(']');
             }
             other => ascii.push(other),
         }
@@ -143,7 +133,64 @@ fn with_ascii_classes(source: &str) -> String {
     ascii
 }
 
-fn escape(ascii: &mut String, escaped: Option<char>) {
+/// Where in brackets we are, which tells what a dash means.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Before an item.
+    Item,
+    /// After what may begin a range.
+    AfterFirst,
+    /// Before the end of a range.
+    Last,
+}
+
+impl Place {
+    fn after_character(self) -> Self {
+        match self {
+            Self::Item | Self::AfterFirst => Self::AfterFirst,
+            Self::Last => Self::Item,
+        }
+    }
+}
+
+/// Spells out one part of what stands in brackets; `None` when they end.
+fn in_brackets(
+    ascii: &mut String,
+    place: Place,
+    character: char,
+    rest: &mut &str,
+) -> Option<Place> {
+    match (character, place) {
+        (']', _) => {
+            ascii.push(']');
+            return None;
+        }
+        ('\\', _) => {
+            let is_character = escape(ascii, rest);
+            return Some(if is_character { place.after_character() } else { Place::Item });
+        }
+        ('-', Place::AfterFirst) if !rest.starts_with(']') => {
+            ascii.push('-');
+            return Some(Place::Last);
+        }
+        ('[', _) if rest.starts_with(':') => {
+            let end = rest.find(":]").map_or(0, |end| end + 2);
+            ascii.push('[');
+            ascii.push_str(&rest[..end]);
+            *rest = &rest[end..];
+            return Some(Place::Item);
+        }
+        ('[' | '&' | '~' | '-', _) => ascii.extend(['\\', character]),
+        (other, _) => ascii.push(other),
+    }
+    Some(place.after_character())
+}
+
+/// Spells out what follows a backslash; whether it stands for one character.
+fn escape(ascii: &mut String, rest: &mut &str) -> bool {
+    let mut characters = rest.chars();
+    let escaped = characters.next();
+    *rest = characters.as_str();
     match escaped {
         // A class may stand inside brackets: this syntax nests them.
         Some('d') => ascii.push_str("[0-9]"),
@@ -155,11 +202,30 @@ fn escape(ascii: &mut String, escaped: Option<char>) {
         Some(edge @ ('b' | 'B')) => {
             ascii.push_str(if edge == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" });
         }
+        Some(class @ ('p' | 'P')) => {
+            ascii.extend(['\\', class]);
+            copy_name(ascii, rest, 1);
+        }
         other => {
             ascii.push('\\');
             ascii.extend(other);
+            if other == Some('x') {
+                copy_name(ascii, rest, 2);
+            }
+            return true;
         }
     }
+    false
+}
+
+/// Copies a name in braces, or else so many letters or digits.
+fn copy_name(ascii: &mut String, rest: &mut &str, letters: usize) {
+    let end = match rest.strip_prefix('{') {
+        Some(inner) => inner.find('}').map_or(0, |end| end + 2),
+        None => rest.bytes().take(letters).take_while(u8::is_ascii_alphanumeric).count(),
+    };
+    ascii.push_str(&rest[..end]);
+    *rest = &rest[end..];
 }
 
 /// Whether what follows a brace makes it a repetition: `n}`, `n,}` or `n,m}`.
@@ -229,6 +295,22 @@ mod tests {
             (r"[]a]+", "]a", true),
             (r"[a&&b]+", "a&b", true),
             (r"[[:alpha:]_]+", "a_b", true),
+            (r"\p{L}+", "aé", true),
+            (r"\p{L}+", "a1", false),
+            (r"\P{L}\pL\PL", "1é1", true),
+            (r"[\p{Lu}-]+", "A-", true),
+            (r"\x{1F600}\x41", "😀A", true),
+            (r"[\x{1F600}-\x{1F64F}]", "😁", true),
+            (r"[\x41-\x43-z]+", "AB-z", true),
+            (r"[\x41-\x43-z]+", "y", false),
+            (r"[+--]+", "+,-", true),
+            (r"[+--]", ".", false),
+            (r"[--/]+", "-./", true),
+            (r"[a-z--9]+", "b-.9", true),
+            (r"[\d-a]+", "1-a", true),
+            (r"[^--]", "-", false),
+            (r"[a-]+", "a-", true),
+            (r"[]-a]+", "]^_`a", true),
         ];
         for (source, text, want) in table {
             assert_eq!(Regex::new(source).unwrap().is_full_match(text), want, "{source} {text}");

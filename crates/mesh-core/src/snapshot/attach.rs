@@ -11,8 +11,9 @@ pub trait Attach {
     /// Hung on each endpoint.
     type Endpoint: Send + Sync;
 
-    /// Makes what hangs on a cluster.
-    fn cluster(&self, spec: &Cluster) -> Self::Cluster;
+    /// Makes what hangs on a cluster. `previous` hangs on the one of that name that is replaced,
+    /// which requests may still be using.
+    fn cluster(&self, spec: &Cluster, previous: Option<&Self::Cluster>) -> Self::Cluster;
 
     /// Makes what hangs on an endpoint of that cluster.
     fn endpoint(&self, cluster: &Cluster, spec: &Endpoint) -> Self::Endpoint;
@@ -22,7 +23,7 @@ impl Attach for () {
     type Cluster = ();
     type Endpoint = ();
 
-    fn cluster(&self, _: &Cluster) {}
+    fn cluster(&self, _: &Cluster, _: Option<&()>) {}
 
     fn endpoint(&self, _: &Cluster, _: &Endpoint) {}
 }

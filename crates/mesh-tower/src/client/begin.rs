@@ -63,8 +63,6 @@ pub(super) struct Delayed {
     target: Arc<Subscribed>,
     dialect: Dialect,
     next: usize,
-    /// Held for its drop.
-    _active: Option<ActiveFault>,
 }
 
 /// What is decided of a request whose configuration asks for more than a route.
@@ -74,6 +72,8 @@ struct Waiting {
     random: Random,
     record: Option<Record>,
     exchange: Box<Exchange>,
+    /// Faults that made it wait.
+    faults: Vec<ActiveFault>,
 }
 
 /// Routes a request and sends it for the first time.
@@ -150,7 +150,8 @@ pub(super) fn begin_exchange<T: Transport>(
     let ((exchange, next), written) =
         with_request(request, target, |seen| Exchange::begin(&hold, root, seen, &context));
     let next = if_written(next, written, &exchange, &hold, &context);
-    let waiting = Waiting { hold, root, random, record, exchange: Box::new(exchange) };
+    let exchange = Box::new(exchange);
+    let waiting = Waiting { hold, root, random, record, exchange, faults: Vec::new() };
     waiting.go_on(beginning, next)
 }
 
@@ -173,7 +174,7 @@ fn if_written(
 
 impl Waiting {
     fn go_on<T: Transport>(self, beginning: Beginning<'_, T>, next: Next) -> Begun<T> {
-        let Self { hold, root, random, record, exchange } = self;
+        let Self { hold, root, random, record, exchange, mut faults } = self;
         let place = beginning.place;
         let cluster = match &next {
             Next::Forward { cluster, .. } => Some(*cluster),
@@ -187,8 +188,9 @@ impl Waiting {
             Next::Forward { route, cluster } => {
                 let exchange = exchange.changes_response(&hold).then_some(exchange);
                 let mut history = None;
-                if record.is_some() || exchange.is_some() {
-                    history = Some(Box::new(History { record, exchange, ..History::default() }));
+                if record.is_some() || exchange.is_some() || !faults.is_empty() {
+                    let rest = History::default();
+                    history = Some(Box::new(History { record, exchange, faults, ..rest }));
                 }
                 Flight::begin(beginning, hold, (route, cluster), random, history, None)
             }
@@ -214,17 +216,17 @@ impl Waiting {
                 if let Some(record) = &record {
                     record.flagged(ResponseFlags::DELAY_INJECTED);
                 }
+                faults.extend(active);
                 let limit = fix_deadline(request, place.dialect);
                 let until = now() + after;
                 Err(Box::new(Halt::Delayed(Delayed {
                     until: limit.map_or(until, |limit| until.min(limit)),
                     request: beginning.request.take().expect("not sent yet"),
-                    waiting: Self { hold, root, random, record, exchange },
+                    waiting: Self { hold, root, random, record, exchange, faults },
                     mesh: place.mesh.clone(),
                     target: place.target.clone(),
                     dialect: place.dialect,
                     next,
-                    _active: active,
                 })))
             }
             _ => Err(Error::unsupported("what configuration makes of the request").into()),

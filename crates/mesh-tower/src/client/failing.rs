@@ -120,6 +120,7 @@ pub(super) fn failure_of(failed: &Failed) -> Failure {
         Outcome::Refused => Failure::RemoteRefused,
         Outcome::PerTryTimeout => Failure::PerTryTimeout,
         Outcome::Dropped => Failure::Overflow,
+        Outcome::Local => Failure::LocalReset,
         _ => Failure::ConnectionTermination,
     }
 }

@@ -117,14 +117,29 @@ impl Flight {
         {
             history.get_or_insert_default().asked = Some(asked);
         }
-        let mut changes_response = history.as_ref().is_some_and(|it| it.exchange.is_some());
+        let mut changes_response = history.as_ref().is_some_and(|it| it.changes_response());
         if forwarding.hashes() {
             let history = history.get_or_insert_default();
             hash(&hold.view(route), request, &place, random.next(), history);
             changes_response |= !history.cookies.is_empty();
         }
+        if let Some(history) = &history {
+            choice.hash = history.hash;
+        }
+        if state.has_slow_start() {
+            choice.now = Some(now());
+        }
+        let endpoint = match state.pick(&choice, random.next()) {
+            Ok(endpoint) => endpoint,
+            Err(none) => {
+                return Err(Failing::new(&hold, on, history.as_deref())
+                    .no_endpoints(state, none)
+                    .into());
+            }
+        };
+        // Only now: what is refused here is not mirrored.
         if forwarding.mirrors() {
-            mirror(&hold.view(route), &hold, dialect, request, drawn);
+            mirror(&hold.view(route), &hold, dialect, request, drawn, &mut random);
         }
         let asked = history.as_deref().and_then(|history| history.asked.as_deref());
         let mut limits = match asked {
@@ -144,20 +159,6 @@ impl Flight {
             *kept = Some(transport.clone());
             retries = true;
         }
-        if let Some(history) = &history {
-            choice.hash = history.hash;
-        }
-        if state.has_slow_start() {
-            choice.now = Some(now());
-        }
-        let endpoint = match state.pick(&choice, random.next()) {
-            Ok(endpoint) => endpoint,
-            Err(none) => {
-                return Err(Failing::new(&hold, on, history.as_deref())
-                    .no_endpoints(state, none)
-                    .into());
-            }
-        };
         if let Some(record) = history.as_ref().and_then(|history| history.record.as_ref()) {
             record.attempt(endpoint.address());
         }
@@ -306,6 +307,9 @@ impl Flight {
         let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
         // A response without a body is over with its head.
         let over = body.is_end_stream();
+        if self.changes_response {
+            self.hold_faults();
+        }
         let under_way = (!over).then(|| {
             let under_way = UnderWay::new(permit, endpoint, self.total_deadline());
             under_way.with_call(self.call.take())
@@ -315,6 +319,15 @@ impl Flight {
             return Response::from_parts(self.changed(head), body);
         }
         Response::from_parts(head, body)
+    }
+
+    /// Hands the faults that count on to the answer.
+    #[cold]
+    fn hold_faults(&mut self) {
+        let faults = self.history.as_mut().map(|history| std::mem::take(&mut history.faults));
+        if let Some(faults) = faults.filter(|faults| !faults.is_empty()) {
+            self.call.get_or_insert_default().hold(faults);
+        }
     }
 
     // Given the head and not lent it, so that it stays where it is on the way that is usual.

@@ -4,6 +4,7 @@ use http::HeaderValue;
 use mesh_core::cluster::RetryPermit;
 use mesh_core::exchange::{Exchange, ResponseFlags};
 use mesh_core::resilience::{PreviousPriorities, RetryState};
+use mesh_core::resource::ActiveFault;
 
 use super::asked::Asked;
 use super::record::Record;
@@ -26,11 +27,18 @@ pub(super) struct History {
     pub(super) hash: Option<u64>,
     /// What is left to do with the answer.
     pub(super) exchange: Option<Box<Exchange>>,
+    /// Faults that count until the answer has ended.
+    pub(super) faults: Vec<ActiveFault>,
     /// Cookies that the caller is to send from now on.
     pub(super) cookies: Vec<HeaderValue>,
 }
 
 impl History {
+    /// Whether the answer is not to be handed on as it is.
+    pub(super) fn changes_response(&self) -> bool {
+        self.exchange.is_some() || !self.faults.is_empty()
+    }
+
     #[cold]
     pub(super) fn recorded(record: Record) -> Box<Self> {
         Box::new(Self { record: Some(record), ..Self::default() })

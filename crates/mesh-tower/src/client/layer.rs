@@ -20,7 +20,7 @@ use super::call::Call;
 use super::endpoint::Endpoint;
 use super::routing::Place;
 use super::transport::{Failed, To, Transport, Unsent};
-use crate::body::{Body, BoxError};
+use crate::body::{Body, BodyError, BoxError};
 use crate::error::Error;
 use crate::mesh::{Io, Mesh, Subscribed};
 
@@ -51,7 +51,8 @@ impl ClientLayer {
     ///
     /// A client is any Tower service of `http::Request<Body>`. It is cloned for each request, and
     /// a clone is made ready before it is called. An error that has a refused connection among
-    /// its sources counts as one for retries; any other as a reset.
+    /// its sources counts as one for retries; one that has a [`BodyError`](crate::BodyError) as the
+    /// request's own, which says nothing of the endpoint; any other as a reset.
     pub fn layer<F, S>(&self, make: F) -> ClientService<F, S>
     where
         F: Fn(&Endpoint) -> S,
@@ -196,6 +197,10 @@ fn outcome(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Outcome {
         let io = error.downcast_ref::<io::Error>();
         if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             return Outcome::ConnectFailure;
+        }
+        // While a response is awaited it is the request's body that fails with one of ours.
+        if error.is::<BodyError>() {
+            return Outcome::Local;
         }
         link = error.source();
     }

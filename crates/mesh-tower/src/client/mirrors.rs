@@ -21,7 +21,7 @@ use super::changes::rewrite_host;
 use super::messages::{context, with_request};
 use crate::body::Body;
 use crate::connection::Gate;
-use crate::mesh::{Hold, Io};
+use crate::mesh::{Hold, Io, Random};
 
 /// How long a copy may take where its route sets no limit, so that none stays for ever: Envoy's
 /// default for a request.
@@ -46,13 +46,14 @@ pub(super) fn mirror(
     dialect: Dialect,
     request: &mut Request<Body>,
     drawn: u64,
+    random: &mut Random,
 ) {
     let longest = view.timeout(dialect).unwrap_or(LONGEST);
     let mut copies = Vec::new();
     for mirror in view.mirrors(&Head::of(request), drawn) {
         // A cluster that does not exist gets no copy, and the request does not care.
-        let random = drawn.rotate_left(32) ^ copies.len() as u64;
-        if let Some((state, part)) = hold.leaf_named(mirror.cluster, dialect, !random) {
+        if let Some((state, part)) = hold.leaf_named(mirror.cluster, dialect, random.next()) {
+            let random = random.next();
             let Some(head) = copy_of_head(&mirror, request, dialect, random) else { continue };
             copies.push(Copy { state: state.clone(), part, head, dialect, longest, random });
         }

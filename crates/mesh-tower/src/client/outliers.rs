@@ -6,6 +6,7 @@ use http::HeaderMap;
 use mesh_core::Dialect;
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, EndpointState};
+use mesh_core::resource::ActiveFault;
 
 use super::now;
 use crate::mesh::Io;
@@ -28,27 +29,37 @@ pub(super) fn tell(
 /// What a call counts as that ends without a status.
 const UNKNOWN: u16 = 2;
 
-/// A gRPC call whose status is still to come, in its trailers.
+/// What few answers have to do with until they end: a gRPC call whose status is still to come, in its
+/// trailers, and faults that are active.
+#[derive(Default)]
 pub(super) struct OpenCall {
-    state: Arc<ClusterState<Io>>,
+    state: Option<Arc<ClusterState<Io>>>,
     random: u64,
+    faults: Vec<ActiveFault>,
 }
 
 impl OpenCall {
     pub(super) fn new(state: Arc<ClusterState<Io>>, random: u64) -> Self {
-        Self { state, random }
+        Self { state: Some(state), random, faults: Vec::new() }
+    }
+
+    /// Has faults count until the answer ends.
+    pub(super) fn hold(&mut self, faults: Vec<ActiveFault>) {
+        self.faults.extend(faults);
     }
 
     /// The call ended with those trailers; `None` when it broke. A call that its caller gives up
     /// says nothing of the endpoint.
     pub(super) fn ended(&self, endpoint: &EndpointState<Io>, trailers: Option<&HeaderMap>) {
+        let Some(state) = &self.state else { return };
         let observed = match trailers {
             Some(trailers) => {
-                let status = trailers.get("grpc-status").and_then(|s| s.to_str().ok()?.parse().ok());
+                let status =
+                    trailers.get("grpc-status").and_then(|s| s.to_str().ok()?.parse().ok());
                 Observed::Call { status: status.unwrap_or(UNKNOWN) }
             }
             None => Observed::Reset,
         };
-        tell(&self.state, endpoint, Dialect::Grpc, observed, || self.random);
+        tell(state, endpoint, Dialect::Grpc, observed, || self.random);
     }
 }

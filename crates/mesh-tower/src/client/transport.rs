@@ -89,7 +89,12 @@ impl From<SendError> for Failed {
             SendErrorKind::Connect(_) => Outcome::ConnectFailure,
             SendErrorKind::NotProcessed => Outcome::Refused,
             SendErrorKind::Overflow => Outcome::Dropped,
-            _ => Outcome::Reset { sent: request.is_none() },
+            SendErrorKind::Reset | SendErrorKind::Protocol => {
+                Outcome::Reset { sent: request.is_none() }
+            }
+            SendErrorKind::InvalidRequest
+            | SendErrorKind::RequestBody
+            | SendErrorKind::Shutdown => Outcome::Local,
         };
         Self { outcome, error: error.into(), request }
     }

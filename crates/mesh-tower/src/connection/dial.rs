@@ -24,13 +24,16 @@ use crate::body::Body;
 pub(super) struct Dialer {
     pub(super) config: Arc<Config>,
     pub(super) runtime: Handle,
+    /// Connections that are open or being made.
     pub(super) open: Arc<AtomicUsize>,
-    /// Told when a connection is idle, or gone: whoever waits for one looks again.
+    /// Told when a connection is idle, or gone, or could not be made: whoever waits for one looks
+    /// again.
     pub(super) freed: Arc<Notify>,
 }
 
-/// Counts a connection as open while its task lives.
-struct Open {
+/// Counts a connection as open from its first beginning until its task ends, or it comes to nothing.
+#[derive(Debug)]
+pub(super) struct Open {
     open: Arc<AtomicUsize>,
     freed: Arc<Notify>,
     /// Its place among the connections of the cluster.
@@ -42,12 +45,22 @@ impl Dialer {
         Self { config: Arc::new(config), runtime, open: Arc::default(), freed: Arc::default() }
     }
 
+    /// A place for a connection.
+    pub(super) fn open(&self, permit: Option<ConnectionPermit>) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open { open: Arc::clone(&self.open), freed: Arc::clone(&self.freed), permit }
+    }
+
+    /// A place for the endpoint's only connection, if it has none and none is being made.
+    pub(super) fn open_first(&self) -> Option<Open> {
+        self.open.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        let (open, freed) = (Arc::clone(&self.open), Arc::clone(&self.freed));
+        Some(Open { open, freed, permit: None })
+    }
+
     /// An HTTP/1.1 connection. To be polled on the runtime.
-    pub(super) async fn http1(
-        &self,
-        permit: Option<ConnectionPermit>,
-    ) -> Result<http1::SendRequest<Body>, DialError> {
-        let (stream, open) = self.tcp(permit).await.map_err(DialError::new)?;
+    pub(super) async fn http1(&self, open: Open) -> Result<http1::SendRequest<Body>, DialError> {
+        let stream = self.tcp().await.map_err(DialError::new)?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(handshake_failed)?;
         let connection = connection.with_upgrades();
@@ -60,7 +73,8 @@ impl Dialer {
 
     /// An HTTP/2 connection, with prior knowledge. To be polled on the runtime.
     pub(super) async fn http2(&self, permit: Option<ConnectionPermit>) -> Result<Live, DialError> {
-        let (stream, open) = self.tcp(permit).await.map_err(DialError::new)?;
+        let open = self.open(permit);
+        let stream = self.tcp().await.map_err(DialError::new)?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(config::STREAM_WINDOW_BYTES)
             .initial_connection_window_size(config::CONNECTION_WINDOW_BYTES)
@@ -76,16 +90,14 @@ impl Dialer {
         Ok(Live::new(sender, streams))
     }
 
-    async fn tcp(&self, permit: Option<ConnectionPermit>) -> io::Result<(TcpStream, Open)> {
+    async fn tcp(&self) -> io::Result<TcpStream> {
         let connect = TcpStream::connect(self.config.address);
         let stream = match tokio::time::timeout(self.config.connect_timeout, connect).await {
             Ok(connected) => connected?,
             Err(_) => return Err(timed_out(self.config.connect_timeout)),
         };
         socket::tune(&stream)?;
-        self.open.fetch_add(1, Ordering::Relaxed);
-        let (open, freed) = (Arc::clone(&self.open), Arc::clone(&self.freed));
-        Ok((stream, Open { open, freed, permit }))
+        Ok(stream)
     }
 }
 

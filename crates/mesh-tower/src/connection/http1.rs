@@ -1,12 +1,11 @@
-use std::sync::atomic::Ordering;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mesh_core::cluster::ConnectionPermit;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::config::MAX_UNWRITTEN;
-use super::dial::Dialer;
+use super::dial::{Dialer, Open};
 use super::gate::Gate;
 use super::send::Failure;
 use crate::body::Body;
@@ -38,6 +37,20 @@ struct Resting {
     since_sweep: u64,
 }
 
+/// A connection that a request waits for, given back when the request has another or is gone.
+struct Held<'p> {
+    pool: &'p Arc<Pool>,
+    sender: Option<Sender>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            self.pool.put(sender);
+        }
+    }
+}
+
 impl Pool {
     pub(super) fn new(dialer: Dialer) -> Arc<Self> {
         Arc::new(Self { dialer, idle: Mutex::default() })
@@ -53,7 +66,7 @@ impl Pool {
         match (idle, gate) {
             (Some(sender), _) => Ok(sender),
             (None, Some(gate)) => self.wait(gate).await,
-            (None, None) => self.dial(None).await,
+            (None, None) => self.dial(self.dialer.open(None)).await,
         }
     }
 
@@ -63,19 +76,35 @@ impl Pool {
     /// other endpoints' for ever.
     async fn wait(self: &Arc<Self>, gate: &Gate) -> Result<Sender, Failure> {
         let _waiting = gate.wait().map_err(Failure::Overflow)?;
+        let mut held = Held { pool: self, sender: None };
         loop {
-            // Before looking, so that nothing is missed between the look and the wait.
-            let freed = self.dialer.freed.notified();
-            if let Some(permit) = gate.connect() {
-                return self.dial(Some(permit)).await;
-            }
-            if self.dialer.open.load(Ordering::Relaxed) == 0 {
-                return self.dial(None).await;
+            // Told from here on, before it looks: nothing is missed between the look and the wait,
+            // and of two who are told at once each hears it.
+            let mut freed = pin!(self.dialer.freed.notified());
+            freed.as_mut().enable();
+            let first = || self.dialer.open_first();
+            let permitted = gate.connect().map(|permit| self.dialer.open(Some(permit)));
+            if let Some(open) = permitted.or_else(first) {
+                return self.dial(open).await;
             }
             if let Some(sender) = self.take() {
                 return Ok(sender);
             }
-            freed.await;
+            if held.sender.is_none() {
+                held.sender = self.take_unready();
+            }
+            let Some(unready) = &mut held.sender else {
+                freed.await;
+                continue;
+            };
+            // Nobody tells when it becomes ready.
+            let ready = tokio::select! {
+                ready = unready.ready() => ready.is_ok(),
+                () = freed => continue,
+            };
+            if let (true, Some(sender)) = (ready, held.sender.take()) {
+                return Ok(sender);
+            }
         }
     }
 
@@ -92,6 +121,13 @@ impl Pool {
         }
         let ready = idle.stack.iter().rposition(|resting| resting.sender.is_ready())?;
         Some(idle.stack.remove(ready).sender)
+    }
+
+    /// The topmost idle connection that is not ready yet.
+    fn take_unready(&self) -> Option<Sender> {
+        let mut idle = self.lock();
+        let open = idle.stack.iter().rposition(|resting| !resting.sender.is_closed())?;
+        Some(idle.stack.remove(open).sender)
     }
 
     /// Takes a connection back whose response has ended.
@@ -112,11 +148,11 @@ impl Pool {
     }
 
     /// A new connection. It is made on the runtime, and kept when nobody waits for it any more.
-    async fn dial(self: &Arc<Self>, permit: Option<ConnectionPermit>) -> Result<Sender, Failure> {
+    async fn dial(self: &Arc<Self>, open: Open) -> Result<Sender, Failure> {
         let (sender, dialed) = oneshot::channel();
         let pool = Arc::clone(self);
         self.dialer.runtime.spawn(async move {
-            if let Err(Ok(unwanted)) = sender.send(pool.dialer.http1(permit).await) {
+            if let Err(Ok(unwanted)) = sender.send(pool.dialer.http1(open).await) {
                 pool.put(unwanted);
             }
         });

@@ -25,9 +25,12 @@ impl Io {
 }
 
 /// What hangs on a cluster: whether its tables are to be built anew.
+///
+/// The note is one for all states that a cluster goes through: who holds an earlier one still
+/// ejects endpoints, and only the latest is asked.
 #[derive(Debug)]
 pub(crate) struct ClusterIo {
-    ejected: AtomicBool,
+    ejected: Arc<AtomicBool>,
     signal: Arc<Notify>,
 }
 
@@ -64,8 +67,9 @@ impl Attach for Io {
     type Cluster = ClusterIo;
     type Endpoint = EndpointIo;
 
-    fn cluster(&self, _: &Cluster) -> ClusterIo {
-        ClusterIo { ejected: AtomicBool::new(false), signal: self.signal.clone() }
+    fn cluster(&self, _: &Cluster, previous: Option<&ClusterIo>) -> ClusterIo {
+        let ejected = previous.map(|previous| previous.ejected.clone()).unwrap_or_default();
+        ClusterIo { ejected, signal: self.signal.clone() }
     }
 
     fn endpoint(&self, cluster: &Cluster, spec: &EndpointSpec) -> EndpointIo {

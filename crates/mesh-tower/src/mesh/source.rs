@@ -104,10 +104,19 @@ impl Source {
     /// Findings of the source with those of the resources in force.
     pub(super) fn findings(&self, compiled: &[Finding]) -> Vec<Finding> {
         match self {
-            Self::Xds(client) => client.findings(),
+            Self::Xds(client) => merged(client.findings(), compiled),
             Self::Fixed | Self::Dns(_) => compiled.to_vec(),
         }
     }
+}
+
+/// Findings of single resources, which the client has as soon as they arrive, with those that only
+/// show when resources are put together.
+fn merged(mut findings: Vec<Finding>, compiled: &[Finding]) -> Vec<Finding> {
+    findings.extend_from_slice(compiled);
+    findings.sort_by(|a, b| (&a.resource, &a.field, &a.text).cmp(&(&b.resource, &b.field, &b.text)));
+    findings.dedup();
+    findings
 }
 
 /// What a control plane that can be reached has been asked for and has not sent.

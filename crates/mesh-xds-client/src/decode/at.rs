@@ -9,6 +9,7 @@ use http::HeaderName;
 use mesh_core::resource::{Forward, Name};
 use mesh_core::{Finding, ResourceId};
 use mesh_pb::envoy::config::route::v3::RouteAction;
+use mesh_pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use prost::Message;
 
 use super::action::BODY_LIMIT;
@@ -112,11 +113,16 @@ impl Shared {
         self.plugins.borrow_mut().insert(name.to_owned())
     }
 
+    /// An action, made once for all routes with the same one. What is configured for filters is
+    /// each route's own: buckets of tokens are among it.
     pub(super) fn action(
         &self,
         message: &RouteAction,
         make: impl FnOnce() -> Result<Forward, Invalid>,
     ) -> Result<Arc<Forward>, Invalid> {
+        if configures_filters(message) {
+            return make().map(Arc::new);
+        }
         let key = message.encode_to_vec();
         if let Some(known) = self.actions.borrow().get(&key) {
             return Ok(known.clone());
@@ -124,6 +130,15 @@ impl Shared {
         let made = Arc::new(make()?);
         self.actions.borrow_mut().insert(key, made.clone());
         Ok(made)
+    }
+}
+
+fn configures_filters(message: &RouteAction) -> bool {
+    match &message.cluster_specifier {
+        Some(ClusterSpecifier::WeightedClusters(list)) => {
+            list.clusters.iter().any(|cluster| !cluster.typed_per_filter_config.is_empty())
+        }
+        _ => false,
     }
 }
 

@@ -118,6 +118,7 @@ pub(super) fn report(at: At<'_>, proto: &pb::RouteAction) {
         proto,
         [
             metadata_match,
+            idle_timeout,
             path_rewrite,
             flush_timeout,
             early_data_policy,

@@ -108,7 +108,9 @@ fn legacy(at: At<'_>, proto: &pb::Cluster, balancing: &mut Balancing) -> Result<
             maglev(at.field("maglev_lb_config"), size, hashing)
         }
         Ok(ProtoPolicy::Random) => Ok(LbPolicy::Random),
-        Ok(ProtoPolicy::ClusterProvided) if cluster::is_aggregate(proto) => Ok(LbPolicy::RoundRobin),
+        Ok(ProtoPolicy::ClusterProvided) if cluster::is_aggregate(proto) => {
+            Ok(LbPolicy::RoundRobin)
+        }
         Ok(ProtoPolicy::ClusterProvided) => {
             Err(at_policy.invalid("CLUSTER_PROVIDED needs a cluster type that provides one"))
         }

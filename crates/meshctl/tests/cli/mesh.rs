@@ -231,6 +231,21 @@ async fn fetch_tells_why_there_is_no_answer() {
 }
 
 #[tokio::test]
+async fn fetch_tells_flags_and_details_of_what_failed() {
+    const FOR_JASON: &str = "  - name: jason
+    match: [{headers: {end-user: {exact: jason}}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+";
+    let bookinfo = Bookinfo::start(FOR_JASON).await;
+    let output = bookinfo.run(&["fetch", "--json", URL]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let fetched = &json_lines(&output)[0];
+    assert_eq!((&fetched["status"], &fetched["error"]["kind"]), (&404.into(), &"no_route".into()));
+    let told = (&fetched["flags"], &fetched["details"]);
+    assert_eq!(told, (&"NR".into(), &"route_not_found".into()));
+}
+
+#[tokio::test]
 async fn explains_without_sending() {
     let bookinfo = Bookinfo::start(BY_USER).await;
     let explained = bookinfo.json(&["explain", URL, "-H", "end-user: jason"]).await;

@@ -35,7 +35,7 @@ impl Observed {
             Outcome::ConnectFailure => Self::ConnectFailure,
             Outcome::Refused | Outcome::Reset { .. } => Self::Reset,
             Outcome::PerTryTimeout => Self::Timeout,
-            Outcome::Dropped => return None,
+            Outcome::Dropped | Outcome::Local => return None,
         })
     }
 }

@@ -68,6 +68,16 @@ fn budget_is_a_share_of_the_requests_under_way() {
 }
 
 #[test]
+fn requests_that_wait_are_counted_once() {
+    let state = state(budgeted(50.0, 0), []);
+    let _requests: Vec<_> = (0..4).map(|_| state.admit().unwrap()).collect();
+    let wait = || state.admit_pending(RoutingPriority::Default).unwrap();
+    let _waiting: Vec<_> = (0..4).map(|_| wait()).collect();
+    let retries: Vec<_> = std::iter::from_fn(|| state.admit_retry().ok()).collect();
+    assert_eq!(retries.len(), 2, "a half of 4");
+}
+
+#[test]
 fn budget_never_falls_below_its_minimum() {
     let state = state(budgeted(20.0, 3), []);
     let retries: Vec<_> = std::iter::from_fn(|| state.admit_retry().ok()).collect();

@@ -245,3 +245,19 @@ proptest! {
         prop_assert_eq!(reply(next).is_some(), second_draw < u64::from(dead));
     }
 }
+
+#[test]
+fn two_filters_of_a_kind_draw_apart() {
+    use crate::filter::{Chain, Step};
+    let step = || Step::Fault(std::sync::Arc::new(aborted(TEAPOT, 50)));
+    let chain = Chain::new([step(), step()]);
+    let passed = randoms(10_000).filter(|random| {
+        let (mut method, mut map) = (Method::GET, HeaderMap::new());
+        let mut asked = Request::new(&mut method, "a", "/", &mut map);
+        let now = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let context = Context::new(now.0, now.1, *random, Dialect::Http);
+        matches!(chain.request(0, &mut asked, &context), Verdict::Continue)
+    });
+    let passed = passed.count();
+    assert!((2_300..2_700).contains(&passed), "{passed} of 10,000, not a quarter");
+}

@@ -106,6 +106,7 @@ fn what_is_dropped_here_is_never_retried() {
     let policy = RetryPolicy::new(every);
     for dialect in [Dialect::Http, Dialect::Grpc] {
         assert!(!is_retriable(&policy, Outcome::Dropped, dialect));
+        assert!(!is_retriable(&policy, Outcome::Local, dialect));
     }
 }
 

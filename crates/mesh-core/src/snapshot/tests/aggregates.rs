@@ -215,3 +215,18 @@ endpoints            1 of 1: 10.0.0.2:80
 ";
     assert!(text.ends_with(want), "{text}");
 }
+
+#[test]
+fn every_priority_counts_however_many_there_are() {
+    let lists: Vec<[(u8, HealthStatus); 1]> =
+        (0..=128).map(|number| [(number, if number == 128 { H } else { U })]).collect();
+    let lists: Vec<Health<'_>> = lists.iter().map(|list| &list[..]).collect();
+    let specs = vec![aggregate("all", &["a"]), cluster("a")];
+    let snapshot = compile(&resources(specs, vec![assignment("a", &lists)]), None);
+    for dialect in [Dialect::Http, Dialect::Grpc] {
+        assert_shares(&snapshot, dialect, &[(128, 100)]);
+        let (leaf, _) = snapshot.leaf(all(&snapshot), dialect, 7);
+        let picked = snapshot.cluster(leaf).unwrap().pick(&Choice::new(dialect), 7);
+        assert_eq!(picked.ok().map(|picked| picked.address()), Some(address(128)));
+    }
+}

@@ -1,8 +1,10 @@
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use http::Request;
 use http_body_util::BodyExt;
-use mesh_core::resource::{RetryBudget, RetryConditions as On};
+use mesh_core::Dialect;
+use mesh_core::resource::{OutlierDetection, RetryBudget, RetryConditions as On};
 
 use super::script::{Fixture, Options, Step, retry};
 use crate::{Body, Deadline, ErrorKind, Record};
@@ -171,3 +173,34 @@ async fn dropping_a_request_or_a_body_gives_everything_back() {
     drop(fixture.send("").await.unwrap());
     assert_eq!(fixture.under_way(), (0, 0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn body_that_fails_is_neither_retried_nor_held_against_the_endpoint() {
+    let options = Options {
+        retry: Some(retry(On::FIVE_XX | On::RESET_BEFORE_REQUEST, 3)),
+        cluster: |cluster| {
+            let mut detection = OutlierDetection::new();
+            detection.consecutive_5xx = 1;
+            detection.max_ejection_percent = 100;
+            cluster.outlier_detection = Some(detection.into());
+        },
+        ..Options::default()
+    };
+    let fixture = Fixture::new([], options);
+    for _ in 0..5 {
+        let broken = futures_util::stream::iter([Err(std::io::Error::other("disk on fire"))]);
+        let frames = broken.map_ok(http_body::Frame::<bytes::Bytes>::data);
+        let body = Body::new(http_body_util::StreamBody::new(frames));
+        let error = fixture.call(Request::post("/").body(body).unwrap()).await.unwrap_err();
+        assert_eq!(error.details().unwrap(), LOCAL_RESET);
+    }
+    assert!(fixture.script.seen().is_empty(), "no attempt came to its end");
+    let snapshot = fixture.mesh.inner().hold();
+    let cluster = snapshot.cluster_named("things").unwrap();
+    for endpoint in cluster.tables().all() {
+        assert_eq!(endpoint.failed(), 0);
+        assert!(!endpoint.record(Dialect::Http).is_ejected());
+    }
+}
+
+const LOCAL_RESET: &str = "upstream_reset_before_response_started{local_reset}";

@@ -40,7 +40,8 @@ impl Made {
     fn lead(&mut self, at: At<'_>, above: &[Rule], rule: Rule) -> Result<Vec<Rule>, Invalid> {
         self.rules += above.iter().map(size).sum::<usize>() + size(&rule);
         if self.rules > RULES_LIMIT {
-            let text = format!("its tree has more than {RULES_LIMIT} rules with what leads to them");
+            let text =
+                format!("its tree has more than {RULES_LIMIT} rules with what leads to them");
             return Err(at.invalid(text));
         }
         Ok(above.iter().cloned().chain([rule]).collect())
@@ -57,12 +58,7 @@ fn size(rule: &Rule) -> usize {
 }
 
 /// Adds what a tree decides where `above` holds.
-fn tree(
-    at: At<'_>,
-    proto: &xds::Matcher,
-    above: &[Rule],
-    made: &mut Made,
-) -> Result<(), Invalid> {
+fn tree(at: At<'_>, proto: &xds::Matcher, above: &[Rule], made: &mut Made) -> Result<(), Invalid> {
     if above.len() == DEPTH_LIMIT {
         return Err(at.invalid(format!("is nested more than {DEPTH_LIMIT} deep")));
     }

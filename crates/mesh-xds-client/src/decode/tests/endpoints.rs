@@ -96,6 +96,22 @@ fn localities_with_priorities_weights_and_health() {
 }
 
 #[test]
+fn metadata_of_the_balancer_is_kept() {
+    let of = |filter: &str| {
+        let kind = Some(Kind::BoolValue(true));
+        let fields = [("canary".to_owned(), ProtoValue { kind })].into();
+        let fields = [(filter.to_owned(), Struct { fields })].into();
+        let metadata = proto_core::Metadata { filter_metadata: fields, ..Default::default() };
+        let canary = pb::LbEndpoint { metadata: Some(metadata), ..endpoint(1) };
+        let found = made(&assignment(vec![locality("r", 0, vec![canary])]));
+        found.localities[0].endpoints[0].metadata.clone()
+    };
+    let kept = of("envoy.lb").unwrap();
+    assert_eq!(kept.get("envoy.lb", ["canary"]), Some(&core::Value::Bool(true)));
+    assert!(of("others").is_none());
+}
+
+#[test]
 fn nothing_at_all_and_a_locality_without_a_name_are_accepted() {
     assert!(made(&assignment(Vec::new())).localities.is_empty());
     let bare = pb::LocalityLbEndpoints {

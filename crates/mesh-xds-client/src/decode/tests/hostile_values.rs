@@ -303,13 +303,12 @@ fn durations_that_mean_nothing_are_refused() {
     let beyond = || seconds(i64::MAX);
     let mut cases = Vec::new();
     for bad in [negative(), torn(), beyond()] {
-        let timeout = acting(|action| action.timeout = bad.clone());
+        let timeout = acting(|action| action.timeout = bad);
         cases.push(Case::new(RouteConfiguration, &timeout, format!("{ROUTE}.route.timeout")));
-        let idle = acting(|action| action.idle_timeout = bad.clone());
+        let idle = acting(|action| action.idle_timeout = bad);
         cases.push(Case::new(RouteConfiguration, &idle, format!("{ROUTE}.route.idle_timeout")));
         let mut manager = manager();
-        manager.common_http_protocol_options.get_or_insert_default().max_stream_duration =
-            bad.clone();
+        manager.common_http_protocol_options.get_or_insert_default().max_stream_duration = bad;
         let field = "api_listener.api_listener.common_http_protocol_options.max_stream_duration";
         cases.push(Case::new(Listener, &listener(&manager), field));
     }
@@ -327,9 +326,9 @@ fn durations_that_mean_nothing_are_refused() {
     };
     let field = format!("{ROUTE}.route.retry_policy.retry_back_off");
     for bad in [seconds(0), negative(), torn(), beyond()] {
-        let base = backoff(bad.clone(), None);
+        let base = backoff(bad, None);
         cases.push(Case::new(RouteConfiguration, &base, format!("{field}.base_interval")));
-        let max = backoff(seconds(1), bad.clone());
+        let max = backoff(seconds(1), bad);
         cases.push(Case::new(RouteConfiguration, &max, format!("{field}.max_interval")));
         let mut slow = good_cluster();
         slow.connect_timeout = bad;

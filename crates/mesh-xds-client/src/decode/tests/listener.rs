@@ -46,7 +46,11 @@ pub(super) fn listener(manager: &hcm::HttpConnectionManager) -> pb::Listener {
 }
 
 #[track_caller]
-pub(super) fn refuses(change: impl FnOnce(&mut hcm::HttpConnectionManager), field: &str, text: &str) {
+pub(super) fn refuses(
+    change: impl FnOnce(&mut hcm::HttpConnectionManager),
+    field: &str,
+    text: &str,
+) {
     let mut manager = good();
     change(&mut manager);
     let field = format!("api_listener.api_listener{field}");

@@ -1,8 +1,8 @@
 //! What is refused, with the field told, and what is accepted with a finding.
 
-mod breakers;
 mod actions;
 mod balancing;
+mod breakers;
 mod cluster;
 mod endpoints;
 mod faults;

@@ -175,6 +175,13 @@ fn headers_and_predicates_are_taken() {
     let frequency =
         |update_frequency| of_config(any(&PreviousPrioritiesConfig { update_frequency }));
     assert_eq!(policy(frequency(2)).previous_priorities, Some(2));
+    findings(
+        RouteConfiguration,
+        &with(frequency(2)),
+        &[&format!("{AT}.retry_priority.typed_config")],
+    );
+    let unknown = of_config(any(&OmitCanaryHostsPredicate {}));
+    findings(RouteConfiguration, &with(unknown), &[&format!("{AT}.retry_priority")]);
     let field = format!("{AT}.retry_priority.typed_config.update_frequency");
     refused(RouteConfiguration, &with(frequency(0)), &field, "greater than zero");
     let predicate = |config: Any| RetryHostPredicate {
@@ -186,13 +193,15 @@ fn headers_and_predicates_are_taken() {
     let balancer = ("envoy.lb".to_owned(), protobuf::Struct { fields });
     let metadata = Metadata { filter_metadata: [balancer].into(), ..Default::default() };
     let omitted = OmitHostMetadataConfig { metadata_match: Some(metadata) };
-    let found = policy(pb::RetryPolicy {
+    let proto = pb::RetryPolicy {
         retry_host_predicate: vec![
             predicate(any(&OmitCanaryHostsPredicate {})),
             predicate(any(&omitted)),
         ],
         ..Default::default()
-    });
+    };
+    findings(RouteConfiguration, &with(proto.clone()), &[]);
+    let found = policy(proto);
     assert!(found.omit_canary_hosts);
     assert_eq!(found.omit_host_metadata.unwrap()["zone"], Value::String("a".into()));
 }

@@ -1,13 +1,16 @@
 use std::sync::Arc;
 
-use mesh_core::ResourceType::Listener;
-use mesh_core::resource::{DescriptorBuckets, HttpFilterKind, LocalRateLimit, RateLimitAction};
+use mesh_core::ResourceType::{Listener, RouteConfiguration};
+use mesh_core::resource::{
+    Action as RouteTo, ClusterSpecifier, DescriptorBuckets, FilterConfig, FilterOverride,
+    HttpFilterKind, LocalRateLimit, RateLimitAction,
+};
 use mesh_pb::envoy::config::core::v3::RuntimeFractionalPercent;
-use mesh_pb::envoy::config::route::v3::RateLimit;
 use mesh_pb::envoy::config::route::v3::rate_limit::Action;
 use mesh_pb::envoy::config::route::v3::rate_limit::action::{
     ActionSpecifier, GenericKey, HeaderValueMatch, RequestHeaders, SourceCluster,
 };
+use mesh_pb::envoy::config::route::v3::{self as route_pb, RateLimit};
 use mesh_pb::envoy::extensions::common::ratelimit::v3::LocalRateLimitDescriptor;
 use mesh_pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use mesh_pb::envoy::extensions::filters::http::local_ratelimit::v3 as pb;
@@ -16,6 +19,7 @@ use mesh_pb::google::protobuf::Duration;
 
 use super::listener::{filter, good, listener, made, refuses, router};
 use super::{findings, number, seconds};
+use crate::decode::Value;
 use crate::sample::any;
 
 const AT: &str = "api_listener.api_listener.http_filters[0].typed_config";
@@ -150,4 +154,45 @@ fn what_is_not_honoured_is_reported() {
         format!("{AT}.local_rate_limit_per_downstream_connection"),
     ];
     findings(Listener, &listener(&manager), &fields.each_ref().map(String::as_str));
+}
+
+#[test]
+fn routes_with_equal_weighted_clusters_share_no_bucket() {
+    let mut share = route_pb::weighted_cluster::ClusterWeight {
+        name: "c".to_owned(),
+        weight: number(1),
+        ..Default::default()
+    };
+    share.typed_per_filter_config.insert("limit".to_owned(), any(&limit()));
+    let list = route_pb::WeightedCluster { clusters: vec![share], ..Default::default() };
+    let specifier = route_pb::route_action::ClusterSpecifier::WeightedClusters(list);
+    let action = route_pb::RouteAction { cluster_specifier: Some(specifier), ..Default::default() };
+    let route = |prefix: &str| route_pb::Route {
+        r#match: Some(route_pb::RouteMatch {
+            path_specifier: Some(route_pb::route_match::PathSpecifier::Prefix(prefix.to_owned())),
+            ..Default::default()
+        }),
+        action: Some(route_pb::route::Action::Route(action.clone())),
+        ..Default::default()
+    };
+    let host = route_pb::VirtualHost {
+        name: "h".to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![route("/a"), route("/b")],
+        ..Default::default()
+    };
+    let proto = route_pb::RouteConfiguration { virtual_hosts: vec![host], ..Default::default() };
+    let Value::RouteConfiguration(made) = findings(RouteConfiguration, &proto, &[]) else {
+        panic!("no routes")
+    };
+    let limits = made.virtual_hosts[0].routes.iter().map(|route| {
+        let RouteTo::Forward(forward) = &route.action else { panic!("{route:?}") };
+        let ClusterSpecifier::Weighted(list) = &forward.cluster else { panic!("{forward:?}") };
+        match list.clusters[0].filters.get("limit") {
+            Some(FilterOverride::Config(FilterConfig::LocalRateLimit(limit))) => limit.clone(),
+            other => panic!("{other:?}"),
+        }
+    });
+    let limits: Vec<_> = limits.collect();
+    assert!(!Arc::ptr_eq(&limits[0], &limits[1]), "each route has tokens of its own");
 }
