@@ -8,11 +8,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::StatusCode;
 use mesh_benches::tables::{CLUSTER, Shape, assignment, resources_and, table};
 use mesh_core::cluster::outlier::Observed;
-use mesh_core::{Dialect, Snapshot};
 use mesh_core::resource::{
     Cluster, ClusterLoadAssignment, Entry, LbPolicy, Name, OutlierDetection, Resource, Resources,
     Update,
 };
+use mesh_core::{Dialect, Snapshot};
 
 /// How many clusters there are beside the one that changes.
 const CLUSTERS: usize = 1_000;

@@ -12,8 +12,7 @@ use mesh_core::filter::{Context, Request as Seen};
 use mesh_core::resource::{
     AppendAction, Condition, HeaderMatcher, HeaderMutation, HeaderOperation, HttpConnectionManager,
     HttpFilter, HttpFilterKind, Listener, PathMatcher, Rbac, RbacAction, RbacPolicy, RbacRules,
-    Regex, Resource, RouteMatch, RouteSpecifier, Rule, StringMatcher, ValueMatch,
-    VirtualHost,
+    Regex, Resource, RouteMatch, RouteSpecifier, Rule, StringMatcher, ValueMatch, VirtualHost,
 };
 use mesh_core::snapshot::RootHint;
 use mesh_core::{Dialect, Snapshot};
@@ -52,10 +51,7 @@ fn rbac() -> HttpFilter {
     let path = Condition::UrlPath(StringMatcher::exact("/reviews/0"));
     let user = ValueMatch::String(StringMatcher::exact("jason"));
     let user = Condition::Header(HeaderMatcher::new(HeaderName::from_static("end-user"), user));
-    let policy = RbacPolicy {
-        permissions: vec![Rule::Is(path)],
-        principals: vec![Rule::Is(user)],
-    };
+    let policy = RbacPolicy { permissions: vec![Rule::Is(path)], principals: vec![Rule::Is(user)] };
     let rules = RbacRules::new(RbacAction::Allow, [("readers", policy)]);
     HttpFilter::new("rbac", HttpFilterKind::Rbac(Rbac::new(rules).into()))
 }

@@ -18,8 +18,8 @@ use http_body_util::Empty;
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HeaderMatcher,
     HttpConnectionManager, LbPolicy, Listener, OutlierDetection, Resource, Resources, RetryBudget,
-    RetryConditions, RetryPolicy, Route, RouteConfiguration, RouteMatch, RouteSpecifier, StringMatcher, ValueMatch, VirtualHost,
-    WeightedCluster,
+    RetryConditions, RetryPolicy, Route, RouteConfiguration, RouteMatch, RouteSpecifier,
+    StringMatcher, ValueMatch, VirtualHost, WeightedCluster,
 };
 use mesh_tower::{Body, ClientLayer, Mesh};
 use tower_service::Service;

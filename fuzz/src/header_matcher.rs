@@ -46,8 +46,8 @@ fn snapshot(matcher: HeaderMatcher) -> Snapshot<()> {
     Snapshot::compile(&resources, None, &()).0
 }
 
-/// Whether a condition holds, by its description: of a repeated header any value in HTTP and all of
-/// them joined in gRPC, no match for what is missing, in gRPC neither pseudo-headers nor binary
+/// Whether a condition holds, by its description: of a repeated header any value in HTTP, cookies
+/// apart, and all of them joined in gRPC, no match for what is missing, in gRPC neither pseudo-headers nor binary
 /// ones.
 pub(crate) fn matches(matcher: &HeaderMatcher, head: &Head<'_>, dialect: Dialect) -> bool {
     let mut values = values(&matcher.name, head, dialect);
@@ -81,11 +81,11 @@ fn values(name: &HeaderMatch, head: &Head<'_>, dialect: Dialect) -> Vec<String> 
         HeaderMatch::Header(name) if name.as_str().ends_with("-bin") && !is_http => Vec::new(),
         HeaderMatch::Header(name) => {
             let values = of_name(head.headers, name.as_str());
-            if is_http || values.is_empty() {
+            let is_cookie = name.as_str() == "cookie";
+            if values.is_empty() || (is_http && !is_cookie) {
                 return values;
             }
-            let separator = if name.as_str() == "cookie" { "; " } else { "," };
-            vec![values.join(separator)]
+            vec![values.join(if is_cookie { "; " } else { "," })]
         }
     }
 }

@@ -74,6 +74,15 @@
 //!
 //! Stability: none is promised before 1.0. Applications use `mesh-tower` or `mesh-grpc`.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::field_reassign_with_default,
+        clippy::type_complexity,
+        reason = "rows of tables, and options set one by one, read better as they are"
+    )
+)]
+
 pub mod authz;
 pub mod canonical;
 pub mod cluster;

@@ -25,9 +25,14 @@ struct Setup {
 }
 
 async fn setup() -> Setup {
+    setup_with("").await
+}
+
+/// As [`setup`], with more configuration.
+async fn setup_with(rules: &str) -> Setup {
     let server_mesh = Mesh::disabled().unwrap();
     let server = Server::bind(&server_mesh, any_port()).await.unwrap();
-    let service = yaml::service("echo", 9080, "GRPC", &[(server.local_addr(), "v1")]);
+    let service = yaml::service("echo", 9080, "GRPC", &[(server.local_addr(), "v1")]) + rules;
     let echo = Echo::new(Settings::new("echo").with_version("v1")).unwrap();
     tokio::spawn(server.serve(echo));
     let control = Control::start(&[("service.yaml", &service)]).await;
@@ -123,6 +128,18 @@ async fn timeout_travels_and_ends_the_call() {
 
     let mut request = tonic::Request::new(message("late"));
     request.set_timeout(Duration::from_millis(200));
+    request.metadata_mut().insert("x-echo-delay-ms", 60_000.into());
+    let start = Instant::now();
+    let status = setup.client.unary(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn timeout_of_a_virtual_service_ends_the_call() {
+    let route = "  - route: [{destination: {host: echo}}]\n    timeout: 200ms\n";
+    let mut setup = setup_with(&yaml::routes("echo", route)).await;
+    let mut request = tonic::Request::new(message("late"));
     request.metadata_mut().insert("x-echo-delay-ms", 60_000.into());
     let start = Instant::now();
     let status = setup.client.unary(request).await.unwrap_err();

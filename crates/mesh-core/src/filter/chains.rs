@@ -34,7 +34,8 @@ const WEIGHTED: u32 = 1 << 31;
 
 impl Chains {
     pub(crate) fn compile(filters: &[HttpFilter], configuration: &RouteConfiguration) -> Self {
-        let mut compiler = Compiler { filters, made: Self::default(), steps: HashMap::new() };
+        let steps = HashMap::new();
+        let mut compiler = Compiler { filters, made: Self::default(), steps, plain: None };
         compiler.chain(&Levels::default());
         // Nothing runs without filters, whatever routes say.
         if filters.iter().all(|filter| filter.kind.is_idle()) {
@@ -95,6 +96,8 @@ struct Compiler<'c> {
     /// What was made of a configuration that holds state, by where it lies: levels below share
     /// it, and with it its state.
     steps: HashMap<*const (), Option<Step>>,
+    /// The two chains of hosts that say nothing of filters.
+    plain: Option<[u32; 2]>,
 }
 
 impl<'c> Compiler<'c> {
@@ -111,9 +114,15 @@ impl<'c> Compiler<'c> {
             cors: [None, host.cors.as_ref()],
             forwards: true,
         };
-        let own = self.chain(&levels);
-        // A filter that only acts on requests to clusters makes other routes a chain of their own.
-        let local = self.chain(&Levels { forwards: false, ..levels });
+        let is_plain = host.filters.is_empty() && host.cors.is_none();
+        let [own, local] = self.plain.filter(|_| is_plain).unwrap_or_else(|| {
+            // A filter that only acts on requests to clusters makes other routes a chain of their
+            // own.
+            [self.chain(&levels), self.chain(&Levels { forwards: false, ..levels })]
+        });
+        if is_plain {
+            self.plain = Some([own, local]);
+        }
         let chains: Vec<u32> = host
             .routes
             .iter()
@@ -218,4 +227,22 @@ fn weighted(route: &Route) -> impl Iterator<Item = &FilterOverrides> {
         _ => None,
     };
     list.into_iter().flatten().map(|cluster| &cluster.filters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Rbac;
+    use crate::testing::route;
+
+    #[test]
+    fn hosts_that_say_nothing_share_two_chains() {
+        let hosts = (0..100).map(|at| {
+            VirtualHost::new(format!("h{at}"), [format!("{at}.x")], vec![route("/", "c")])
+        });
+        let configuration = RouteConfiguration::new("r", hosts.collect());
+        let filter = HttpFilter::new("f", HttpFilterKind::Rbac(Arc::new(Rbac::default())));
+        let chains = Chains::compile(&[filter], &configuration);
+        assert_eq!(chains.chains.len(), 3, "theirs, and that of requests without a route");
+    }
 }

@@ -124,7 +124,9 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// headers; `None` for no limit.
 ///
 /// HTTP: see [`Timeouts::of`]. gRPC (gRFC A31): `grpc_timeout_header_max`, else the route's
-/// `max_stream_duration`, else the listener's. Zero stands for no limit everywhere.
+/// `max_stream_duration`, else the listener's. A31 does not know the older `max_grpc_timeout`, in
+/// which Istio sends a VirtualService's timeout to sidecars; it counts before the listener's. Zero
+/// stands for no limit everywhere.
 pub(crate) fn route_timeout(
     forward: &Forward,
     listener_max: Option<Duration>,
@@ -136,8 +138,9 @@ pub(crate) fn route_timeout(
             Timeouts::of(forward, None, listener_max, &HeaderMap::new(), None).longest()
         }
         Dialect::Grpc => {
-            let duration = stream.max_stream_duration.or(listener_max);
-            limit(stream.grpc_timeout_header_max.or(duration))
+            let older = forward.max_grpc_timeout.as_deref().map(|legacy| legacy.max);
+            let of_route = stream.grpc_timeout_header_max.or(stream.max_stream_duration);
+            limit(of_route.or(older).or(listener_max))
         }
     }
 }

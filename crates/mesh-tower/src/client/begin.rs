@@ -44,7 +44,7 @@ pub(super) enum Halt<B> {
     /// It is over.
     Ended(Result<Answer<B>, Error>),
     /// A fault makes it wait.
-    Delayed(Delayed),
+    Delayed(Box<Delayed>),
 }
 
 impl<B> From<Error> for Box<Halt<B>> {
@@ -219,7 +219,7 @@ impl Waiting {
                 faults.extend(active);
                 let limit = fix_deadline(request, place.dialect);
                 let until = now() + after;
-                Err(Box::new(Halt::Delayed(Delayed {
+                Err(Box::new(Halt::Delayed(Box::new(Delayed {
                     until: limit.map_or(until, |limit| until.min(limit)),
                     request: beginning.request.take().expect("not sent yet"),
                     waiting: Self { hold, root, random, record, exchange, faults },
@@ -227,7 +227,7 @@ impl Waiting {
                     target: place.target.clone(),
                     dialect: place.dialect,
                     next,
-                })))
+                }))))
             }
             _ => Err(Error::unsupported("what configuration makes of the request").into()),
         }

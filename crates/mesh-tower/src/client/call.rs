@@ -152,9 +152,7 @@ impl<T: Transport> State<T> {
     fn halted(halt: Halt<T::Body>) -> Self {
         match halt {
             Halt::Ended(result) => Self::ended(result),
-            Halt::Delayed(delayed) => {
-                Self::Delay { until: delayed.until, delayed: Some(Box::new(delayed)) }
-            }
+            Halt::Delayed(delayed) => Self::Delay { until: delayed.until, delayed: Some(delayed) },
         }
     }
 }

@@ -118,3 +118,18 @@ impl EndpointIo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ejection_by_an_earlier_state_is_told_to_the_latest() {
+        let (io, spec) = (Io::new(Handle::current()), Cluster::new("things"));
+        let earlier = io.cluster(&spec, None);
+        let latest = io.cluster(&spec, Some(&earlier));
+        earlier.ejected();
+        assert!(latest.take_ejected());
+        assert!(!latest.take_ejected());
+    }
+}

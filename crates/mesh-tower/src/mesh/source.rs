@@ -114,7 +114,8 @@ impl Source {
 /// show when resources are put together.
 fn merged(mut findings: Vec<Finding>, compiled: &[Finding]) -> Vec<Finding> {
     findings.extend_from_slice(compiled);
-    findings.sort_by(|a, b| (&a.resource, &a.field, &a.text).cmp(&(&b.resource, &b.field, &b.text)));
+    findings
+        .sort_by(|a, b| (&a.resource, &a.field, &a.text).cmp(&(&b.resource, &b.field, &b.text)));
     findings.dedup();
     findings
 }
@@ -174,5 +175,23 @@ impl Subscribed {
     /// Where the root was last found.
     pub(crate) fn hint(&self) -> &RootHint {
         &self.hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_core::finding::{ResourceId, ResourceType};
+
+    use super::*;
+
+    #[test]
+    fn findings_of_the_whole_are_told_with_those_of_single_resources() {
+        let of = |name: &str| {
+            let id = ResourceId::new(ResourceType::Cluster, name);
+            Finding::new(id, "field", "is not honoured")
+        };
+        let (a, b, c) = (of("a"), of("b"), of("c"));
+        let all = merged(vec![c.clone(), a.clone()], &[a.clone(), b.clone()]);
+        assert_eq!(all, [a, b, c]);
     }
 }

@@ -28,6 +28,10 @@ const SHORTEST_FILL: Duration = Duration::from_millis(50);
 /// `max_dynamic_descriptors` when unset.
 const DYNAMIC_DESCRIPTORS: u32 = 20;
 
+/// How many buckets of open descriptors one filter has together: about a megabyte. Where there are
+/// many such descriptors, each has fewer. A guess.
+const DYNAMIC_LIMIT: u32 = 16_384;
+
 /// The greatest `stage`.
 const STAGE_LIMIT: u32 = 10;
 
@@ -121,6 +125,11 @@ fn descriptors(
     protos: &[common_pb::LocalRateLimitDescriptor],
     dynamic: u32,
 ) -> Result<Vec<LimitDescriptor>, Invalid> {
+    let is_open = |proto: &&common_pb::LocalRateLimitDescriptor| {
+        proto.entries.iter().any(|entry| entry.value.is_empty())
+    };
+    let open = protos.iter().filter(is_open).count().max(1);
+    let dynamic = dynamic.min(DYNAMIC_LIMIT / u32::try_from(open).unwrap_or(u32::MAX)).max(1);
     let mut seen = HashSet::new();
     let mut made = Vec::with_capacity(protos.len());
     for (index, proto) in protos.iter().enumerate() {

@@ -1,8 +1,6 @@
 use super::*;
 use crate::authz::Outcome;
-use crate::resource::{
-    CidrRange, Metadata, MetadataMatcher, Name, RbacMatch, Value, ValueMatcher,
-};
+use crate::resource::{CidrRange, Metadata, MetadataMatcher, Name, RbacMatch, Value, ValueMatcher};
 
 #[test]
 fn actions_decide_on_what_matches() {

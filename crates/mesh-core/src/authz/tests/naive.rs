@@ -34,9 +34,8 @@ pub(super) fn decide(
             (allowed, found.map(|(name, _)| name.to_string()))
         }
         RbacRules::Matches(list) => {
-            let counts = |one: &&RbacMatch| {
-                ask.rule(&one.rule).unwrap_or(one.action == RbacAction::Deny)
-            };
+            let counts =
+                |one: &&RbacMatch| ask.rule(&one.rule).unwrap_or(one.action == RbacAction::Deny);
             match list.iter().find(counts) {
                 Some(one) => (one.action != RbacAction::Deny, Some(one.name.to_string())),
                 None => (false, None),

@@ -156,15 +156,6 @@ fn waiting_requests_and_connections_have_limits_of_their_own() {
     assert!(state.remaining(RoutingPriority::High).is_none(), "nobody asked");
 }
 
-#[test]
-fn budget_counts_requests_that_wait() {
-    let state = state(budgeted(50.0, 0), []);
-    let _request = state.admit().unwrap();
-    assert!(state.admit_retry().is_err());
-    let _waiting = state.admit_pending(RoutingPriority::Default).unwrap();
-    assert!(state.admit_retry().is_ok());
-}
-
 proptest! {
     /// Against plain lists of what is under way, through changes of the limits.
     #[test]

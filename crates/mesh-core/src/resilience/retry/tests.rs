@@ -189,3 +189,16 @@ fn waits_begin_anew_after_a_pushback() {
     let waits = [next(false), next(true), next(false), next(false), next(false)];
     assert_eq!(waits, [wait(20), wait(40), wait(20), wait(40), RetryDecision::Exhausted]);
 }
+
+#[test]
+fn only_grpc_answers_state_a_grpc_status() {
+    let table = [
+        (&[("grpc-status", "5"), ("content-type", "application/grpc+proto")][..], true),
+        (&[("grpc-status", "5"), ("content-type", "text/html")], false),
+        (&[("grpc-status", "5")], false),
+        (&[("content-type", "application/grpc")], false),
+    ];
+    for (list, want) in table {
+        assert_eq!(Outcome::states_grpc(&headers(list)), want, "{list:?}");
+    }
+}

@@ -175,3 +175,15 @@ fn deadline_is_the_earlier_one_and_never_overflows() {
     assert_eq!(attempt_deadline(now, Some(s(3)), total), Some((now + s(3), false)));
     assert_eq!(attempt_deadline(now, None, total), Some((now + s(3), false)));
 }
+
+#[test]
+fn grpc_falls_back_to_the_older_limit_before_the_listeners() {
+    let older = |stream| {
+        let mut forward = forward(None, stream, None);
+        let legacy = MaxGrpcTimeout { max: s(4), ..MaxGrpcTimeout::default() };
+        forward.max_grpc_timeout = Some(Box::new(legacy));
+        forward
+    };
+    assert_eq!(route_timeout(&older(None), Some(s(9)), Dialect::Grpc), Some(s(4)));
+    assert_eq!(route_timeout(&older(Some(2)), Some(s(9)), Dialect::Grpc), Some(s(2)));
+}

@@ -89,6 +89,19 @@ fn open_values_have_buckets_of_their_own_and_the_oldest_makes_room() {
     assert!(take("b"), "its tokens are forgotten");
 }
 
+#[test]
+fn many_values_are_told_apart() {
+    let buckets = DynamicBuckets::new(1000, 1, 1, Duration::from_secs(3600));
+    let now = Instant::now();
+    let take = |value: usize| {
+        let value = Cow::Owned(value.to_string());
+        buckets.of(&[DescriptorEntry { key: "user", value }]).take(now)
+    };
+    assert!((0..10_000).all(take), "each with a full bucket");
+    let known = (9_500..10_000).filter(|value| !take(*value)).count();
+    assert!(known > 400, "the last ones are still known: {known}");
+}
+
 /// A request of a client at 10.1.2.3.
 fn with_head<R>(then: impl FnOnce(Head<'_>) -> R) -> R {
     let mut headers = HeaderMap::new();

@@ -1,5 +1,6 @@
-//! The pipeline over scripted clients: no sockets, time paused.
+//! The pipeline: over scripted clients with time paused, and over sockets.
 
 mod attempts;
 mod errors;
 mod script;
+mod wire;

@@ -43,7 +43,10 @@ fn failures_in_a_row_eject_at_once() {
     ];
     for (row, (spec, events, ejects)) in table.into_iter().enumerate() {
         let bench = bench(spec.clone());
-        let changed = events.into_iter().fold(false, |any, event| bench.observe(3, event) || any);
+        let mut changed = false;
+        for event in events {
+            changed |= bench.observe(3, event);
+        }
         assert_eq!(changed, ejects, "row {row}");
         assert_eq!(bench.out(), if ejects { vec![3] } else { vec![] }, "row {row}");
     }

@@ -81,7 +81,7 @@ impl Model {
         host.reached.push(connected);
         host.connects.push(connected);
         let run = host.connects.iter().rev().take_while(|connected| !**connected).count() as u32;
-        let due = run > 0 && run % self.spec.consecutive_local_origin_failure == 0;
+        let due = run > 0 && run.is_multiple_of(self.spec.consecutive_local_origin_failure);
         if due && host.out_since.is_none() {
             self.eject(at, self.spec.enforcing_consecutive_local_origin_failure);
         }

@@ -329,8 +329,9 @@ fn actions_shadow_rules_and_prefix_are_kept() {
         config.rules.as_mut().unwrap().action = number;
         config.shadow_rules = config.rules.take();
         config.shadow_rules_stat_prefix = "pre_".to_owned();
-        let (made, _) = read(&any(&config)).unwrap();
-        assert!(made.rules.is_none());
+        let (made, findings) = read(&any(&config)).unwrap();
+        assert_eq!(findings[..2], ["shadow_rules", "shadow_rules_stat_prefix"]);
+        assert!(made.rules.is_none() && findings.len() == 2 + usize::from(number == 2));
         let Some(RbacRules::Policies { action, .. }) = made.shadow_rules else { panic!("none") };
         assert_eq!((action, &*made.shadow_prefix), (want, "pre_"));
     }
