@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::alias::Alias;
 use super::maglev::Maglev;
 use super::ring::Ring;
+use super::skipped::Skipped;
 use super::tables::Usable;
 use super::{Choice, ClusterState, EndpointState, Part};
 use crate::draws::Draws;
@@ -76,32 +77,6 @@ pub(super) enum Picker {
 pub(super) struct Weighted {
     pub(super) alias: Alias,
     pub(super) weights: Box<[u32]>,
-}
-
-/// Which endpoints of a group are not to be picked, one bit each.
-#[derive(Clone, Debug)]
-pub(super) struct Skipped(Box<[u64]>);
-
-impl Skipped {
-    /// Those of `length` endpoints at ascending or any places.
-    pub(super) fn new(length: usize, places: impl Iterator<Item = usize>) -> Self {
-        let mut bits = vec![0; length.div_ceil(64)];
-        places.for_each(|place| bits[place / 64] |= 1_u64 << (place % 64));
-        Self(bits.into())
-    }
-
-    /// Draws until one may be picked: at least every second one may, by number.
-    fn pass(skipped: Option<&Self>, mut draw: impl FnMut() -> usize) -> usize {
-        let mut index = draw();
-        let Some(Self(bits)) = skipped else { return index };
-        for _ in 0..MAX_CHOICES {
-            if bits[index / 64] >> (index % 64) & 1 == 0 {
-                break;
-            }
-            index = draw();
-        }
-        index
-    }
 }
 
 /// Bounded loads: how much of all requests under way each endpoint may have.
@@ -408,7 +383,7 @@ impl Bounded {
 
 /// How many endpoints a pick looks at, at most, so that no value makes it slow. Two get nearly all
 /// of the benefit of `choice_count`; gRPC stops at 10 (gRFC A48), Envoy states no limit.
-const MAX_CHOICES: u32 = 64;
+pub(super) const MAX_CHOICES: u32 = 64;
 
 /// 2⁶⁴ divided by the golden ratio.
 const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;

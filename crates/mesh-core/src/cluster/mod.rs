@@ -21,6 +21,7 @@ mod plan;
 mod priority;
 mod resilient;
 mod ring;
+mod skipped;
 mod state;
 mod tables;
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::PriorityLoad;
 use super::alias::Alias;
-use super::levels::{Group, Level, Levels, Pick, Picker, Policy, Skipped, Weighted};
+use super::levels::{Group, Level, Levels, Pick, Picker, Policy, Weighted};
 use super::membership::{Membership, Slot};
 use super::plan::{Class, GRPC_CHOICES, Host, MAX_PRIORITIES, Plan, class};
 use super::priority::{Census, loads};
+use super::skipped::Skipped;
 use super::tables::Way;
 use crate::dialect::Dialect;
 use crate::resource::{Cluster, LbPolicy};
