@@ -125,11 +125,11 @@ impl Levels {
         attempt: u32,
         draws: &mut Draws,
     ) -> Option<(&'s Arc<EndpointState<A>>, &Level)> {
-        let level = match choice.part {
-            // Envoy's hashing policies keep to their own shares of priorities in an aggregate too.
-            Some(part) if self.policy.pick != Pick::Hash => self.part(part)?,
-            _ => self.level(choice, hash, draws),
-        };
+        // Envoy's hashing policies keep to their own shares of priorities in an aggregate too.
+        let part = choice.part.filter(|_| self.policy.pick != Pick::Hash);
+        // The tables may be others than those the part was chosen by: then the shares are theirs.
+        let level = part.and_then(|part| self.part(part));
+        let level = level.unwrap_or_else(|| self.level(choice, hash, draws));
         let group = match &level.weights {
             Some(alias) => &level.groups[alias.at(draws.number())],
             None => level.groups.first()?,
@@ -155,8 +155,10 @@ impl Levels {
     }
 
     fn part(&self, part: Part) -> Option<&Level> {
-        let is_it =
-            |level: &&Level| (level.priority, level.degraded) == (part.priority, part.degraded);
+        let is_it = |level: &&Level| {
+            (level.priority, level.degraded) == (part.priority, part.degraded)
+                && level.groups.iter().any(|group| group.length > 0)
+        };
         self.levels.iter().find(is_it)
     }
 

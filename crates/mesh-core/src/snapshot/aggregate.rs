@@ -18,6 +18,10 @@ pub(super) type Aggregates<A> = Box<[(u32, Aggregate<A, ClusterIndex>)]>;
 /// gRFC A37: an aggregate may have others among its clusters, this many levels of them.
 pub(crate) const DEPTH_LIMIT: usize = 16;
 
+/// How many clusters stand for an aggregate at most. Each is looked at by every request, and many
+/// aggregates may share them; real ones have a handful. A guess.
+const LEAVES_LIMIT: usize = 256;
+
 impl<A: Attach> Snapshot<A> {
     /// The cluster that takes a request in place of an aggregate, and the part of it that is to be
     /// picked from ([`Choice::part`](crate::cluster::Choice::part)); `cluster` itself when it is no
@@ -118,6 +122,7 @@ struct Leaves {
     findings: Vec<Finding>,
     seen: HashSet<Name, FixedState>,
     too_deep: bool,
+    too_many: bool,
 }
 
 impl Leaves {
@@ -132,6 +137,9 @@ impl Leaves {
             found.names.clear();
             let text = format!("clusters of clusters go deeper than {DEPTH_LIMIT} levels");
             found.findings = vec![Finding::new(id, FIELD, text)];
+        } else if found.too_many {
+            let text = format!("only the first {LEAVES_LIMIT} clusters are used");
+            found.findings.push(Finding::new(id, FIELD, text));
         }
         found
     }
@@ -141,6 +149,10 @@ impl Leaves {
         for (at, name) in clusters.iter().enumerate() {
             if depth >= DEPTH_LIMIT {
                 self.too_deep = true;
+                return;
+            }
+            if self.names.len() >= LEAVES_LIMIT {
+                self.too_many = true;
                 return;
             }
             if !self.seen.insert(name.clone()) {

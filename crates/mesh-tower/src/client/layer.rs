@@ -51,8 +51,9 @@ impl ClientLayer {
     ///
     /// A client is any Tower service of `http::Request<Body>`. It is cloned for each request, and
     /// a clone is made ready before it is called. An error that has a refused connection among
-    /// its sources counts as one for retries; one that has a [`BodyError`](crate::BodyError) as the
-    /// request's own, which says nothing of the endpoint; any other as a reset.
+    /// its sources counts as one for retries; one that has a
+    /// [`BodyError`](crate::body::BodyError) as the request's own, which says nothing of the
+    /// endpoint; any other as a reset.
     pub fn layer<F, S>(&self, make: F) -> ClientService<F, S>
     where
         F: Fn(&Endpoint) -> S,

@@ -230,3 +230,29 @@ fn every_priority_counts_however_many_there_are() {
         assert_eq!(picked.ok().map(|picked| picked.address()), Some(address(128)));
     }
 }
+
+/// A request may choose a priority just before its endpoints go.
+#[test]
+fn part_that_is_gone_falls_back_to_the_shares_of_its_cluster() {
+    let snapshot = of_two(&[&[(1, H)], &[(3, H)]], &[&[(2, H)]]);
+    let (leaf, part) = snapshot.leaf(all(&snapshot), Dialect::Http, 7);
+    let chosen = Choice::new(Dialect::Http).with_part(part);
+    let cluster = snapshot.cluster(leaf).unwrap();
+    assert_eq!(cluster.pick(&chosen, 7).unwrap().address(), address(1));
+    let specs = vec![self::cluster("a")];
+    let left = resources(specs, vec![assignment("a", &[&[], &[(3, H)]])]);
+    snapshot.update_endpoints(&left, [&"a".into()], &());
+    assert_eq!(cluster.pick(&chosen, 7).unwrap().address(), address(3));
+}
+
+#[test]
+fn aggregate_of_very_many_clusters_uses_the_first_ones() {
+    let names: Vec<String> = (0..300).map(|number| format!("c{number}")).collect();
+    let list: Vec<&str> = names.iter().map(String::as_str).collect();
+    let specs = [aggregate("all", &list)].into_iter().chain(names.iter().map(|name| cluster(name)));
+    let (snapshot, findings) =
+        Snapshot::compile(&resources(specs.collect(), Vec::new()), None, &());
+    assert_eq!(snapshot.leaves(all(&snapshot)).count(), 256);
+    let found = findings.iter().filter(|finding| finding.text.contains("first 256"));
+    assert_eq!(found.count(), 1, "{findings:?}");
+}
