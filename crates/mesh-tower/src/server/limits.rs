@@ -53,3 +53,7 @@ pub(super) const MAX_CONNECTIONS: usize = 32_768;
 /// How long calls may go on after a graceful shutdown began. Kubernetes kills 30 s after it asked;
 /// this leaves 10 s for the rest of the application.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long connections may stay as they are after a drain began, but for the `connection: close`
+/// of their answers. A guess: longer than a busy client leaves a connection idle.
+pub(super) const IDLE_GRACE: Duration = Duration::from_millis(250);

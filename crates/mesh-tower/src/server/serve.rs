@@ -1,4 +1,5 @@
 use std::io;
+use std::pin::pin;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,7 +15,7 @@ use tower_service::Service;
 
 use super::accept::accept;
 use super::bind::Server;
-use super::conn::{Conn, WithConn};
+use super::conn::{Closing, Conn, WithConn};
 use super::limits;
 use super::opening::Opening;
 use crate::body::BoxError;
@@ -24,6 +25,7 @@ struct Connections<S> {
     app: S,
     builder: auto::Builder<TokioExecutor>,
     graceful: GracefulShutdown,
+    closing: Closing,
     tasks: JoinSet<()>,
 }
 
@@ -85,19 +87,39 @@ impl<S> Connections<S> {
             app,
             builder: limits::connection_builder(),
             graceful: GracefulShutdown::new(),
+            closing: Closing::default(),
             tasks: JoinSet::new(),
         }
     }
 
     /// Lets calls finish until `cut`, then ends what is left.
+    ///
+    /// An idle HTTP/1.1 connection cannot be closed without risk to a request that is just being
+    /// sent on it. So for a moment connections that are in use are closed by their next answer,
+    /// and only those that stayed idle meanwhile at once.
     async fn drain(self, cut: impl Future<Output = ()>) {
-        let Self { graceful, mut tasks, .. } = self;
-        tokio::select! {
-            biased;
-            () = graceful.shutdown() => {}
-            () = cut => {
-                tracing::warn!(connections = tasks.len(), "calls cut at the deadline of the drain");
+        let Self { graceful, closing, mut tasks, .. } = self;
+        closing.begin();
+        let mut cut = pin!(cut);
+        let ended = async {
+            while let Some(ended) = tasks.join_next().await {
+                log_panic(ended);
             }
+        };
+        let is_cut = tokio::select! {
+            biased;
+            () = ended => false,
+            () = tokio::time::sleep(limits::IDLE_GRACE) => false,
+            () = &mut cut => true,
+        };
+        let is_cut = is_cut
+            || tokio::select! {
+                biased;
+                () = graceful.shutdown() => false,
+                () = cut => true,
+            };
+        if is_cut {
+            tracing::warn!(connections = tasks.len(), "calls cut at the deadline of the drain");
         }
         tasks.shutdown().await;
     }
@@ -115,7 +137,11 @@ where
         // Fails when the connection is already gone again, which its task will notice.
         let _ = crate::connection::tune(&stream);
         let Ok(local) = stream.local_addr() else { return };
-        let app = WithConn { app: self.app.clone(), conn: Conn { peer, local } };
+        let app = WithConn {
+            app: self.app.clone(),
+            conn: Conn { peer, local },
+            closing: self.closing.clone(),
+        };
         let opening = Opening::new(stream, limits::HEADER_READ_TIMEOUT);
         let connection = self
             .builder
