@@ -2,10 +2,22 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 use crate::error::Error;
 
 /// The longest line that is read. A route configuration of 10,000 routes is a tenth of it.
 const MAX_LINE: usize = 64 << 20;
+
+/// What a line's JSON says, or the field that is wrong.
+pub(crate) fn fields<T: DeserializeOwned>(json: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let path = error.path().to_string();
+        let text = error.into_inner();
+        if path == "." { text.to_string() } else { format!("{path}: {text}") }
+    })
+}
 
 /// Lines of input, one in memory at a time.
 pub(crate) struct Lines {

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -55,6 +55,8 @@ struct Line {
     seed: u64,
     #[serde(default)]
     grpc: bool,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 /// The most endpoints that are drawn for a record: some seconds of work.
@@ -62,7 +64,7 @@ const DRAWS_LIMIT: u64 = 100_000_000;
 
 impl Record {
     pub(super) fn read(json: Value) -> Result<Self, String> {
-        let line: Line = serde_json::from_value(json).map_err(|error| error.to_string())?;
+        let line: Line = crate::lines::fields(json)?;
         let sample = match (line.keys, line.draws) {
             (Some(keys), None) => Sample::Keys(keys),
             (None, Some(draws)) if draws <= DRAWS_LIMIT => Sample::Draws { draws, seed: line.seed },
@@ -70,6 +72,7 @@ impl Record {
             _ => return Err("one of keys and draws is needed".to_owned()),
         };
         let (mut cluster, mut unknown) = read::<ClusterProto>("cluster", &line.cluster)?;
+        unknown.extend(line.others.into_keys().filter(|name| name != "id"));
         let mut endpoints = cluster.load_assignment.take().unwrap_or_default();
         if let Some(given) = &line.endpoints {
             let more;
@@ -143,7 +146,10 @@ fn read<M: prost::Message + prost::Name + Default>(
     field: &str,
     json: &Value,
 ) -> Result<(M, Vec<String>), String> {
-    let (message, unknown) = json::decode(json).map_err(|error| format!("{field}.{error}"))?;
+    let (message, unknown) = json::decode(json).map_err(|error| match error.path() {
+        "" => format!("{field}: {}", error.text()),
+        path => format!("{field}.{path}: {}", error.text()),
+    })?;
     Ok((message, unknown.into_iter().map(|path| format!("{field}.{path}")).collect()))
 }
 

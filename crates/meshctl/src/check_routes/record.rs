@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
@@ -19,7 +21,13 @@ pub(super) struct Record {
     pub(super) absent: Vec<String>,
     /// `None` when only the configuration is of interest.
     pub(super) request: Option<Request>,
+    /// All else: what tells the record's story, and misspelt names.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
+
+/// Fields that tell a reader what a record is and what came of it elsewhere.
+const STORY: [&str; 5] = ["id", "config_id", "source", "scope", "expect"];
 
 /// The request of a record.
 #[derive(Debug, Deserialize)]
@@ -37,6 +45,8 @@ pub(super) struct Request {
     /// What a request cannot bring along: Envoy has it from its runtime and its filters.
     runtime: Option<Value>,
     dynamic_metadata: Option<Value>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 /// What the upstream answers.
@@ -54,17 +64,22 @@ const MIDDLE: u64 = 4_014_505_050;
 
 impl Record {
     pub(super) fn read(json: Value) -> Result<Self, String> {
-        serde_json::from_value(json).map_err(|error| error.to_string())
+        crate::lines::fields(json)
     }
 
-    /// Paths of the fields that are understood and have no effect.
+    /// Paths of the fields that have no effect.
     pub(super) fn ignored(&self) -> Vec<String> {
-        let Some(request) = &self.request else { return Vec::new() };
+        let others = self.others.keys().filter(|name| !STORY.contains(&name.as_str()));
+        let mut ignored: Vec<String> = others.cloned().collect();
+        let Some(request) = &self.request else { return ignored };
+        ignored.extend(request.others.keys().map(|name| format!("request.{name}")));
         let given = [
             ("request.runtime", request.runtime.is_some()),
             ("request.dynamic_metadata", request.dynamic_metadata.is_some()),
         ];
-        given.into_iter().filter(|(_, given)| *given).map(|(path, _)| path.to_owned()).collect()
+        let given = given.into_iter().filter(|(_, given)| *given);
+        ignored.extend(given.map(|(path, _)| path.to_owned()));
+        ignored
     }
 }
 

@@ -8,8 +8,8 @@ use crate::output::{Output, Verdict};
 /// Arguments of `meshctl check-balance`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Records of a cluster, its endpoints and what to pick, one JSON object a line; `-` is
-    /// standard input.
+    /// Records of a cluster, its endpoints and what to pick, one JSON object a line
+    /// (docs/records.md); `-` is standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }

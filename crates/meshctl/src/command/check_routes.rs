@@ -8,7 +8,8 @@ use crate::output::{Output, Verdict};
 /// Arguments of `meshctl check-routes`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Records of a configuration and a request, one JSON object a line; `-` is standard input.
+    /// Records of a configuration and a request, one JSON object a line (docs/records.md); `-` is
+    /// standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
