@@ -98,3 +98,13 @@ pub(crate) fn text_of(
     let letter = prop::sample::select(letters);
     prop::collection::vec(letter, length).prop_map(|letters| letters.into_iter().collect())
 }
+
+/// Draws per share; what is counted lies within three standard deviations.
+pub(crate) const DRAWS: usize = 4_000;
+
+#[track_caller]
+pub(crate) fn assert_share(count: usize, share: f64) {
+    let (mean, draws) = (DRAWS as f64 * share, DRAWS as f64);
+    let deviation = 3.0 * (draws * share * (1.0 - share)).sqrt();
+    assert!((count as f64 - mean).abs() <= deviation, "{count} of {DRAWS} for {share}");
+}

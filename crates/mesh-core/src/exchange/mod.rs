@@ -23,4 +23,5 @@ mod tests;
 pub use failure::Failure;
 pub use flags::ResponseFlags;
 pub use reply::Reply;
+pub(crate) use reply::grpc_status;
 pub use run::{Exchange, Next};

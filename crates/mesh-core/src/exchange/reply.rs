@@ -84,8 +84,8 @@ impl Reply {
 /// What gRPC escapes in messages: everything but printable ASCII, and the percent sign.
 const MESSAGE_ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// gRPC's table of HTTP statuses.
-fn grpc_status(status: StatusCode) -> u16 {
+/// gRPC's table of HTTP statuses. OK is no success here.
+pub(crate) fn grpc_status(status: StatusCode) -> u16 {
     match status.as_u16() {
         400 => 13,
         401 => 16,

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use super::{Context, Request, Verdict};
 use crate::dialect::Dialect;
 use crate::draws::Draws;
-use crate::exchange::{Reply, ResponseFlags};
+use crate::exchange::{Reply, ResponseFlags, grpc_status};
 use crate::resource::{AbortKind, DelayKind, FractionalPercent, HttpFault};
 use crate::route::header_matches;
 
@@ -125,18 +125,6 @@ fn with_grpc_status(status: u16) -> Reply {
     Reply::new(StatusCode::OK, "fault_filter_abort")
         .with_text("fault filter abort")
         .with_grpc_status(status)
-}
-
-/// The standard map of HTTP statuses to those of gRPC. OK is no success here.
-fn grpc_status(status: StatusCode) -> u16 {
-    match status.as_u16() {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502..=504 => 14,
-        _ => 2,
-    }
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {

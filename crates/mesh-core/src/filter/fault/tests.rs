@@ -7,7 +7,7 @@ use super::*;
 use crate::resource::{
     ActiveFaults, Denominator, FaultAbort, FaultDelay, HeaderMatcher, ValueMatch,
 };
-use crate::testing::randoms;
+use crate::testing::{DRAWS, assert_share, randoms};
 
 fn fault() -> HttpFault {
     // Tests run side by side, and the process has one counter.
@@ -174,15 +174,6 @@ fn delay_counts_as_active_while_it_lasts() {
     assert!(wait(&first(&fault, &[], 1)).is_some());
     let none = HttpFault { max_active_faults: Some(0), ..aborted(TEAPOT, 100) };
     assert!(reply(first(&none, &[], 1)).is_none());
-}
-
-const DRAWS: usize = 4_000;
-
-#[track_caller]
-fn assert_share(count: usize, share: f64) {
-    let (mean, draws) = (DRAWS as f64 * share, DRAWS as f64);
-    let deviation = 3.0 * (draws * share * (1.0 - share)).sqrt();
-    assert!((count as f64 - mean).abs() <= deviation, "{count} of {DRAWS} for {share}");
 }
 
 #[test]

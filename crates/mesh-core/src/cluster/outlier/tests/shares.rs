@@ -1,17 +1,7 @@
 //! How often what may happen by chance does.
 
 use super::*;
-use crate::testing::randoms;
-
-/// Draws per share; what is counted lies within three standard deviations.
-const DRAWS: usize = 4_000;
-
-#[track_caller]
-fn assert_share(count: usize, share: f64) {
-    let (mean, draws) = (DRAWS as f64 * share, DRAWS as f64);
-    let deviation = 3.0 * (draws * share * (1.0 - share)).sqrt();
-    assert!((count as f64 - mean).abs() <= deviation, "{count} of {DRAWS} for {share}");
-}
+use crate::testing::{DRAWS, assert_share, randoms};
 
 #[test]
 fn enforcement_is_a_share_of_what_is_due() {
