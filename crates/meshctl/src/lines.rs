@@ -2,13 +2,46 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::output::{Output, Verdict};
 
 /// The longest line that is read. A route configuration of 10,000 routes is a tenth of it.
 const MAX_LINE: usize = 64 << 20;
+
+/// What a record came to.
+pub(crate) trait Judged: Serialize {
+    /// The answer for a line that cannot be read.
+    fn unreadable(line: usize, error: &str) -> Self;
+
+    /// Whether the record could be judged.
+    fn is_complete(&self) -> bool;
+}
+
+/// Answers each record of a file. The output is for scripts as much as the input: the same with
+/// and without `--json`.
+pub(crate) fn judge<T: Judged>(
+    output: Output,
+    file: &Path,
+    check: impl Fn(usize, &str) -> T,
+) -> Result<Verdict, Error> {
+    let mut lines = Lines::open(file)?;
+    let mut verdict = Verdict::Right;
+    while let Some(line) = lines.next_line()? {
+        let answer = match &line.text {
+            Ok(text) => check(line.number, text),
+            Err(error) => T::unreadable(line.number, error),
+        };
+        if !answer.is_complete() {
+            verdict = Verdict::Wrong;
+        }
+        output.json(&answer)?;
+    }
+    Ok(verdict)
+}
 
 /// What a line's JSON says, or the field that is wrong.
 pub(crate) fn fields<T: DeserializeOwned>(json: Value) -> Result<T, String> {

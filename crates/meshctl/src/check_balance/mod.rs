@@ -16,6 +16,8 @@ use mesh_core::cluster::{Choice, ClusterState, hash_of};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::lines::Judged;
+
 use record::{Record, Sample};
 
 /// What is told of a record.
@@ -54,14 +56,12 @@ struct Shares {
     dropped: BTreeMap<String, u64>,
 }
 
-impl Answer {
-    /// Of a line that could not be read.
-    pub(crate) fn unreadable(number: usize, error: &str) -> Self {
+impl Judged for Answer {
+    fn unreadable(number: usize, error: &str) -> Self {
         Self { error: Some(format!("line {number}: {error}")), ..Self::default() }
     }
 
-    /// Whether the record could be run.
-    pub(crate) fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.found.is_some()
     }
 }

@@ -17,6 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::lines::Judged;
+
 use outcome::Expect;
 use record::Record;
 
@@ -34,15 +36,13 @@ pub(crate) struct Answer {
     ignored: Vec<String>,
 }
 
-impl Answer {
-    /// Of a line that could not be read.
-    pub(crate) fn unreadable(number: usize, error: &str) -> Self {
+impl Judged for Answer {
+    fn unreadable(number: usize, error: &str) -> Self {
         let error = format!("line {number}: {error}");
         Self { id: Value::Null, expect: None, error: Some(error), ignored: Vec::new() }
     }
 
-    /// Whether the record could be run.
-    pub(crate) fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.expect.is_some()
     }
 }

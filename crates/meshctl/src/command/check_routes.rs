@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use crate::check_routes::{Answer, check};
+use crate::check_routes::check;
 use crate::error::Error;
-use crate::lines::Lines;
+use crate::lines::judge;
 use crate::output::{Output, Verdict};
 
 /// Arguments of `meshctl check-routes`.
@@ -15,18 +15,5 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(output: Output, arguments: &Arguments) -> Result<Verdict, Error> {
-    let mut lines = Lines::open(&arguments.file)?;
-    let mut verdict = Verdict::Right;
-    while let Some(line) = lines.next_line()? {
-        let answer = match &line.text {
-            Ok(text) => check(line.number, text),
-            Err(error) => Answer::unreadable(line.number, error),
-        };
-        if !answer.is_complete() {
-            verdict = Verdict::Wrong;
-        }
-        // The output is for scripts as much as the input: the same with and without --json.
-        output.json(&answer)?;
-    }
-    Ok(verdict)
+    judge(output, &arguments.file, check)
 }
