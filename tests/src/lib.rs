@@ -20,6 +20,7 @@ pub mod process;
 pub mod serve;
 pub mod wait;
 pub mod world;
+pub mod written;
 pub mod xds;
 pub mod yaml;
 

@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod bad_configuration;
+mod csrf;
 mod disabled;
 mod failures;
 mod filters;

@@ -17,6 +17,7 @@
 mod chain;
 mod chains;
 mod cors;
+mod csrf;
 mod fault;
 mod header_mutation;
 mod message;

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use super::cors::{self, Policies};
 use super::header_mutation::{self, Levels};
-use super::{Context, Request, Response, Verdict, fault, rate_limit, rbac};
+use super::{Context, Request, Response, Verdict, csrf, fault, rate_limit, rbac};
 use crate::authz::Authorizer;
-use crate::resource::{FilterConfig, HttpFault, HttpFilterKind, LocalRateLimit};
+use crate::resource::{CsrfPolicy, FilterConfig, HttpFault, HttpFilterKind, LocalRateLimit};
 
 /// One filter with its compiled configuration.
 ///
@@ -17,6 +17,8 @@ pub enum Step {
     HeaderMutation(Arc<Levels>),
     /// `envoy.extensions.filters.http.cors.v3.Cors`.
     Cors(Arc<Policies>),
+    /// `envoy.extensions.filters.http.csrf.v3.CsrfPolicy`.
+    Csrf(Arc<CsrfPolicy>),
     /// `envoy.extensions.filters.http.rbac.v3.RBAC`.
     Rbac(Arc<Authorizer>),
     /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
@@ -33,6 +35,10 @@ impl Step {
             (HttpFilterKind::Rbac(_), Some(FilterConfig::Rbac(rules)))
             | (HttpFilterKind::Rbac(rules), _) => {
                 Authorizer::new(rules).map(Arc::new).map(Self::Rbac)
+            }
+            (HttpFilterKind::Csrf(_), Some(FilterConfig::Csrf(policy)))
+            | (HttpFilterKind::Csrf(policy), _) => {
+                (!policy.is_idle()).then(|| Self::Csrf(policy.clone()))
             }
             (HttpFilterKind::Fault(_), Some(FilterConfig::Fault(fault)))
             | (HttpFilterKind::Fault(fault), _) => {
@@ -52,6 +58,7 @@ impl Step {
         match self {
             Self::HeaderMutation(levels) => header_mutation::request(levels, request, context),
             Self::Cors(policies) => cors::request(policies, request, context),
+            Self::Csrf(policy) => csrf::request(policy, request, context),
             Self::Rbac(authorizer) => rbac::request(authorizer, request, context),
             Self::Fault(fault) => fault::request(fault, request, context),
             Self::LocalRateLimit(limit) => rate_limit::request(limit, request, context),
@@ -71,7 +78,7 @@ impl Step {
             Self::HeaderMutation(levels) => header_mutation::response(levels, response, context),
             Self::Cors(policies) => cors::response(policies, response, context),
             Self::LocalRateLimit(limit) => rate_limit::response(limit, response, context),
-            Self::Rbac(_) | Self::Fault(_) => {}
+            Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => {}
         }
     }
 
@@ -81,7 +88,7 @@ impl Step {
             Self::HeaderMutation(levels) => levels.change_response(),
             Self::Cors(_) => true,
             Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
-            Self::Rbac(_) | Self::Fault(_) => false,
+            Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => false,
         }
     }
 
@@ -91,7 +98,7 @@ impl Step {
             Self::HeaderMutation(levels) => levels.need_request(),
             Self::Cors(_) => true,
             Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
-            Self::Rbac(_) | Self::Fault(_) => false,
+            Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::{HeaderMutations, HttpFault, LocalRateLimit, Name, Rbac, StringMatcher};
+use super::{CsrfPolicy, HeaderMutations, HttpFault, LocalRateLimit, Name, Rbac, StringMatcher};
 
 /// One HTTP filter.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub enum HttpFilterKind {
     HeaderMutation(Arc<HeaderMutations>),
     /// `envoy.extensions.filters.http.cors.v3.Cors`; what it does is said by routes.
     Cors,
+    /// `envoy.extensions.filters.http.csrf.v3.CsrfPolicy`.
+    Csrf(Arc<CsrfPolicy>),
     /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
     Fault(Arc<HttpFault>),
     /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
@@ -105,6 +107,8 @@ pub enum FilterConfig {
     Ignored,
     /// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute`.
     HeaderMutation(Arc<HeaderMutations>),
+    /// `envoy.extensions.filters.http.csrf.v3.CsrfPolicy`.
+    Csrf(Arc<CsrfPolicy>),
     /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
     Fault(Arc<HttpFault>),
     /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
@@ -122,6 +126,7 @@ impl FilterConfig {
         matches!(
             (self, kind),
             (Self::HeaderMutation(_), Kind::HeaderMutation(_))
+                | (Self::Csrf(_), Kind::Csrf(_))
                 | (Self::Fault(_), Kind::Fault(_))
                 | (Self::LocalRateLimit(_), Kind::LocalRateLimit(_))
                 | (Self::Rbac(_), Kind::Rbac(_))

@@ -14,6 +14,7 @@ mod balancing;
 mod breakers;
 mod cidr;
 mod cluster;
+mod csrf;
 mod endpoints;
 mod fault;
 mod filter;
@@ -44,6 +45,7 @@ pub use balancing::{
 pub use breakers::{CircuitBreakers, RetryBudget, Thresholds};
 pub use cidr::CidrRange;
 pub use cluster::{Cluster, Discovery, UpstreamProtocol};
+pub use csrf::CsrfPolicy;
 pub use endpoints::{
     ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
 };

@@ -190,6 +190,7 @@ fn filter_name(step: &Step) -> &'static str {
         Step::Cors(_) => "cors",
         Step::Rbac(_) => "rbac",
         Step::Fault(_) => "fault",
+        Step::Csrf(_) => "csrf",
         Step::LocalRateLimit(_) => "local_ratelimit",
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mesh_core::resource::{HttpFilter, HttpFilterKind};
 use mesh_pb::envoy::extensions::filters::http::cors::v3::Cors;
+use mesh_pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
 use mesh_pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use mesh_pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use mesh_pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
@@ -14,7 +15,7 @@ use mesh_pb::type_url;
 use pb::http_filter::ConfigType;
 
 use super::at::{At, Invalid};
-use super::{common, fault, header_mutation, rate_limit, rbac};
+use super::{common, csrf, fault, header_mutation, rate_limit, rbac};
 
 /// The filters in order: names are unique, the router is the last and only the last (gRFC A39).
 pub(super) fn filters(at: At<'_>, protos: &[pb::HttpFilter]) -> Result<Vec<HttpFilter>, Invalid> {
@@ -70,6 +71,10 @@ fn kind(at: At<'_>, proto: &pb::HttpFilter) -> Result<HttpFilterKind, Invalid> {
             let at = at.field("typed_config");
             let proto: HeaderMutation = common::any_of(at, any)?;
             Ok(HttpFilterKind::HeaderMutation(Arc::new(header_mutation::filter(at, &proto)?)))
+        }
+        any if common::is_of::<CsrfPolicy>(any) => {
+            let made = csrf::policy(at.field("typed_config"), any)?;
+            Ok(HttpFilterKind::Csrf(Arc::new(made)))
         }
         any if common::is_of::<HttpFault>(any) => {
             let made = fault::fault(at.field("typed_config"), any)?;

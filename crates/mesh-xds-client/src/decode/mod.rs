@@ -17,6 +17,7 @@ mod cluster;
 mod common;
 mod conditions;
 mod cors;
+mod csrf;
 mod endpoints;
 mod fault;
 mod filter;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mesh_core::resource::{FilterConfig, FilterOverride, FilterOverrides};
 use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::extensions::filters::http::cors::v3::CorsPolicy;
+use mesh_pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
 use mesh_pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use mesh_pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutationPerRoute;
 use mesh_pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
@@ -13,7 +14,7 @@ use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
 
 use super::at::{At, Invalid};
-use super::{common, cors, fault, header_mutation, rate_limit, rbac};
+use super::{common, cors, csrf, fault, header_mutation, rate_limit, rbac};
 
 pub(super) fn overrides(
     at: At<'_>,
@@ -57,6 +58,9 @@ fn config(at: At<'_>, any: &Any, is_optional: bool) -> Result<FilterConfig, Inva
     }
     if any.type_url == type_url::RBAC_PER_ROUTE {
         return Ok(FilterConfig::Rbac(Arc::new(rbac::per_route(at, any)?)));
+    }
+    if common::is_of::<CsrfPolicy>(any) {
+        return Ok(FilterConfig::Csrf(Arc::new(csrf::policy(at, any)?)));
     }
     if common::is_of::<HttpFault>(any) {
         return Ok(FilterConfig::Fault(Arc::new(fault::fault(at, any)?)));

@@ -4,6 +4,7 @@ mod actions;
 mod balancing;
 mod breakers;
 mod cluster;
+mod csrf;
 mod endpoints;
 mod faults;
 mod filters;
@@ -17,6 +18,7 @@ mod policy;
 mod rate_limit;
 mod rbac;
 mod route;
+mod written;
 
 use mesh_core::{ResourceId, ResourceType};
 use mesh_pb::google::protobuf::{Any, Duration, UInt32Value};
