@@ -17,8 +17,22 @@ pub struct Client {
     pub namespace: String,
     /// Where it connects from, when that is known.
     pub peer: Option<SocketAddr>,
+    /// Which of xDS's protocols it speaks.
+    pub protocol: Protocol,
     /// By `type_url`, what it subscribed to.
     pub types: BTreeMap<&'static str, TypeStatus>,
+}
+
+/// How requests and responses of a stream are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Protocol {
+    /// `StreamAggregatedResources`: requests hold all names that are wanted.
+    #[serde(rename = "sotw")]
+    StateOfTheWorld,
+    /// `DeltaAggregatedResources`: requests and responses hold what changed.
+    Delta,
 }
 
 /// What a client has made of one type.
@@ -27,11 +41,13 @@ pub struct Client {
 pub struct TypeStatus {
     /// Names subscribed to.
     pub names: usize,
-    /// Version last sent on this stream.
+    /// Version last sent on this stream: a hash of the content, or with [`Protocol::Delta`], where
+    /// each resource has its own, the number of the set it is from.
     pub sent: Option<String>,
     /// Version last accepted; may come from an earlier stream.
     pub accepted: Option<String>,
-    /// The last response it refused, until it accepts a later one.
+    /// The last response it refused, until it accepts a later one; with [`Protocol::Delta`], until
+    /// it accepts later ones with all that it refused.
     pub rejected: Option<Rejection>,
 }
 
@@ -70,7 +86,12 @@ impl Clients {
     }
 
     /// Adds a client until the returned record is dropped; none when there are too many.
-    pub(crate) fn connect(&self, node: &Node, peer: Option<SocketAddr>) -> Option<Record> {
+    pub(crate) fn connect(
+        &self,
+        node: &Node,
+        peer: Option<SocketAddr>,
+        protocol: Protocol,
+    ) -> Option<Record> {
         let mut table = self.lock();
         if table.clients.len() >= MAX_CLIENTS {
             return None;
@@ -83,6 +104,7 @@ impl Clients {
                 node: node.id.clone(),
                 namespace: node.namespace.clone(),
                 peer,
+                protocol,
                 types: BTreeMap::new(),
             },
         );
@@ -130,11 +152,12 @@ mod tests {
     fn there_are_only_so_many_clients_and_each_gives_its_place_back() {
         let clients = Clients::default();
         let node = Node::new("a", "default");
-        let mut records: Vec<_> =
-            (0..MAX_CLIENTS).map(|_| clients.connect(&node, None).unwrap()).collect();
-        assert!(clients.connect(&node, None).is_none());
+        let mut records: Vec<_> = (0..MAX_CLIENTS)
+            .map(|_| clients.connect(&node, None, Protocol::Delta).unwrap())
+            .collect();
+        assert!(clients.connect(&node, None, Protocol::Delta).is_none());
         records.pop();
-        assert!(clients.connect(&node, None).is_some());
+        assert!(clients.connect(&node, None, Protocol::Delta).is_some());
     }
 
     #[test]

@@ -28,8 +28,9 @@
 //! The admin endpoint has `/ready`, `/status` (the clients, with what each accepted and rejected,
 //! and why) and `/diagnostics`, all JSON.
 //!
-//! It serves the aggregated discovery service, state of the world. It does not yet serve
-//! incremental xDS, certificates, or Envoy's own listeners.
+//! It serves the aggregated discovery service, state of the world and incremental. A name that does
+//! not exist is said to be so at once, by `resource_errors` or `removed_resources`. It does not yet
+//! serve certificates, or Envoy's own listeners.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -55,7 +56,7 @@ mod folder;
 mod generation;
 
 pub use builder::Builder;
-pub use clients::{Client, Rejection, TypeStatus};
+pub use clients::{Client, Protocol, Rejection, TypeStatus};
 pub use control_plane::ControlPlane;
 pub use error::{Error, ErrorKind};
 pub use folder::Reading;

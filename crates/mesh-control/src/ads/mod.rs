@@ -1,8 +1,10 @@
-//! The aggregated discovery service, state of the world.
+//! The aggregated discovery service, in both protocols.
 //!
-//! [`subscription`] holds one type of one stream and is all protocol and no I/O; [`stream`] moves
-//! messages between it and the wire; this file is the gRPC service.
+//! [`sotw`] and [`delta`] each hold one type of one stream and are all protocol and no I/O;
+//! [`stream`] moves messages between them and the wire; this file is the gRPC service.
 
+mod delta;
+mod sotw;
 mod stream;
 mod subscription;
 
@@ -15,8 +17,11 @@ use xds::aggregated_discovery_service_server::AggregatedDiscoveryService;
 
 use crate::clients::Clients;
 use crate::generation::Publisher;
+use delta::Delta;
+use sotw::StateOfTheWorld;
 use std::sync::Arc;
 use stream::Stream;
+use subscription::Subscription;
 
 /// Serves every client from the published set.
 #[derive(Clone, Debug)]
@@ -34,6 +39,18 @@ impl Ads {
     ) -> Self {
         Self { publisher, clients, stop }
     }
+
+    fn serve<S: Subscription>(
+        &self,
+        request: Request<Streaming<S::Request>>,
+    ) -> ReceiverStream<Result<S::Response, Status>> {
+        let peer = request.remote_addr();
+        let (sender, receiver) = mpsc::channel(OUTBOUND);
+        let stream = Stream::<S>::new(self.publisher.subscribe(), self.clients.clone(), peer);
+        // Ends when the client goes (its half or ours closes) or the control plane stops.
+        tokio::spawn(stream.run(request.into_inner(), sender, self.stop.clone()));
+        ReceiverStream::new(receiver)
+    }
 }
 
 #[tonic::async_trait]
@@ -46,20 +63,14 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         request: Request<Streaming<xds::DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        let peer = request.remote_addr();
-        let (sender, receiver) = mpsc::channel(OUTBOUND);
-        let stream = Stream::new(self.publisher.subscribe(), self.clients.clone(), peer);
-        let inbound = request.into_inner();
-        // Ends when the client goes (its half or ours closes) or the control plane stops.
-        tokio::spawn(stream.run(inbound, sender, self.stop.clone()));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(self.serve::<StateOfTheWorld>(request)))
     }
 
     async fn delta_aggregated_resources(
         &self,
-        _request: Request<Streaming<xds::DeltaDiscoveryRequest>>,
+        request: Request<Streaming<xds::DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        Err(Status::unimplemented("incremental xDS is not implemented"))
+        Ok(Response::new(self.serve::<Delta>(request)))
     }
 }
 

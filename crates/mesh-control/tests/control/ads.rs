@@ -168,12 +168,19 @@ async fn a_second_subscription_before_the_first_answer_is_served() {
 }
 
 #[tokio::test]
-async fn names_that_do_not_exist_are_answered_without_them() {
+async fn names_that_do_not_exist_are_said_to_be_so() {
     let (_folder, control) = serve().await;
     let mut ads = Ads::open(&control, request(Listener, &["nobody:80"])).await;
-    assert!(ads.accept(&["nobody:80"]).await.resources.is_empty());
-    assert!(ads.fetch(RouteConfiguration, &["outbound|1||nobody"]).await.resources.is_empty());
-    assert!(ads.fetch(Cluster, &["nonsense"]).await.resources.is_empty());
+    let missing = |response: &xds::DiscoveryResponse| {
+        assert!(response.resources.is_empty());
+        let [error] = response.resource_errors.as_slice() else { panic!("{response:?}") };
+        assert_eq!(error.error_detail.as_ref().unwrap().code, 5, "not found");
+        error.resource_name.as_ref().unwrap().name.clone()
+    };
+    assert_eq!(missing(&ads.accept(&["nobody:80"]).await), "nobody:80");
+    let routes = "outbound|1||nobody";
+    assert_eq!(missing(&ads.fetch(RouteConfiguration, &[routes]).await), routes);
+    assert_eq!(missing(&ads.fetch(Cluster, &["nonsense"]).await), "nonsense");
 }
 
 #[tokio::test]
@@ -210,7 +217,7 @@ async fn a_stale_answer_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_first_request_must_carry_the_node_and_delta_is_refused() {
+async fn the_first_request_must_carry_the_node() {
     use tokio_stream::iter;
     use xds::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
     let (_folder, control) = serve().await;
@@ -219,9 +226,10 @@ async fn the_first_request_must_carry_the_node_and_delta_is_refused() {
     let stream = client.stream_aggregated_resources(iter([request(Cluster, &[V1])])).await;
     let status = stream.unwrap().into_inner().message().await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
-    let delta =
+    let stream =
         client.delta_aggregated_resources(iter([xds::DeltaDiscoveryRequest::default()])).await;
-    assert_eq!(delta.unwrap_err().code(), tonic::Code::Unimplemented);
+    let status = stream.unwrap().into_inner().message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
 }
 
 #[tokio::test]

@@ -3,4 +3,5 @@
 
 mod ads;
 mod common;
+mod delta;
 mod folder;

@@ -1,7 +1,9 @@
 use mesh_istio::{Model, Options, Source};
 use mesh_pb::envoy::config::core::v3 as core;
+use mesh_pb::envoy::service::discovery::v3 as xds;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::super::sotw::StateOfTheWorld;
 use super::*;
 use crate::generation::Publisher;
 
@@ -20,7 +22,7 @@ type Inbound = mpsc::Sender<Result<xds::DiscoveryRequest, Status>>;
 type Outbound = mpsc::Receiver<Result<xds::DiscoveryResponse, Status>>;
 
 fn open(publisher: &Publisher, stop: &CancellationToken) -> (Inbound, Outbound) {
-    let stream = Stream::new(publisher.subscribe(), Clients::default(), None);
+    let stream = Stream::<StateOfTheWorld>::new(publisher.subscribe(), Clients::default(), None);
     let (requests, inbound) = mpsc::channel(8);
     let (outbound, responses) = mpsc::channel(1);
     tokio::spawn(stream.run(ReceiverStream::new(inbound), outbound, stop.clone()));

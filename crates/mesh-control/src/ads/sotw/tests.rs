@@ -6,7 +6,7 @@ use super::*;
 const CDS: ResourceType = ResourceType::Cluster;
 const EDS: ResourceType = ResourceType::ClusterLoadAssignment;
 
-fn model(services: &[(&str, u16)]) -> Model {
+fn model(services: &[(&str, u16)]) -> Generation {
     let documents = services.iter().map(|(name, port)| {
         format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
@@ -16,7 +16,7 @@ fn model(services: &[(&str, u16)]) -> Model {
     let source = Source::new("a.yaml", documents.collect::<String>());
     let checked = Model::read(&[source], &Options::default());
     assert!(checked.is_valid(), "{:?}", checked.diagnostics);
-    checked.model
+    Generation { number: 1, model: checked.model }
 }
 
 fn name(service: &str) -> String {
@@ -40,8 +40,8 @@ fn refusal(names: &[&str], nonce: &str) -> xds::DiscoveryRequest {
     xds::DiscoveryRequest { error_detail: Some(error), ..request(names, nonce) }
 }
 
-fn subscribed(kind: ResourceType, names: &[&str], model: &Model) -> Subscription {
-    let mut subscription = Subscription::new(kind);
+fn subscribed(kind: ResourceType, names: &[&str], model: &Generation) -> StateOfTheWorld {
+    let mut subscription = StateOfTheWorld::new(kind);
     assert_eq!(subscription.request(&request(names, "")), Said::Subscribed);
     assert!(subscription.response(model, &node(), 1).is_some());
     subscription
@@ -86,7 +86,7 @@ fn only_an_answer_to_the_last_response_counts() {
 #[test]
 fn a_nonce_of_an_earlier_stream_begins_anew() {
     let model = model(&[("a", 80)]);
-    let mut cds = Subscription::new(CDS);
+    let mut cds = StateOfTheWorld::new(CDS);
     assert_eq!(cds.request(&request(&["a"], "77")), Said::Subscribed);
     assert!(cds.response(&model, &node(), 1).is_some());
 }
@@ -135,7 +135,7 @@ fn no_names_means_everything_until_a_name_was_sent_and_nothing_after() {
 #[test]
 fn names_beside_the_wildcard_are_kept_for_as_long_as_they_are_asked_for() {
     let model = model(&[("a", 80), ("b", 80)]);
-    let mut lds = Subscription::new(ResourceType::Listener);
+    let mut lds = StateOfTheWorld::new(ResourceType::Listener);
     let ask = |names: &[&str], nonce: &str| xds::DiscoveryRequest {
         resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
         response_nonce: nonce.to_owned(),
@@ -154,7 +154,7 @@ fn names_beside_the_wildcard_are_kept_for_as_long_as_they_are_asked_for() {
 
 #[test]
 fn a_type_without_a_wildcard_forgets_names_that_are_no_longer_asked_for() {
-    let mut eds = Subscription::new(EDS);
+    let mut eds = StateOfTheWorld::new(EDS);
     for service in ["a", "b", "c"] {
         let mut request = request(&[service], "");
         request.resource_names.push("*".to_owned());
@@ -165,8 +165,8 @@ fn a_type_without_a_wildcard_forgets_names_that_are_no_longer_asked_for() {
 
 #[test]
 fn a_version_is_a_hash_of_the_content() {
-    let version = |model: &Model, names: &[&str]| {
-        let mut cds = Subscription::new(CDS);
+    let version = |model: &Generation, names: &[&str]| {
+        let mut cds = StateOfTheWorld::new(CDS);
         cds.request(&request(names, ""));
         cds.response(model, &node(), 1).unwrap().version_info
     };
@@ -181,7 +181,7 @@ fn many_names_cost_no_more_than_their_number() {
     let names: Vec<&str> = services.iter().map(String::as_str).collect();
     let pairs: Vec<(&str, u16)> = names.iter().map(|name| (*name, 80)).collect();
     let model = model(&pairs);
-    let mut eds = Subscription::new(EDS);
+    let mut eds = StateOfTheWorld::new(EDS);
     let mut sent = 0;
     for (nonce, until) in (1..).zip((100..=2_000).step_by(100)) {
         let last = if nonce == 1 { String::new() } else { (nonce - 1).to_string() };
