@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Balancing, CircuitBreakers, ClusterLoadAssignment, LbPolicy, Name, OutlierDetection};
+use super::{
+    Balancing, CircuitBreakers, ClusterLoadAssignment, Endpoint, LbPolicy, Name, OutlierDetection,
+    TransportSocket, TransportSocketMatch,
+};
 use crate::finding::Finding;
 
 /// `envoy.config.cluster.v3.Cluster`.
@@ -26,6 +29,10 @@ pub struct Cluster {
     pub outlier_detection: Option<Arc<OutlierDetection>>,
     /// The HTTP version spoken to the endpoints.
     pub protocol: UpstreamProtocol,
+    /// How bytes reach the endpoints that none of the following is meant for.
+    pub transport_socket: TransportSocket,
+    /// Other ways for some endpoints; the first that is meant for one counts.
+    pub transport_socket_matches: Vec<TransportSocketMatch>,
     /// What this resource asks for and does not get.
     pub findings: Vec<Finding>,
 }
@@ -43,8 +50,25 @@ impl Cluster {
             circuit_breakers: CircuitBreakers::default(),
             outlier_detection: None,
             protocol: UpstreamProtocol::Http1,
+            transport_socket: TransportSocket::RawBuffer,
+            transport_socket_matches: Vec::new(),
             findings: Vec::new(),
         }
+    }
+
+    /// How bytes reach an endpoint.
+    pub fn transport_socket_of(&self, endpoint: &Endpoint) -> &TransportSocket {
+        let mut matches = self.transport_socket_matches.iter();
+        let found = matches.find(|found| found.matches(endpoint));
+        found.map_or(&self.transport_socket, |found| &found.socket)
+    }
+
+    /// Whether some endpoints may be reached over TLS alone.
+    pub fn uses_tls(&self) -> bool {
+        let others = self.transport_socket_matches.iter().map(|found| &found.socket);
+        others
+            .chain([&self.transport_socket])
+            .any(|socket| matches!(socket, TransportSocket::Tls(_)))
     }
 }
 

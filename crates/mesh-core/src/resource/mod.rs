@@ -35,6 +35,7 @@ mod resources;
 mod retry;
 mod rewrite;
 mod route;
+mod tls;
 mod tree;
 mod uri_template;
 
@@ -89,6 +90,11 @@ pub use retry::{RateLimitedBackOff, ResetHeader, ResetHeaderFormat, RetryConditi
 pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 pub use route::{
     Action, DirectResponse, Route, RouteConfiguration, TlsRequirement, VirtualCluster, VirtualHost,
+};
+pub use tls::{
+    CertificateSource, CertificateValidation, CommonTlsContext, DataSource, DownstreamTlsContext,
+    ProviderInstance, RootSource, SanKind, Secret, SubjectAltNameMatcher, TRANSPORT_SOCKET_MATCH,
+    TlsCertificate, TlsVersion, TransportSocket, TransportSocketMatch, UpstreamTlsContext,
 };
 pub use tree::{Branches, OnMatch, Predicate, RouteTree};
 pub use uri_template::{TemplateRewrite, UriTemplate};

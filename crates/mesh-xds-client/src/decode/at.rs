@@ -13,11 +13,12 @@ use mesh_pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use prost::Message;
 
 use super::action::BODY_LIMIT;
+use super::context::Context;
 
 /// A place in a message. Costs nothing until a path has to be told.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
-    notes: &'a Notes,
+    notes: &'a Notes<'a>,
     parent: Option<&'a At<'a>>,
     step: Step<'a>,
 }
@@ -44,10 +45,12 @@ impl Invalid {
 }
 
 /// What is noticed and made while one resource is decoded.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
+#[derive(Debug)]
+pub(super) struct Notes<'a> {
+    context: &'a Context,
     found: RefCell<Found>,
     shared: Shared,
+    refused_by_grpc: Cell<Option<&'static str>>,
 }
 
 /// Values that occur again and again in one resource, each made once.
@@ -152,7 +155,12 @@ struct Found {
 /// nothing new after the first ones, and findings must not outweigh the resource.
 const FINDINGS_LIMIT: usize = 100;
 
-impl Notes {
+impl<'a> Notes<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        let (found, shared) = (RefCell::default(), Shared::default());
+        Self { context, found, shared, refused_by_grpc: Cell::new(None) }
+    }
+
     pub(super) fn into_findings(self, id: &ResourceId) -> Vec<Finding> {
         let found = self.found.into_inner();
         let made = found.kept.into_iter();
@@ -167,7 +175,7 @@ impl Notes {
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(notes: &'a Notes) -> Self {
+    pub(super) fn root(notes: &'a Notes<'a>) -> Self {
         Self { notes, parent: None, step: Step::Root }
     }
 
@@ -186,6 +194,25 @@ impl<'a> At<'a> {
     /// Values made once for the whole resource.
     pub(super) fn shared(&self) -> &'a Shared {
         &self.notes.shared
+    }
+
+    /// What is known beside the resource.
+    pub(super) fn context(&self) -> &'a Context {
+        self.notes.context
+    }
+
+    /// Envoy takes what is said here and gRPC does not: the resource holds, but for gRPC. `why`
+    /// completes "gRPC refuses it because".
+    pub(super) fn refused_by_grpc(&self, why: &'static str) {
+        self.finding(format!("gRPC refuses it because {why}: gRPC requests fail"));
+        if self.notes.refused_by_grpc.get().is_none() {
+            self.notes.refused_by_grpc.set(Some(why));
+        }
+    }
+
+    /// What gRPC refused so far.
+    pub(super) fn grpc_refusal(&self) -> Option<&'static str> {
+        self.notes.refused_by_grpc.get()
     }
 
     fn step(&'a self, step: Step<'a>) -> At<'a> {

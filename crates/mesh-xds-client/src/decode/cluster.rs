@@ -11,11 +11,11 @@ use mesh_pb::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
 use prost::{Message, Name as _};
 
 use super::at::{At, Invalid, not_honoured};
-use super::{breakers, common, endpoints, lb_policy, outlier, protocol};
+use super::{breakers, common, endpoints, lb_policy, outlier, protocol, tls};
 
 pub(super) fn cluster(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Cluster, Invalid> {
     let mut made = Cluster::new(name.clone());
-    protocol::check_transport(at, &proto)?;
+    tls::transport_sockets(at, &proto, &mut made)?;
     (made.lb_policy, made.balancing) = lb_policy::policy(at, &proto)?;
     made.protocol = protocol::protocol(at, &proto)?;
     if let Some(timeout) = &proto.connect_timeout {
@@ -37,6 +37,7 @@ pub(super) fn cluster(at: At<'_>, name: &Name, proto: pb::Cluster) -> Result<Clu
     }
     report(at, &proto);
     made.discovery = discovery(at, name, proto)?;
+    made.balancing.refused_by_grpc = made.balancing.refused_by_grpc.or(at.grpc_refusal());
     Ok(made)
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use mesh_core::resource::{
     ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
-    Name,
+    Name, TRANSPORT_SOCKET_MATCH,
 };
 use mesh_pb::envoy::config::core::v3::{
     HealthStatus as ProtoHealth, Locality as ProtoLocality, Metadata,
@@ -97,7 +97,7 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
     made.hostname = host.hostname.as_str().into();
     made.hash_key = proto.metadata.as_ref().and_then(hash_key);
     made.metadata = route::metadata(proto.metadata.as_ref())
-        .filter(|metadata| metadata.fields.contains_key(BALANCER));
+        .filter(|metadata| KEPT.iter().any(|key| metadata.fields.contains_key(*key)));
     if let Some(weight) = &proto.load_balancing_weight {
         if weight.value == 0 {
             return Err(at.field("load_balancing_weight").invalid("must be at least 1"));
@@ -170,6 +170,8 @@ fn policy(at: At<'_>, proto: &Policy, made: &mut ClusterLoadAssignment) -> Resul
 
 /// The metadata that balancing and retries look at.
 const BALANCER: &str = "envoy.lb";
+/// All metadata that anybody looks at.
+const KEPT: [&str; 2] = [BALANCER, TRANSPORT_SOCKET_MATCH];
 
 /// Metadata `envoy.lb`, `hash_key`: what hashing policies take in place of the address (gRFC A76).
 fn hash_key(metadata: &Metadata) -> Option<Name> {

@@ -16,6 +16,7 @@ mod breakers;
 mod cluster;
 mod common;
 mod conditions;
+mod context;
 mod cors;
 mod csrf;
 mod endpoints;
@@ -42,10 +43,12 @@ mod route;
 mod structure;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod value;
 mod weighted;
 
+pub use context::Context;
 pub use refusal::Refusal;
 pub use value::Value;
 
@@ -110,21 +113,29 @@ pub fn unwrap(kind: ResourceType, any: Any) -> Result<Raw, Refusal> {
     Ok(Raw { name: given.into(), bytes: any.value })
 }
 
-/// Decodes and checks a resource.
+/// Decodes and checks a resource, without knowing anything beside it.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn decode(id: &ResourceId, bytes: &[u8]) -> Result<Value, Refusal> {
+    decode_in(&Context::default(), id, bytes)
+}
+
+/// Decodes and checks a resource.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn decode_in(context: &Context, id: &ResourceId, bytes: &[u8]) -> Result<Value, Refusal> {
     // Bytes come from outside. If one resource trips over a fault of ours, its neighbours and the
     // task must not pay for it; decoding shares no state that could be left half made.
-    match catch_unwind(AssertUnwindSafe(|| decode_checked(id, bytes))) {
+    match catch_unwind(AssertUnwindSafe(|| decode_checked(context, id, bytes))) {
         Ok(decoded) => decoded.map_err(|invalid| Refusal::of(id, invalid.field, invalid.text)),
         Err(_) => Err(Refusal::of(id, "", "decoding failed by a fault of the client")),
     }
 }
 
-fn decode_checked(id: &ResourceId, bytes: &[u8]) -> Result<Value, Invalid> {
-    let notes = Notes::default();
+fn decode_checked(context: &Context, id: &ResourceId, bytes: &[u8]) -> Result<Value, Invalid> {
+    let notes = Notes::new(context);
     let at = At::root(&notes);
     let name = &id.name;
     Ok(match id.kind {

@@ -1,9 +1,8 @@
-//! The HTTP version spoken to a cluster, and whether in plain text.
+//! The HTTP version spoken to a cluster.
 
 use mesh_core::resource::UpstreamProtocol;
 use mesh_pb::envoy::config::cluster::v3 as pb;
 use mesh_pb::envoy::config::core::v3 as core;
-use mesh_pb::envoy::config::core::v3::transport_socket::ConfigType;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use mesh_pb::envoy::extensions::upstreams::http::v3 as http;
 use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options as options;
@@ -14,8 +13,6 @@ use super::at::{At, Invalid, is_set, not_honoured};
 
 /// The key of HttpProtocolOptions among `typed_extension_protocol_options`.
 const HTTP_OPTIONS_KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-const RAW_BUFFER: &str =
-    "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 const UPSTREAM_CODEC: &str =
     "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
@@ -122,26 +119,4 @@ fn check_filters(at: At<'_>, filters: &[hcm::HttpFilter]) -> Result<(), Invalid>
         }
     }
     Ok(())
-}
-
-/// Refuses encryption: to speak plain text where TLS was asked for would be a downgrade.
-pub(super) fn check_transport(at: At<'_>, proto: &pb::Cluster) -> Result<(), Invalid> {
-    const NO_TLS: &str = "TLS is not supported yet, and plain text would be a downgrade";
-    if proto.transport_socket_matcher.is_some() {
-        return Err(at.field("transport_socket_matcher").invalid(NO_TLS));
-    }
-    for (index, found) in proto.transport_socket_matches.iter().enumerate() {
-        if !found.transport_socket.as_ref().is_none_or(is_plain) {
-            return Err(at.index("transport_socket_matches", index).invalid(NO_TLS));
-        }
-    }
-    if !proto.transport_socket.as_ref().is_none_or(is_plain) {
-        return Err(at.field("transport_socket").invalid(NO_TLS));
-    }
-    Ok(())
-}
-
-fn is_plain(socket: &core::TransportSocket) -> bool {
-    let Some(ConfigType::TypedConfig(any)) = &socket.config_type else { return false };
-    any.type_url == RAW_BUFFER
 }

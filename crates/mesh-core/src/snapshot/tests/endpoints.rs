@@ -3,7 +3,9 @@ use std::sync::Arc;
 use super::{compile, with_cluster, with_endpoints};
 use crate::cluster::Choice;
 use crate::dialect::Dialect;
-use crate::resource::{Cluster, Discovery, Name, Resources, Update};
+use crate::resource::{
+    Cluster, Discovery, Name, Resources, TransportSocket, Update, UpstreamTlsContext,
+};
 use crate::snapshot::Snapshot;
 use crate::testing::{address, cluster, endpoints};
 
@@ -85,4 +87,19 @@ fn replaced_tables_are_handed_out_once() {
     assert!(matches!(&replaced[..], [tables] if Arc::ptr_eq(tables, &before)));
     assert!(second.take_replaced().is_empty());
     assert!(compile(&resources, Some(&second)).take_replaced().is_empty());
+}
+
+/// Plain text instead would be a downgrade.
+#[test]
+fn cluster_over_tls_has_no_endpoints() {
+    let mut resources = resources([cluster("e")]);
+    let plain = compile(&resources, None);
+    assert!(picked(&plain, "e").is_some());
+    let mut encrypted = cluster("e");
+    encrypted.transport_socket = TransportSocket::Tls(Arc::new(UpstreamTlsContext::default()));
+    resources.apply(with_cluster(Update::default(), encrypted));
+    let snapshot = compile(&resources, Some(&plain));
+    assert_eq!(picked(&snapshot, "e"), None);
+    assert_eq!(change(&mut resources, &snapshot, &[2]), 1);
+    assert_eq!(picked(&snapshot, "e"), None);
 }

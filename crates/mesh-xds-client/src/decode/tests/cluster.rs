@@ -194,32 +194,6 @@ fn balancers_nest_to_a_limit() {
     assert!(refusal.reason().contains("nests deeper than 16"), "{refusal}");
 }
 
-#[test]
-fn encryption_is_refused_rather_than_downgraded() {
-    let socket = |any| proto_core::TransportSocket {
-        name: "tls".to_owned(),
-        config_type: Some(proto_core::transport_socket::ConfigType::TypedConfig(any)),
-    };
-    let plain = Any {
-        type_url: "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-            .to_owned(),
-        value: Vec::new(),
-    };
-    let tls = unknown();
-    refuses(|c| c.transport_socket = Some(socket(tls.clone())), "transport_socket", "downgrade");
-    let bare = proto_core::TransportSocket::default();
-    refuses(|c| c.transport_socket = Some(bare), "transport_socket", "downgrade");
-    let matched = |any| pb::cluster::TransportSocketMatch {
-        transport_socket: Some(socket(any)),
-        ..pb::cluster::TransportSocketMatch::default()
-    };
-    let matches = vec![matched(plain.clone()), matched(tls)];
-    refuses(|c| c.transport_socket_matches = matches, "transport_socket_matches[1]", "downgrade");
-    let matcher = Some(Default::default());
-    refuses(|c| c.transport_socket_matcher = matcher, "transport_socket_matcher", "downgrade");
-    made(&pb::Cluster { transport_socket: Some(socket(plain)), ..good() });
-}
-
 const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 fn with_options(options: Any) -> pb::Cluster {

@@ -18,6 +18,7 @@ mod policy;
 mod rate_limit;
 mod rbac;
 mod route;
+mod tls;
 mod written;
 
 use mesh_core::{ResourceId, ResourceType};

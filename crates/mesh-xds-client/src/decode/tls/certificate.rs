@@ -1,0 +1,58 @@
+//! Certificates, keys, and secrets that hold them.
+
+use std::sync::Arc;
+
+use mesh_core::resource::{DataSource, TlsCertificate};
+use mesh_pb::envoy::config::core::v3 as core;
+use mesh_pb::envoy::extensions::transport_sockets::tls::v3 as pb;
+
+use super::super::at::{At, Invalid, not_honoured};
+use super::super::common::non_empty;
+
+pub(super) fn tls_certificate(
+    at: At<'_>,
+    proto: &pb::TlsCertificate,
+) -> Result<Arc<TlsCertificate>, Invalid> {
+    let unsupported = [
+        ("pkcs12", proto.pkcs12.is_some()),
+        ("private_key_provider", proto.private_key_provider.is_some()),
+        ("password", proto.password.is_some()),
+    ];
+    if let Some((field, _)) = unsupported.iter().find(|(_, is_set)| *is_set) {
+        return Err(at.field(field).invalid("is not supported"));
+    }
+    not_honoured!(
+        at,
+        proto,
+        [watched_directory, ocsp_staple, signed_certificate_timestamp, tls_params]
+    );
+    let required = |field, source: &Option<core::DataSource>| {
+        let at = at.field(field);
+        data_source(at, source.as_ref().ok_or_else(|| at.invalid("is missing"))?)
+    };
+    Ok(Arc::new(TlsCertificate {
+        certificate_chain: required("certificate_chain", &proto.certificate_chain)?,
+        private_key: required("private_key", &proto.private_key)?,
+    }))
+}
+
+pub(super) fn data_source(at: At<'_>, proto: &core::DataSource) -> Result<DataSource, Invalid> {
+    use core::data_source::Specifier;
+    not_honoured!(at, proto, [watched_directory]);
+    match &proto.specifier {
+        Some(Specifier::Filename(path)) => {
+            non_empty(at.field("filename"), path)?;
+            Ok(DataSource::File(path.as_str().into()))
+        }
+        Some(Specifier::InlineBytes(bytes)) if !bytes.is_empty() => {
+            Ok(DataSource::Inline(bytes.as_slice().into()))
+        }
+        Some(Specifier::InlineString(text)) if !text.is_empty() => {
+            Ok(DataSource::Inline(text.as_bytes().into()))
+        }
+        Some(Specifier::EnvironmentVariable(_)) => {
+            Err(at.field("environment_variable").invalid("is not supported"))
+        }
+        _ => Err(at.invalid("is empty")),
+    }
+}
