@@ -35,11 +35,13 @@
 //! [SPIFFE-ID]: https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md
 
 mod error;
+mod provider;
 mod spiffe_id;
 #[cfg(test)]
 mod tests;
 mod trust_domain;
 
 pub use error::{Error, ErrorKind};
+pub use provider::{FileWatcher, IdentityFiles, RootFiles};
 pub use spiffe_id::SpiffeId;
 pub use trust_domain::TrustDomain;

@@ -45,6 +45,7 @@
 
 pub mod bootstrap;
 pub mod client;
+mod connecting;
 pub mod decode;
 pub mod graph;
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! [builder](Bootstrap::builder). A bad one reports everything that is wrong with it at once, each
 //! with its place; fields that are not known are skipped, as the format demands.
 
+mod authority;
 mod builder;
+mod creds;
 mod error;
 mod json;
 mod node;
@@ -15,36 +17,44 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use authority::Authority;
 pub use builder::BootstrapBuilder;
+pub use creds::{CallCreds, ChannelCreds};
 pub use error::{BootstrapError, Problem};
 pub use node::Node;
 pub use server::{ServerConfig, ServerFeatures, ServerUri};
 pub use target::{Target, TargetError};
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use mesh_core::resource::Name;
-use serde_json::Value;
+use mesh_identity::FileWatcher;
 
 /// Everything a client has to be told before it can ask a control plane.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     servers: Vec<ServerConfig>,
+    authorities: BTreeMap<String, Authority>,
     node: Node,
     client_listener_template: String,
     server_listener_template: Option<String>,
+    certificate_providers: BTreeMap<String, FileWatcher>,
+    allowed_grpc_services: BTreeMap<String, GrpcService>,
     not_honoured: Vec<Problem>,
-    raw: Raw,
 }
 
-/// Parts that are kept as they came, for later work to read.
-#[derive(Clone, Debug, Default)]
-struct Raw {
-    authorities: Option<Value>,
-    certificate_providers: Option<Value>,
+/// How a service is reached that a filter may call, from `allowed_grpc_services` (gRFC A102).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GrpcService {
+    /// How the connection is secured.
+    pub channel_creds: ChannelCreds,
+    /// What is sent with each call.
+    pub call_creds: Vec<CallCreds>,
 }
 
 impl Bootstrap {
@@ -105,9 +115,21 @@ impl Bootstrap {
         &self.node
     }
 
-    /// The name of the Listener for a target, by `client_default_listener_resource_name_template`.
+    /// The name of the Listener for a target: by `client_default_listener_resource_name_template`,
+    /// or by the template of the authority that the target names.
+    ///
+    /// For an authority that is not known the name is as its default template makes it. Asking for
+    /// it fails as it does for any name of an unknown authority, and for that target alone.
     pub fn listener_name(&self, target: &Target) -> Name {
-        template::fill(&self.client_listener_template, target.name()).into()
+        let name = target.name();
+        match target.xds_authority() {
+            None => template::fill(&self.client_listener_template, name),
+            Some(authority) => match self.authorities.get(&**authority) {
+                Some(known) => template::fill(&known.client_listener_template, name),
+                None => template::fill(&Authority::default_template(authority), name),
+            },
+        }
+        .into()
     }
 
     /// `server_listener_resource_name_template`, when there is one.
@@ -120,13 +142,19 @@ impl Bootstrap {
         &self.not_honoured
     }
 
-    /// `authorities` as given.
-    pub fn authorities(&self) -> Option<&Value> {
-        self.raw.authorities.as_ref()
+    /// `authorities`, by name.
+    pub fn authorities(&self) -> &BTreeMap<String, Authority> {
+        &self.authorities
     }
 
-    /// `certificate_providers` as given.
-    pub fn certificate_providers(&self) -> Option<&Value> {
-        self.raw.certificate_providers.as_ref()
+    /// `certificate_providers` that are supported, by instance name. A resource may refer to these
+    /// and no others.
+    pub fn certificate_providers(&self) -> &BTreeMap<String, FileWatcher> {
+        &self.certificate_providers
+    }
+
+    /// `allowed_grpc_services`, by URI.
+    pub fn allowed_grpc_services(&self) -> &BTreeMap<String, GrpcService> {
+        &self.allowed_grpc_services
     }
 }

@@ -26,15 +26,25 @@ pub(super) struct At<'a> {
     pub(super) path: String,
     pub(super) value: &'a Value,
     problems: &'a Problems,
+    notes: &'a Problems,
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(value: &'a Value, problems: &'a Problems) -> Self {
-        Self { path: String::new(), value, problems }
+    pub(super) fn root(value: &'a Value, problems: &'a Problems, notes: &'a Problems) -> Self {
+        Self { path: String::new(), value, problems, notes }
+    }
+
+    fn at(&self, path: String, value: &'a Value) -> Self {
+        Self { path, value, problems: self.problems, notes: self.notes }
     }
 
     pub(super) fn problem(&self, text: impl Into<String>) {
         self.problems.add(&self.path, text);
+    }
+
+    /// Something that is right, and is not honoured.
+    pub(super) fn note(&self, text: impl Into<String>) {
+        self.notes.add(&self.path, text);
     }
 
     /// The value of `field`; absent and `null` are the same, as in proto3 JSON.
@@ -42,7 +52,7 @@ impl<'a> At<'a> {
         let value = self.object()?.get(field)?;
         let dot = if self.path.is_empty() { "" } else { "." };
         let path = format!("{}{dot}{field}", self.path);
-        (!value.is_null()).then_some(At { path, value, problems: self.problems })
+        (!value.is_null()).then(|| self.at(path, value))
     }
 
     pub(super) fn required(&self, field: &str) -> Option<At<'a>> {
@@ -71,11 +81,19 @@ impl<'a> At<'a> {
     /// The elements, each with its place.
     pub(super) fn expect_array(&self) -> Option<Vec<At<'a>>> {
         let values = self.expect(self.value.as_array(), "an array")?;
-        let at = |(index, value)| {
-            let path = format!("{}[{index}]", self.path);
-            At { path, value, problems: self.problems }
-        };
+        let at = |(index, value)| self.at(format!("{}[{index}]", self.path), value);
         Some(values.iter().enumerate().map(at).collect())
+    }
+
+    /// The value under a key that the author of the document chose.
+    pub(super) fn entry(&self, key: &str, value: &'a Value) -> At<'a> {
+        self.at(format!("{}[{key:?}]", self.path), value)
+    }
+
+    /// The boolean in `field`, if there is one.
+    pub(super) fn bool(&self, field: &str) -> Option<bool> {
+        let at = self.field(field)?;
+        at.expect(at.value.as_bool(), "a boolean")
     }
 
     /// The string in `field`, if there is one.

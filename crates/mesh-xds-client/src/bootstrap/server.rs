@@ -1,31 +1,78 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// One control-plane server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use super::{CallCreds, ChannelCreds};
+
+/// One control-plane server. Equal ones are one server, and share a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// Where it is. Reached without encryption (`insecure` channel credentials).
+    /// Where it is.
     pub uri: ServerUri,
+    /// How the connection is secured.
+    pub channel_creds: ChannelCreds,
+    /// What is sent with each stream.
+    pub call_creds: Vec<CallCreds>,
     /// How it behaves.
     pub features: ServerFeatures,
 }
 
-/// `server_features` that change what the client does (gRFC A88).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl ServerConfig {
+    /// A server reached without encryption.
+    pub fn new(uri: ServerUri) -> Self {
+        Self {
+            uri,
+            channel_creds: ChannelCreds::Insecure,
+            call_creds: Vec::new(),
+            features: ServerFeatures::default(),
+        }
+    }
+
+    /// Sets how the connection is secured.
+    #[must_use]
+    pub fn with_channel_creds(mut self, creds: ChannelCreds) -> Self {
+        self.channel_creds = creds;
+        self
+    }
+
+    /// Adds something to send with each stream.
+    #[must_use]
+    pub fn with_call_creds(mut self, creds: CallCreds) -> Self {
+        self.call_creds.push(creds);
+        self
+    }
+
+    /// Sets how it behaves.
+    #[must_use]
+    pub fn with_features(mut self, features: ServerFeatures) -> Self {
+        self.features = features;
+        self
+    }
+}
+
+/// `server_features` that change what the client does (gRFC A53, A81, A88).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ServerFeatures {
+    /// `ignore_resource_deletion` (gRFC A53): a resource that is deleted is kept. That is what is
+    /// done anyway, unless `fail_on_data_errors` asks for the opposite, which then counts.
+    pub ignore_resource_deletion: bool,
     /// `fail_on_data_errors`: a resource that is deleted or refused is dropped even if an older
     /// value is known. Otherwise that value is kept.
     pub fail_on_data_errors: bool,
     /// `resource_timer_is_transient_error`: silence about a resource means that the server is
     /// slow (after 30 s), not that the resource does not exist (after 15 s).
     pub resource_timer_is_transient_error: bool,
+    /// `trusted_xds_server`: it may rewrite a request's authority (gRFC A81).
+    pub trusted_xds_server: bool,
+    /// `xds.delta`, a name of ours: it speaks the incremental protocol.
+    pub delta: bool,
 }
 
 /// The address of a control-plane server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ServerUri {
     /// A host name or IP address with a port. Names are resolved at each connection.
@@ -35,24 +82,20 @@ pub enum ServerUri {
         /// The port.
         port: u16,
     },
+    /// IP addresses, tried in order. Never empty.
+    Ip(Vec<SocketAddr>),
     /// A Unix socket.
     Unix(PathBuf),
-}
-
-impl ServerUri {
-    /// The URI a tonic `Endpoint` takes.
-    pub(crate) fn endpoint(&self) -> String {
-        match self {
-            Self::Tcp { host, port } => format!("http://{host}:{port}"),
-            Self::Unix(path) => format!("unix:{}", path.display()),
-        }
-    }
 }
 
 impl fmt::Display for ServerUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Ip(addresses) => {
+                let texts: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+                f.write_str(&texts.join(","))
+            }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -62,14 +105,19 @@ impl FromStr for ServerUri {
     type Err = String;
 
     /// The forms of gRPC targets: `host:port`, `dns:host:port`, `dns://resolver/host:port` (the
-    /// resolver is not used), `ipv4:`, `ipv6:`, `unix:path` and `unix:///path`.
+    /// resolver is not used), `ipv4:` and `ipv6:` with addresses between commas, `unix:path` and
+    /// `unix:///path`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(path);
         }
-        let address =
-            ["dns:", "ipv4:", "ipv6:"].iter().find_map(|scheme| text.strip_prefix(scheme));
-        match address {
+        for scheme in ["ipv4", "ipv6"] {
+            let rest = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix(':'));
+            if let Some(rest) = rest {
+                return addresses(after_authority(rest), scheme == "ipv6");
+            }
+        }
+        match text.strip_prefix("dns:") {
             Some(rest) => tcp(after_authority(rest)),
             None if text.contains("://") => {
                 let scheme = text.split("://").next().unwrap_or_default();
@@ -88,6 +136,14 @@ fn after_authority(rest: &str) -> &str {
         Some(rest) => rest.split_once('/').map_or("", |(_, address)| address),
         None => rest,
     }
+}
+
+fn addresses(list: &str, is_ipv6: bool) -> Result<ServerUri, String> {
+    let parse = |text: &str| {
+        let address = text.parse().ok().filter(|address: &SocketAddr| address.is_ipv6() == is_ipv6);
+        address.ok_or_else(|| format!("{text:?} is not ADDRESS:PORT of the scheme's kind"))
+    };
+    list.split(',').map(parse).collect::<Result<_, _>>().map(ServerUri::Ip)
 }
 
 fn unix(path: &str) -> Result<ServerUri, String> {

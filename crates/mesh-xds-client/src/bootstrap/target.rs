@@ -4,11 +4,13 @@ use std::str::FromStr;
 
 use mesh_core::resource::Name;
 
-/// What a client wants to reach: `xds:///NAME`, or NAME alone (`host:port` or `host`).
+/// What a client wants to reach: `xds:///NAME`, or NAME alone (`host:port` or `host`), or
+/// `xds://AUTHORITY/NAME` to ask the servers of an authority (gRFC A47).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     name: Name,
     authority: Name,
+    xds_authority: Option<Name>,
 }
 
 impl Target {
@@ -22,19 +24,24 @@ impl Target {
     pub fn authority(&self) -> &Name {
         &self.authority
     }
+
+    /// The authority among the bootstrap's `authorities` whose servers are asked; none for the
+    /// servers of the top level.
+    pub fn xds_authority(&self) -> Option<&Name> {
+        self.xds_authority.as_ref()
+    }
 }
 
 impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut xds_authority = None;
         let name = match text.strip_prefix("xds:") {
             Some(rest) => match rest.strip_prefix("//") {
                 Some(rest) => {
                     let (authority, name) = rest.split_once('/').ok_or(TargetError::NoName)?;
-                    if !authority.is_empty() {
-                        return Err(TargetError::Authority(authority.to_owned()));
-                    }
+                    xds_authority = (!authority.is_empty()).then(|| authority.into());
                     name
                 }
                 None => rest,
@@ -48,13 +55,14 @@ impl FromStr for Target {
             return Err(TargetError::NoName);
         }
         let authority = name.strip_prefix('/').unwrap_or(name).replace('/', "%2F");
-        Ok(Self { name: name.into(), authority: authority.into() })
+        Ok(Self { name: name.into(), authority: authority.into(), xds_authority })
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "xds:///{}", self.name)
+        let authority = self.xds_authority.as_deref().unwrap_or_default();
+        write!(f, "xds://{authority}/{}", self.name)
     }
 }
 
@@ -64,8 +72,6 @@ impl fmt::Display for Target {
 pub enum TargetError {
     /// There is no name.
     NoName,
-    /// It names an authority, and federation is not supported.
-    Authority(String),
     /// It has a scheme other than `xds`.
     Scheme(String),
 }
@@ -74,9 +80,6 @@ impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoName => f.write_str("target has no name (xds:///NAME, host:port or host)"),
-            Self::Authority(authority) => {
-                write!(f, "target names authority {authority:?}, and federation is not supported")
-            }
             Self::Scheme(scheme) => {
                 write!(f, "target has scheme {scheme:?} (xds:///NAME, host:port or host)")
             }

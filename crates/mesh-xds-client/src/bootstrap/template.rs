@@ -34,3 +34,11 @@ pub(super) fn fill(template: &str, name: &str) -> String {
         template.replace("%s", name)
     }
 }
+
+/// What is encoded in an authority: all but RFC 3986 `reg-name` and what delimits a port and user.
+const NOT_AUTHORITY: &AsciiSet = &NOT_PATH.add(b'/');
+
+/// An authority as it is written in an xdstp name.
+pub(super) fn authority(name: &str) -> String {
+    utf8_percent_encode(name, NOT_AUTHORITY).to_string()
+}

@@ -64,7 +64,7 @@ impl Client {
         let interests = Arc::new(Interests::default());
         let (mailbox, updates) = mailbox::new();
         let core = Arc::new(Core::new(&bootstrap, &server, mailbox));
-        let task = task::Task::new(core.clone(), interests.clone(), server.uri, options);
+        let task = task::Task::new(core.clone(), interests.clone(), &server, options);
         let task = runtime.spawn(task.run());
         (Self { bootstrap, core, interests, task }, updates)
     }

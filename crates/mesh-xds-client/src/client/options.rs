@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::connecting::Settings;
 use crate::session::Backoff;
 
 /// Settings of a [`Client`](super::Client).
@@ -28,6 +29,14 @@ impl Default for Options {
 }
 
 impl Options {
+    pub(super) fn connecting(&self) -> Settings {
+        Settings {
+            connect_timeout: self.connect_timeout,
+            keep_alive_interval: self.keep_alive_interval,
+            keep_alive_timeout: self.keep_alive_timeout,
+        }
+    }
+
     /// Sets how long the connection is silent before it is probed, and how long the answer may
     /// take: 30 s and 10 s when not set.
     #[must_use]

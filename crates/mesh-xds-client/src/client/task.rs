@@ -9,11 +9,14 @@ use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
 
 use super::core::Core;
 use super::interests::Interests;
 use super::{Options, transport};
-use crate::bootstrap::ServerUri;
+use crate::bootstrap::{ServerConfig, ServerUri};
+use crate::connecting::Connector;
 use crate::session::Backoff;
 
 /// Requests between the session and the transport. With room for one, a request is made when the
@@ -27,7 +30,7 @@ const LARGE_RESPONSE_BYTES: usize = 64 << 10;
 pub(super) struct Task {
     core: Arc<Core>,
     interests: Arc<Interests>,
-    uri: ServerUri,
+    connector: Connector,
     backoff: Backoff,
     options: Options,
 }
@@ -36,10 +39,11 @@ impl Task {
     pub(super) fn new(
         core: Arc<Core>,
         interests: Arc<Interests>,
-        uri: ServerUri,
+        server: &ServerConfig,
         options: Options,
     ) -> Self {
-        Self { core, interests, uri, backoff: options.backoff.clone(), options }
+        let connector = Connector::new(server, options.connecting());
+        Self { core, interests, connector, backoff: options.backoff.clone(), options }
     }
 
     /// Connects, keeps the stream up, and connects again, until it is dropped.
@@ -49,10 +53,10 @@ impl Task {
             let error = self.serve_once().await;
             let ended = now();
             if self.core.stream_down(&error, ended) {
-                tracing::info!(server = %self.uri, "xds stream ended: {error}");
+                tracing::info!(server = %self.uri(), "xds stream ended: {error}");
                 self.backoff.reset();
             } else {
-                tracing::warn!(server = %self.uri, "xds server cannot be reached: {error}");
+                tracing::warn!(server = %self.uri(), "xds server cannot be reached: {error}");
             }
             let wait = self.backoff.next_wait(ended - started, fastrand::f64());
             tokio::select! {
@@ -65,14 +69,14 @@ impl Task {
     /// One attempt, from connecting to the end of the stream. Returns why it ended.
     async fn serve_once(&self) -> String {
         let connected = tokio::select! {
-            connected = transport::connect(&self.uri, &self.options) => connected,
+            connected = self.connect() => connected,
             never = self.attend() => match never {},
         };
-        let channel = match connected {
-            Ok(channel) => channel,
+        let (channel, metadata) = match connected {
+            Ok(connected) => connected,
             Err(error) => return error,
         };
-        tracing::debug!(server = %self.uri, "connected");
+        tracing::debug!(server = %self.uri(), "connected");
         self.core.stream_up();
         while !self.core.wants_to_send() {
             self.attend_once().await;
@@ -81,8 +85,19 @@ impl Task {
         if let Ok(permit) = requests.try_reserve() {
             self.send(permit);
         }
-        let responses = transport::open(channel, receiver, self.options.max_message_bytes);
+        let responses =
+            transport::open(channel, receiver, metadata, self.options.max_message_bytes);
         self.serve(requests, responses).await
+    }
+
+    async fn connect(&self) -> Result<(Channel, MetadataMap), String> {
+        // First what costs no connection.
+        let metadata = self.connector.metadata().await?;
+        Ok((self.connector.connect().await?, metadata))
+    }
+
+    fn uri(&self) -> &ServerUri {
+        &self.connector.server().uri
     }
 
     /// Serves an open stream until it ends.

@@ -9,48 +9,36 @@ use mesh_pb::envoy::service::discovery::v3 as discovery;
 use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
 
-use super::Options;
-use crate::bootstrap::ServerUri;
-
-/// Connects. Without keep-alive, a server that vanished would never be missed.
-pub(super) async fn connect(uri: &ServerUri, options: &Options) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(uri.endpoint()).map_err(|error| chain(&error))?;
-    let endpoint = endpoint
-        .connect_timeout(options.connect_timeout)
-        .http2_keep_alive_interval(options.keep_alive_interval)
-        .keep_alive_timeout(options.keep_alive_timeout)
-        .keep_alive_while_idle(true);
-    let connecting = tokio::time::timeout(options.connect_timeout, endpoint.connect());
-    match connecting.await {
-        Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(error)) => Err(chain(&error)),
-        Err(_) => Err(format!("no connection within {:?}", options.connect_timeout)),
-    }
-}
+use crate::connecting::chain;
 
 /// Opens the stream. The receiver must already hold the first request: there are servers that
 /// send not even headers before they have read one.
 pub(super) fn open(
     channel: Channel,
     requests: mpsc::Receiver<DiscoveryRequest>,
+    metadata: MetadataMap,
     max_message_bytes: usize,
 ) -> impl Stream<Item = Result<DiscoveryResponse, Status>> {
-    let call = call(channel, requests, max_message_bytes);
+    let call = call(channel, requests, metadata, max_message_bytes);
     stream::once(call).try_flatten().fuse()
 }
 
 fn call(
     channel: Channel,
     requests: mpsc::Receiver<DiscoveryRequest>,
+    metadata: MetadataMap,
     max_message_bytes: usize,
 ) -> impl Future<Output = Result<tonic::Streaming<DiscoveryResponse>, Status>> {
     let mut client =
         AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(max_message_bytes);
     async move {
-        let answer = client.stream_aggregated_resources(ReceiverStream::new(requests)).await?;
+        let mut request = Request::new(ReceiverStream::new(requests));
+        *request.metadata_mut() = metadata;
+        let answer = client.stream_aggregated_resources(request).await?;
         Ok(answer.into_inner())
     }
 }
@@ -67,19 +55,4 @@ pub(super) fn reason(end: Option<Result<DiscoveryResponse, Status>>) -> String {
         }
         _ => "the server closed the stream".to_owned(),
     }
-}
-
-/// An error with its causes; tonic's own texts say little.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -3,6 +3,9 @@ use std::io::Write;
 
 use super::{Bootstrap, ServerUri, Target, TargetError};
 
+mod authorities;
+mod creds;
+
 const FULL: &str = r#"{
   "xds_servers": [{
     "server_uri": "dns:///istiod.istio-system.svc:15010",
@@ -19,7 +22,10 @@ const FULL: &str = r#"{
   },
   "client_default_listener_resource_name_template": "lds/%s/%s",
   "server_listener_resource_name_template": "inbound/%s",
-  "certificate_providers": {"default": {"plugin_name": "file_watcher", "config": {}}},
+  "certificate_providers": {
+    "default": {"plugin_name": "file_watcher", "config": {"ca_certificate_file": "root.pem"}},
+    "later": {"plugin_name": "vault", "config": 7}
+  },
   "authorities": {}
 }"#;
 
@@ -46,10 +52,10 @@ fn reads_every_field_and_passes_over_unknown_ones() {
     assert_eq!(&*node.locality.as_ref().unwrap().sub_zone, "s");
     assert_eq!(node.metadata["LABELS"]["app"], "a");
     assert_eq!(bootstrap.server_listener_template(), Some("inbound/%s"));
-    assert!(bootstrap.certificate_providers().is_some());
-    assert!(bootstrap.authorities().is_some());
+    assert!(bootstrap.certificate_providers().contains_key("default"));
+    assert!(bootstrap.authorities().is_empty());
     let notes: Vec<&str> = bootstrap.not_honoured().iter().map(|note| &*note.path).collect();
-    assert_eq!(notes, ["certificate_providers"]);
+    assert!(notes.contains(&"certificate_providers[\"later\"].plugin_name"), "{notes:?}");
 }
 
 #[test]
@@ -99,13 +105,14 @@ fn file_beats_text_and_a_bad_file_is_an_error() {
 fn every_problem_is_told_at_once_with_its_path() {
     let text = r#"{
         "xds_servers": [
-            {"server_uri": 1, "channel_creds": [{"type": "tls"}]},
+            {"server_uri": 1, "channel_creds": [{"type": "alts"}]},
             {"channel_creds": "insecure"},
             {"server_uri": "gopher://x", "channel_creds": [{"config": {}}], "server_features": 1}
         ],
         "node": {"id": 1, "locality": [], "metadata": "x"},
         "client_default_listener_resource_name_template": 1,
-        "certificate_providers": 1
+        "certificate_providers": 1,
+        "authorities": {"a": 1, "b": {"xds_servers": [{}], "fallback_on_reachability_only": 1}}
     }"#;
     let error = Bootstrap::from_json(text).unwrap_err();
     let mut paths: Vec<&str> = error.problems().iter().map(|problem| &*problem.path).collect();
@@ -124,12 +131,16 @@ fn every_problem_is_told_at_once_with_its_path() {
         "node.metadata",
         "client_default_listener_resource_name_template",
         "certificate_providers",
+        "authorities[\"a\"]",
+        "authorities[\"b\"].xds_servers[0].server_uri",
+        "authorities[\"b\"].xds_servers[0].channel_creds",
+        "authorities[\"b\"].fallback_on_reachability_only",
     ];
     expected.sort_unstable();
     assert_eq!(paths, expected);
     let text = error.to_string();
     assert!(text.contains("xds_servers[0].server_uri: must be a string, is a number"), "{text}");
-    assert!(text.contains("no supported type (given: tls; supported: insecure)"), "{text}");
+    assert!(text.contains("no supported type (given: alts; supported: tls, insecure)"), "{text}");
     assert_eq!(text.lines().count(), expected.len() + 1);
 }
 
@@ -152,15 +163,19 @@ fn missing_servers_and_documents_that_are_none_are_refused() {
 fn server_uris_of_all_forms() {
     let tcp = |host: &str, port| Ok(ServerUri::Tcp { host: host.to_owned(), port });
     let unix = |path: &str| Ok(ServerUri::Unix(path.into()));
-    let cases: [(&str, Result<ServerUri, ()>); 16] = [
+    let ip = |list: &[&str]| Ok(ServerUri::Ip(list.iter().map(|ip| ip.parse().unwrap()).collect()));
+    let cases: [(&str, Result<ServerUri, ()>); 19] = [
         ("127.0.0.1:15010", tcp("127.0.0.1", 15010)),
         ("localhost:1", tcp("localhost", 1)),
         ("[::1]:1", tcp("[::1]", 1)),
         ("dns:host:1", tcp("host", 1)),
         ("dns:///host.svc:1", tcp("host.svc", 1)),
         ("dns://8.8.8.8/host:1", tcp("host", 1)),
-        ("ipv4:10.0.0.1:1", tcp("10.0.0.1", 1)),
-        ("ipv6:[::1]:1", tcp("[::1]", 1)),
+        ("ipv4:10.0.0.1:1", ip(&["10.0.0.1:1"])),
+        ("ipv4:10.0.0.1:1,10.0.0.2:2", ip(&["10.0.0.1:1", "10.0.0.2:2"])),
+        ("ipv6:[::1]:1", ip(&["[::1]:1"])),
+        ("ipv4:[::1]:1", Err(())),
+        ("ipv4:10.0.0.1:1,", Err(())),
         ("unix:relative.sock", unix("relative.sock")),
         ("unix:///etc/istio/proxy/XDS", unix("/etc/istio/proxy/XDS")),
         ("unix://etc/x", Err(())),
@@ -218,7 +233,6 @@ fn targets_with_and_without_scheme() {
         ("", TargetError::NoName),
         ("xds:///", TargetError::NoName),
         ("xds://authority", TargetError::NoName),
-        ("xds://authority/name", TargetError::Authority("authority".to_owned())),
         ("https://reviews", TargetError::Scheme("https".to_owned())),
     ] {
         assert_eq!(text.parse::<Target>().unwrap_err(), expected, "{text}");
