@@ -20,9 +20,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::serve::{Serving, any_port, serve};
-use crate::wait::eventually;
 use crate::xds;
+use mesh_test::eventually;
+use mesh_test::serve::{Serving, any_port, serve};
 
 /// Answers waiting for a client that does not read: more than a test ever sends at once.
 const WAITING: usize = 64;

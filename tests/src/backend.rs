@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use meshctl::echo::{Echo, Settings};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::serve::{any_port, listen};
+use mesh_test::serve::{any_port, listen};
 
 /// An echo server in this process. Dropping it drains it.
 #[derive(Debug)]

@@ -9,16 +9,13 @@
 //!            Process: any of these in a process of its own
 //! ```
 //!
+//! What users' own tests need as well is in `mesh-test`; this is what only tests of the mesh itself need.
 //! Everything listens on the loopback interface, on a free port, and ends when it is dropped.
 
 pub mod ads;
 pub mod backend;
 pub mod client;
-pub mod control;
-pub mod load;
 pub mod process;
-pub mod serve;
-pub mod wait;
 pub mod world;
 pub mod written;
 pub mod xds;
@@ -27,7 +24,7 @@ pub mod yaml;
 pub use ads::Ads;
 pub use backend::Backend;
 pub use client::{Answer, get, mesh, mesh_with_seed, send};
-pub use control::Control;
-pub use load::Load;
+pub use mesh_test::{
+    Control, DEADLINE, FaultProxy, Load, TestMesh, eventually, fault, serve, within,
+};
 pub use process::Process;
-pub use wait::{DEADLINE, eventually, within};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::wait::within;
+use mesh_test::within;
 
 /// A server in a process of its own. Dropping it kills it.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use mesh_core::resource::{
 };
 use mesh_tower::{BoxError, Channel, Mesh};
 
-use crate::serve::{Serving, any_port, serve};
+use mesh_test::serve::{Serving, any_port, serve};
 
 /// The target of all meshes made here.
 pub const TARGET: &str = "things:80";
