@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The four resource types of a client's configuration.
+/// The resource types of configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceType {
     /// `envoy.config.listener.v3.Listener` (LDS).
@@ -19,12 +19,19 @@ pub enum ResourceType {
     Cluster,
     /// `envoy.config.endpoint.v3.ClusterLoadAssignment` (EDS).
     ClusterLoadAssignment,
+    /// `envoy.extensions.transport_sockets.tls.v3.Secret` (SDS).
+    Secret,
 }
 
 impl ResourceType {
     /// All types, in the order of dependency.
-    pub const ALL: [Self; 4] =
-        [Self::Listener, Self::RouteConfiguration, Self::Cluster, Self::ClusterLoadAssignment];
+    pub const ALL: [Self; 5] = [
+        Self::Listener,
+        Self::RouteConfiguration,
+        Self::Cluster,
+        Self::ClusterLoadAssignment,
+        Self::Secret,
+    ];
 
     /// The message name without its package, as in error texts.
     pub fn name(self) -> &'static str {
@@ -33,6 +40,7 @@ impl ResourceType {
             Self::RouteConfiguration => "RouteConfiguration",
             Self::Cluster => "Cluster",
             Self::ClusterLoadAssignment => "ClusterLoadAssignment",
+            Self::Secret => "Secret",
         }
     }
 }

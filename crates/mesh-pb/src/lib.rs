@@ -26,6 +26,8 @@ pub mod type_url {
     /// `envoy.config.endpoint.v3.ClusterLoadAssignment` (EDS).
     pub const CLUSTER_LOAD_ASSIGNMENT: &str =
         "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+    /// `envoy.extensions.transport_sockets.tls.v3.Secret` (SDS).
+    pub const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
     /// `envoy.service.discovery.v3.Resource`, the wrapper a resource may come in.
     pub const RESOURCE: &str = "type.googleapis.com/envoy.service.discovery.v3.Resource";
     /// The HTTP connection manager, inside `Listener.api_listener`.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is the IPv4 address it carries, in ranges and in
 /// what is looked for: a socket that serves both families tells of its IPv4 peers in that form, and
 /// they must not slip past rules written for IPv4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CidrRange {
     network: IpAddr,
     prefix_len: u32,

@@ -6,9 +6,11 @@
 //! | type | xDS message |
 //! |---|---|
 //! | [`Listener`] | `envoy.config.listener.v3.Listener` with an `api_listener` |
+//! | [`ServerListener`] | `envoy.config.listener.v3.Listener` with an `address` |
 //! | [`RouteConfiguration`] | `envoy.config.route.v3.RouteConfiguration` |
 //! | [`Cluster`] | `envoy.config.cluster.v3.Cluster` |
 //! | [`ClusterLoadAssignment`] | `envoy.config.endpoint.v3.ClusterLoadAssignment` |
+//! | [`Secret`] | `envoy.extensions.transport_sockets.tls.v3.Secret` |
 
 mod balancing;
 mod breakers;
@@ -35,6 +37,7 @@ mod resources;
 mod retry;
 mod rewrite;
 mod route;
+mod server;
 mod tls;
 mod tree;
 mod uri_template;
@@ -90,6 +93,9 @@ pub use retry::{RateLimitedBackOff, ResetHeader, ResetHeaderFormat, RetryConditi
 pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 pub use route::{
     Action, DirectResponse, Route, RouteConfiguration, TlsRequirement, VirtualCluster, VirtualHost,
+};
+pub use server::{
+    ChainAction, FilterChain, FilterChainMatch, ServerListener, SourceType, TrafficDirection,
 };
 pub use tls::{
     CertificateSource, CertificateValidation, CommonTlsContext, DataSource, DownstreamTlsContext,

@@ -1,12 +1,13 @@
 //! Values that many messages have.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use mesh_core::resource::{HeaderMatch, Regex, RegexRewrite};
-use mesh_pb::envoy::config::core::v3::ConfigSource;
+use mesh_core::resource::{CidrRange, HeaderMatch, Regex, RegexRewrite};
 use mesh_pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use mesh_pb::envoy::config::core::v3::{CidrRange as CidrProto, ConfigSource};
 use mesh_pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
 use mesh_pb::envoy::r#type::v3::FractionalPercent;
 use mesh_pb::envoy::r#type::v3::fractional_percent::DenominatorType;
@@ -165,4 +166,19 @@ pub(super) fn ads(at: At<'_>, source: Option<&ConfigSource>) -> Result<(), Inval
         Some(ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_)) => Ok(()),
         _ => Err(at.invalid("must be ads or self")),
     }
+}
+
+/// A range of addresses.
+pub(super) fn cidr(at: At<'_>, proto: &CidrProto) -> Result<CidrRange, Invalid> {
+    /// Of IPv6; longer ones than an IPv4 address has bits are accepted there, as in Envoy.
+    const LONGEST: u32 = 128;
+    let text = &proto.address_prefix;
+    let address: IpAddr = text.parse().map_err(|_| {
+        at.field("address_prefix").invalid(format!("{text:?} is not an IP address"))
+    })?;
+    let prefix_len = proto.prefix_len.unwrap_or_default().value;
+    if prefix_len > LONGEST {
+        return Err(at.field("prefix_len").invalid(format!("{prefix_len} is above {LONGEST}")));
+    }
+    Ok(CidrRange::new(address, prefix_len))
 }

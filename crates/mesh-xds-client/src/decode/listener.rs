@@ -9,6 +9,7 @@ use mesh_core::resource::{
 };
 use mesh_pb::envoy::config::listener::v3 as pb;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
 use prost::Message;
 
@@ -17,21 +18,22 @@ use super::{common, filter, route};
 
 pub(super) fn listener(at: At<'_>, name: &Name, proto: pb::Listener) -> Result<Listener, Invalid> {
     let at_api = at.field("api_listener");
-    let Some(api) = proto.api_listener else {
-        return Err(at_api.invalid(match proto.address {
-            Some(_) => "is missing: a server's listener is not supported",
-            None => "is missing, and so is address",
-        }));
-    };
+    let api = proto.api_listener;
+    let api = api.ok_or_else(|| at_api.invalid("is missing, and so is address"))?;
     let at_manager = at_api.field("api_listener");
     let any = api.api_listener.ok_or_else(|| at_manager.invalid("is missing"))?;
+    Ok(Listener::new(name.clone(), manager_of(at_manager, &any)?))
+}
+
+/// The connection manager in an extension.
+pub(super) fn manager_of(at: At<'_>, any: &Any) -> Result<HttpConnectionManager, Invalid> {
     if any.type_url != type_url::HTTP_CONNECTION_MANAGER {
         let text = format!("must be an HttpConnectionManager, is {:?}", any.type_url);
-        return Err(at_manager.invalid(text));
+        return Err(at.invalid(text));
     }
     let manager = hcm::HttpConnectionManager::decode(any.value.as_slice())
-        .map_err(|error| at_manager.invalid(format!("cannot be read: {error}")))?;
-    Ok(Listener::new(name.clone(), connection_manager(at_manager, manager)?))
+        .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
+    connection_manager(at, manager)
 }
 
 fn connection_manager(

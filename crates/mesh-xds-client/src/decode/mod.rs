@@ -13,6 +13,7 @@ mod address;
 mod at;
 mod balancing;
 mod breakers;
+mod chain_match;
 mod cluster;
 mod common;
 mod conditions;
@@ -40,6 +41,7 @@ mod refusal;
 mod retry;
 mod rewrite;
 mod route;
+mod server;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,7 @@ use mesh_pb::envoy::config::cluster::v3::Cluster;
 use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use mesh_pb::envoy::config::listener::v3::Listener;
 use mesh_pb::envoy::config::route::v3::RouteConfiguration;
+use mesh_pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use mesh_pb::envoy::service::discovery::v3::Resource;
 use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
@@ -78,7 +81,7 @@ pub struct Raw {
     pub bytes: Vec<u8>,
 }
 
-/// The first field of each of the four messages is its name.
+/// The first field of each of the messages is its name.
 #[derive(Clone, PartialEq, Message)]
 struct Named {
     #[prost(string, tag = "1")]
@@ -140,7 +143,13 @@ fn decode_checked(context: &Context, id: &ResourceId, bytes: &[u8]) -> Result<Va
     let name = &id.name;
     Ok(match id.kind {
         ResourceType::Listener => {
-            let mut made = listener::listener(at, name, read::<Listener>(bytes)?)?;
+            let proto = read::<Listener>(bytes)?;
+            if proto.api_listener.is_none() && proto.address.is_some() {
+                let mut made = server::server(at, name, &proto)?;
+                made.findings = notes.into_findings(id);
+                return Ok(Value::ServerListener(Arc::new(made)));
+            }
+            let mut made = listener::listener(at, name, proto)?;
             made.findings = notes.into_findings(id);
             Value::Listener(Arc::new(made))
         }
@@ -160,6 +169,10 @@ fn decode_checked(context: &Context, id: &ResourceId, bytes: &[u8]) -> Result<Va
             let mut made = endpoints::assignment(at, name, read::<ClusterLoadAssignment>(bytes)?)?;
             made.findings = notes.into_findings(id);
             Value::ClusterLoadAssignment(Arc::new(made))
+        }
+        ResourceType::Secret => {
+            let made = tls::secret(at, &read::<Secret>(bytes)?)?;
+            Value::Secret(Arc::new(made), notes.into_findings(id))
         }
     })
 }

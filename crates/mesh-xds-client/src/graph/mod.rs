@@ -118,11 +118,11 @@ impl Graph {
         match (id.kind, value) {
             (ResourceType::Listener, value) => {
                 let Some(root) = self.roots.get_mut(&name) else { return };
-                let value = match value {
-                    Some(Value::Listener(value)) => Some(value),
-                    _ => None,
-                };
-                root.set_listener(Entry { value, failure });
+                root.set_listener(match value {
+                    Some(Value::ServerListener(_)) => root.refuse_server(&name),
+                    Some(Value::Listener(value)) => Entry { value: Some(value), failure },
+                    _ => Entry { value: None, failure },
+                });
                 self.changed_roots.insert(name);
             }
             (ResourceType::RouteConfiguration, value) => {
@@ -150,6 +150,8 @@ impl Graph {
                 };
                 self.apply_endpoints(name, Entry { value, failure });
             }
+            // Nothing here leads to secrets.
+            (ResourceType::Secret, _) => {}
         }
     }
 
@@ -190,7 +192,7 @@ impl Graph {
 
     fn drop_if_idle(&mut self, id: &ResourceId) {
         let is_dropped = match id.kind {
-            ResourceType::Listener => false,
+            ResourceType::Listener | ResourceType::Secret => false,
             ResourceType::RouteConfiguration => {
                 let is_idle = self.routes.get(&id.name).is_some_and(|node| node.roots.is_empty());
                 is_idle && self.routes.remove(&id.name).is_some()

@@ -1,5 +1,8 @@
 //! Roots: listeners with their routes.
 
+use std::sync::Arc;
+
+use mesh_core::finding::{Failure, FailureKind};
 use mesh_core::resource::{Entry, Listener, Name, Root, RouteSpecifier};
 use mesh_core::{ResourceId, ResourceType};
 
@@ -45,6 +48,15 @@ impl RootNode {
 
     pub(super) fn set_listener(&mut self, listener: Entry<Listener>) {
         self.listener = listener;
+    }
+
+    /// A server's listener in place of a client's is an error of this root alone; what it has
+    /// stays.
+    pub(super) fn refuse_server(&self, name: &Name) -> Entry<Listener> {
+        let id = ResourceId::new(ResourceType::Listener, name.clone());
+        let text = "is a server's listener, and a client needs one with an api_listener";
+        let failure = Failure::new(id, FailureKind::Invalid, text, None);
+        Entry { value: self.listener.value.clone(), failure: Some(Arc::new(failure)) }
     }
 
     /// What is asked of the parts of the next version.

@@ -378,3 +378,19 @@ fn ten_thousand_clusters_arrive_in_steps_that_grow_with_what_arrives() {
     assert!(driver.has_root("l"));
     assert_eq!(driver.resources.clusters().count(), 10_000);
 }
+
+/// gRFC A36: that is no fault of the listener, but of who asks for it.
+#[test]
+fn servers_listener_fails_a_root_that_has_nothing_and_no_other() {
+    let server = |name: &str| {
+        let made = core::ServerListener::new(name, ([127, 0, 0, 1], 1).into());
+        event(Listener, name, Value::ServerListener(Arc::new(made)))
+    };
+    let (mut driver, _) = Driver::http("a");
+    let step = driver.apply(vec![server("a")]);
+    let root = step.update.roots["a"].as_ref().unwrap();
+    assert!(root.listener.failure.as_ref().unwrap().text.contains("server's listener"));
+    let mut driver = Driver::ready("b", &["c"]);
+    driver.apply(vec![server("b")]);
+    assert!(driver.has_root("b"));
+}

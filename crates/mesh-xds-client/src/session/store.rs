@@ -17,7 +17,7 @@ pub(super) struct Store {
     node_id: String,
     fail_on_data_errors: bool,
     /// Ordered, so that the same state gives the same request.
-    resources: [BTreeMap<Name, Watched>; 4],
+    resources: [BTreeMap<Name, Watched>; ResourceType::ALL.len()],
     events: Vec<Event>,
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Wire {
     /// The node goes into the first message of a stream only.
     node_sent: bool,
     is_up: bool,
-    types: [TypeState; 4],
+    types: [TypeState; ResourceType::ALL.len()],
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +39,7 @@ pub(crate) fn type_url(kind: ResourceType) -> &'static str {
         ResourceType::RouteConfiguration => type_url::ROUTE_CONFIGURATION,
         ResourceType::Cluster => type_url::CLUSTER,
         ResourceType::ClusterLoadAssignment => type_url::CLUSTER_LOAD_ASSIGNMENT,
+        ResourceType::Secret => type_url::SECRET,
     }
 }
 

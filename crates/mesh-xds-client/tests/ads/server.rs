@@ -186,5 +186,6 @@ fn type_url(kind: ResourceType) -> &'static str {
         ResourceType::RouteConfiguration => mesh_pb::type_url::ROUTE_CONFIGURATION,
         ResourceType::Cluster => mesh_pb::type_url::CLUSTER,
         ResourceType::ClusterLoadAssignment => mesh_pb::type_url::CLUSTER_LOAD_ASSIGNMENT,
+        ResourceType::Secret => mesh_pb::type_url::SECRET,
     }
 }

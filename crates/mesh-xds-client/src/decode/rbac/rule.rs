@@ -1,12 +1,10 @@
 //! Permissions and principals.
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use mesh_core::resource::{
-    CidrRange, Condition, HeaderMatch, HeaderMatcher, Rule, SanMatcher, StringMatcher, UriTemplate,
+    Condition, HeaderMatch, HeaderMatcher, Rule, SanMatcher, StringMatcher, UriTemplate,
 };
-use mesh_pb::envoy::config::core::v3::CidrRange as CidrProto;
 use mesh_pb::envoy::config::core::v3::TypedExtensionConfig;
 use mesh_pb::envoy::config::rbac::v3 as pb;
 use mesh_pb::envoy::config::route::v3::HeaderMatcher as HeaderProto;
@@ -20,7 +18,7 @@ use pb::permission::Rule as Permission;
 use pb::principal::Identifier;
 
 use super::super::at::{At, Invalid};
-use super::super::common::{extension as extension_of, non_empty};
+use super::super::common::{cidr, extension as extension_of, non_empty};
 use super::super::matcher::{header, string};
 use super::super::metadata::metadata_matcher;
 use super::read;
@@ -148,20 +146,6 @@ fn url_path(at: At<'_>, proto: &matcher_pb::PathMatcher) -> Result<StringMatcher
         Some(matcher_pb::path_matcher::Rule::Path(proto)) => string(at.field("path"), proto),
         None => Err(at.invalid("has no known rule")),
     }
-}
-
-fn cidr(at: At<'_>, proto: &CidrProto) -> Result<CidrRange, Invalid> {
-    /// Of IPv6; longer ones than an IPv4 address has bits are accepted there, as in Envoy.
-    const LONGEST: u32 = 128;
-    let text = &proto.address_prefix;
-    let address: IpAddr = text.parse().map_err(|_| {
-        at.field("address_prefix").invalid(format!("{text:?} is not an IP address"))
-    })?;
-    let prefix_len = proto.prefix_len.unwrap_or_default().value;
-    if prefix_len > LONGEST {
-        return Err(at.field("prefix_len").invalid(format!("{prefix_len} is above {LONGEST}")));
-    }
-    Ok(CidrRange::new(address, prefix_len))
 }
 
 fn uri_template(at: At<'_>, extension: &TypedExtensionConfig) -> Result<Condition, Invalid> {

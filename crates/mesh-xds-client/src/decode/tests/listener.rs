@@ -80,11 +80,9 @@ fn api_listener_with_rds_or_inline_routes() {
 }
 
 #[test]
-fn neither_api_listener_nor_address_or_a_servers_listener() {
+fn neither_api_listener_nor_address() {
     let empty = pb::Listener::default();
     refused(Listener, &empty, "api_listener", "is missing, and so is address");
-    let server = pb::Listener { address: Some(core::Address::default()), ..empty };
-    refused(Listener, &server, "api_listener", "server's listener");
 }
 
 #[test]

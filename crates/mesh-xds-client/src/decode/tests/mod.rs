@@ -18,6 +18,7 @@ mod policy;
 mod rate_limit;
 mod rbac;
 mod route;
+mod server;
 mod tls;
 mod written;
 

@@ -13,6 +13,7 @@ pub(super) fn decode(kind: ResourceType, resource: &Value) -> Result<decode::Val
         ResourceType::RouteConfiguration => type_url::ROUTE_CONFIGURATION,
         ResourceType::Cluster => type_url::CLUSTER,
         ResourceType::ClusterLoadAssignment => type_url::CLUSTER_LOAD_ASSIGNMENT,
+        ResourceType::Secret => mesh_pb::type_url::SECRET,
     };
     let (bytes, unknown) = json::decode_bytes(type_url, resource).unwrap();
     assert!(unknown.is_empty(), "{unknown:?}");

@@ -2,12 +2,32 @@
 
 use std::sync::Arc;
 
-use mesh_core::resource::{DataSource, TlsCertificate};
+use mesh_core::resource::{DataSource, Secret, TlsCertificate};
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::extensions::transport_sockets::tls::v3 as pb;
+use pb::secret::Type;
 
 use super::super::at::{At, Invalid, not_honoured};
 use super::super::common::non_empty;
+use super::validation;
+
+/// An SDS resource.
+pub(in super::super) fn secret(at: At<'_>, proto: &pb::Secret) -> Result<Secret, Invalid> {
+    match &proto.r#type {
+        Some(Type::TlsCertificate(proto)) => {
+            Ok(Secret::TlsCertificate(tls_certificate(at.field("tls_certificate"), proto)?))
+        }
+        Some(Type::ValidationContext(proto)) => {
+            let made = validation::whole(at.field("validation_context"), proto)?;
+            Ok(Secret::Validation(Arc::new(made)))
+        }
+        Some(Type::SessionTicketKeys(_)) => {
+            Err(at.field("session_ticket_keys").invalid("is not supported"))
+        }
+        Some(Type::GenericSecret(_)) => Err(at.field("generic_secret").invalid("is not supported")),
+        None => Err(at.invalid("holds no secret")),
+    }
+}
 
 pub(super) fn tls_certificate(
     at: At<'_>,

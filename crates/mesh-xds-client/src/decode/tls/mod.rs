@@ -7,12 +7,15 @@ mod certificate;
 mod socket;
 mod validation;
 
-pub(super) use socket::transport_sockets;
+pub(super) use certificate::secret;
+pub(super) use socket::{downstream_socket, transport_sockets};
 
 use mesh_core::resource::{
-    CertificateSource, CommonTlsContext, Name, ProviderInstance, TlsVersion, UpstreamTlsContext,
+    CertificateSource, CommonTlsContext, DownstreamTlsContext, Name, ProviderInstance, TlsVersion,
+    UpstreamTlsContext,
 };
 use mesh_pb::envoy::extensions::transport_sockets::tls::v3 as pb;
+use pb::downstream_tls_context::OcspStaplePolicy;
 use pb::tls_parameters::TlsProtocol;
 
 use super::at::{At, Invalid, not_honoured};
@@ -49,6 +52,53 @@ pub(super) fn upstream(
     made.auto_host_sni = proto.auto_host_sni;
     made.auto_sni_san_validation = proto.auto_sni_san_validation;
     not_honoured!(at, proto, [allow_renegotiation, max_session_keys, enforce_rsa_key_usage]);
+    Ok(made)
+}
+
+pub(super) fn downstream(
+    at: At<'_>,
+    proto: &pb::DownstreamTlsContext,
+) -> Result<DownstreamTlsContext, Invalid> {
+    let at_common = at.field("common_tls_context");
+    let common =
+        proto.common_tls_context.as_ref().ok_or_else(|| at_common.invalid("is missing"))?;
+    let mut made = DownstreamTlsContext::default();
+    made.common = self::common(at_common, common, Side::Server)?;
+    if made.common.identities.is_empty() {
+        return Err(at_common.invalid("has no certificate for a server"));
+    }
+    let is_true = |value: &Option<mesh_pb::google::protobuf::BoolValue>| {
+        value.as_ref().is_some_and(|value| value.value)
+    };
+    made.require_client_certificate = is_true(&proto.require_client_certificate);
+    if made.require_client_certificate && made.common.validation.is_none() {
+        let text = "is set, and there is nothing to verify certificates by";
+        return Err(at.field("require_client_certificate").invalid(text));
+    }
+    made.require_sni = is_true(&proto.require_sni);
+    if made.require_sni {
+        at.field("require_sni").refused_by_grpc("it has require_sni");
+    }
+    match OcspStaplePolicy::try_from(proto.ocsp_staple_policy) {
+        Ok(OcspStaplePolicy::LenientStapling) => {}
+        Ok(_) => {
+            let at = at.field("ocsp_staple_policy");
+            at.finding("is not honoured");
+            at.refused_by_grpc("it has an ocsp_staple_policy");
+        }
+        Err(_) => return Err(at.field("ocsp_staple_policy").invalid("unknown value")),
+    }
+    not_honoured!(
+        at,
+        proto,
+        [
+            disable_stateful_session_resumption,
+            session_timeout,
+            full_scan_certs_on_sni_mismatch,
+            prefer_client_ciphers,
+            session_ticket_keys_type,
+        ]
+    );
     Ok(made)
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mesh_core::resource::{Cluster, Struct, TransportSocket, TransportSocketMatch};
+use mesh_core::resource::{
+    Cluster, DownstreamTlsContext, Struct, TransportSocket, TransportSocketMatch,
+};
 use mesh_pb::envoy::config::cluster::v3 as pb;
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::config::core::v3::transport_socket::ConfigType;
@@ -49,6 +51,20 @@ fn upstream_socket(
     let at = at.field("typed_config");
     let context = common::any_of::<tls::UpstreamTlsContext>(at, config)?;
     Ok(TransportSocket::Tls(Arc::new(super::upstream(at, &context)?)))
+}
+
+/// How bytes come to a filter chain; `None` in plain text.
+pub(in super::super) fn downstream_socket(
+    at: At<'_>,
+    proto: Option<&core::TransportSocket>,
+) -> Result<Option<Arc<DownstreamTlsContext>>, Invalid> {
+    let Some(config) = typed_config(at, proto)? else { return Ok(None) };
+    if !common::is_of::<tls::DownstreamTlsContext>(config) {
+        return Err(unknown(at, config));
+    }
+    let at = at.field("typed_config");
+    let context = common::any_of::<tls::DownstreamTlsContext>(at, config)?;
+    Ok(Some(Arc::new(super::downstream(at, &context)?)))
 }
 
 /// The configuration of a socket; `None` for plain text.

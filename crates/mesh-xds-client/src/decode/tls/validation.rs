@@ -93,6 +93,15 @@ fn optional(
     }
 }
 
+/// A context on its own, as in a secret.
+pub(super) fn whole(
+    at: At<'_>,
+    proto: &pb::CertificateValidationContext,
+) -> Result<CertificateValidation, Invalid> {
+    optional(at, proto, Side::Client)?
+        .ok_or_else(|| at.invalid("has nothing to verify certificates by"))
+}
+
 type Parts = (Option<RootSource>, Vec<SubjectAltNameMatcher>);
 
 #[allow(deprecated, reason = "the older list of names is the one gRPC reads")]

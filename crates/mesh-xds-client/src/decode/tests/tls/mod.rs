@@ -1,5 +1,7 @@
 //! TLS contexts: what is taken, what is refused, and what is refused by gRPC alone (gRFC A29).
 
+mod downstream;
+mod secret;
 mod upstream;
 
 use mesh_pb::envoy::config::core::v3 as core;
