@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -29,6 +29,8 @@ pub struct EndpointState<A: Attach> {
     address: SocketAddr,
     /// When it was first drawn by a policy with a slow start.
     since: OnceLock<Instant>,
+    /// Whether health checks say that it is not to be used.
+    failing: AtomicBool,
 }
 
 impl<A: Attach> EndpointState<A> {
@@ -41,6 +43,7 @@ impl<A: Attach> EndpointState<A> {
             grpc: Record::default(),
             address: spec.address,
             since: OnceLock::new(),
+            failing: AtomicBool::new(false),
             attached,
         }
     }
@@ -77,6 +80,17 @@ impl<A: Attach> EndpointState<A> {
             Dialect::Http => &self.http,
             Dialect::Grpc => &self.grpc,
         }
+    }
+
+    /// Whether its health checks fail. Counts in clusters that have some.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether its health checks fail; the cluster's tables are then to be
+    /// [rebuilt](super::ClusterState::rebuild).
+    pub fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
     }
 
     /// When its slow start began: with the first request that could go to it.

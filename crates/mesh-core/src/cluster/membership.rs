@@ -56,7 +56,13 @@ impl<A: Attach> Membership<A> {
                 // Looked for here too: decoding refuses an address that occurs twice, code can
                 // still name one, and it is one endpoint all the same.
                 let state = all.entry(spec.address).or_insert_with(|| {
-                    let make = || EndpointState::new(spec, attach.endpoint(cluster, spec));
+                    let make = || {
+                        let made = EndpointState::new(spec, attach.endpoint(cluster, spec));
+                        // One that joins others is not used until it was checked, as in Envoy. The
+                        // first ones are: there is nobody else.
+                        made.set_failing(previous.is_some() && cluster.health_check.is_some());
+                        made
+                    };
                     known.cloned().unwrap_or_else(|| Arc::new(make()))
                 });
                 states.push(state.clone());

@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::membership::Membership;
@@ -8,7 +7,7 @@ use super::{
     RetryPermit,
 };
 use crate::dialect::Dialect;
-use crate::resource::{OutlierDetection, RoutingPriority};
+use crate::resource::{Cluster, RoutingPriority};
 use crate::snapshot::Attach;
 
 /// Outlier detection of one cluster: a detector per dialect, each with records of its own.
@@ -16,15 +15,19 @@ use crate::snapshot::Attach;
 pub(super) struct Detectors {
     http: Detector,
     grpc: Detector,
+    /// Whether endpoints are out whose health checks fail.
+    checks: bool,
 }
 
 impl Detectors {
-    pub(super) fn new(spec: Option<&Arc<OutlierDetection>>, previous: Option<&Self>) -> Self {
+    pub(super) fn new(cluster: &Cluster, previous: Option<&Self>) -> Self {
+        let spec = cluster.outlier_detection.as_ref();
         let http = previous.map(|previous| &previous.http);
         let grpc = previous.map(|previous| &previous.grpc);
         Self {
             http: Detector::new(Dialect::Http, spec, http),
             grpc: Detector::new(Dialect::Grpc, spec, grpc),
+            checks: cluster.health_check.is_some(),
         }
     }
 
@@ -44,7 +47,7 @@ impl Detectors {
     }
 }
 
-/// The numbers of the endpoints that are ejected, ascending, in HTTP and in gRPC.
+/// The numbers of the endpoints that are ejected or fail their health checks, ascending, in HTTP and in gRPC.
 pub(super) type Outs = [Vec<u32>; 2];
 
 impl Detectors {
@@ -55,7 +58,14 @@ impl Detectors {
             let is_ejected = |number| {
                 state(number).is_some_and(|endpoint| endpoint.record(dialect).is_ejected())
             };
-            self.of(dialect).out(is_ejected)
+            let mut out = self.of(dialect).out(is_ejected);
+            if self.checks {
+                let failing = (0..).zip(membership.states()).filter(|(_, one)| one.is_failing());
+                out.extend(failing.map(|(number, _)| number));
+                out.sort_unstable();
+                out.dedup();
+            }
+            out
         })
     }
 }

@@ -54,7 +54,7 @@ impl<A: Attach> ClusterState<A> {
         let kept = kept.map(|previous| previous.tables().membership.clone());
         let membership = Membership::new(&spec, assignment, kept.as_deref(), attach);
         let earlier = previous.map(|previous| &previous.detectors);
-        let detectors = Detectors::new(spec.outlier_detection.as_ref(), earlier);
+        let detectors = Detectors::new(&spec, earlier);
         detectors.adopt(&membership);
         let drops = AtomicBool::new(membership.drops());
         let in_aggregate = previous.is_some_and(Self::is_in_aggregate);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Balancing, CircuitBreakers, ClusterLoadAssignment, Endpoint, LbPolicy, Name, OutlierDetection,
-    TransportSocket, TransportSocketMatch,
+    Balancing, CircuitBreakers, ClusterLoadAssignment, ConnectionOptions, Endpoint, HealthCheck,
+    LbPolicy, Name, OutlierDetection, TransportSocket, TransportSocketMatch,
 };
 use crate::finding::Finding;
 
@@ -27,6 +27,10 @@ pub struct Cluster {
     pub circuit_breakers: CircuitBreakers,
     /// When endpoints are ejected for what they answer; `None` for never.
     pub outlier_detection: Option<Arc<OutlierDetection>>,
+    /// How endpoints are asked whether they are well; `None` when they are not.
+    pub health_check: Option<Arc<HealthCheck>>,
+    /// How connections are made, and how long they last.
+    pub connections: ConnectionOptions,
     /// The HTTP version spoken to the endpoints.
     pub protocol: UpstreamProtocol,
     /// How bytes reach the endpoints that none of the following is meant for.
@@ -49,6 +53,8 @@ impl Cluster {
             connect_timeout: Duration::from_secs(5),
             circuit_breakers: CircuitBreakers::default(),
             outlier_detection: None,
+            health_check: None,
+            connections: ConnectionOptions::default(),
             protocol: UpstreamProtocol::Http1,
             transport_socket: TransportSocket::RawBuffer,
             transport_socket_matches: Vec::new(),

@@ -16,6 +16,7 @@ mod balancing;
 mod breakers;
 mod cidr;
 mod cluster;
+mod connections;
 mod csrf;
 mod endpoints;
 mod fault;
@@ -24,6 +25,7 @@ mod forward;
 mod fraction;
 mod hash_policy;
 mod headers;
+mod health_check;
 mod listener;
 mod matcher;
 mod metadata;
@@ -49,6 +51,9 @@ pub use balancing::{
 pub use breakers::{CircuitBreakers, RetryBudget, Thresholds};
 pub use cidr::CidrRange;
 pub use cluster::{Cluster, Discovery, UpstreamProtocol};
+pub use connections::{
+    ConnectionOptions, Http2Keepalive, Http2Options, PreconnectPolicy, TcpKeepalive,
+};
 pub use csrf::CsrfPolicy;
 pub use endpoints::{
     ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
@@ -68,6 +73,9 @@ pub use hash_policy::{CookieSource, HashPolicy, HashSource};
 pub use headers::{
     AppendAction, HeaderChange, HeaderMutation, HeaderMutations, HeaderOperation, HeaderText,
     QueryChange,
+};
+pub use health_check::{
+    GrpcHealthCheck, HealthCheck, HealthChecker, HttpHealthCheck, TcpHealthCheck,
 };
 pub use listener::{
     CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, PathOptions,

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use super::state;
-use crate::cluster::ClusterState;
 use crate::cluster::outlier::Observed;
+use crate::cluster::{Choice, ClusterState};
 use crate::dialect::Dialect;
-use crate::resource::{Cluster, OutlierDetection};
+use crate::resource::{Cluster, HealthCheck, HealthChecker, OutlierDetection, TcpHealthCheck};
 use crate::testing::{address, cluster};
 
 fn watched() -> Cluster {
@@ -62,4 +62,55 @@ fn cluster_without_detection_has_nothing_to_sweep() {
     assert!(!fail(&state, 1, 100, now));
     assert_eq!(state.next_sweep(now), None);
     assert!(!state.sweep(now + Duration::from_secs(99), 1));
+}
+
+fn checked() -> Cluster {
+    let checker = HealthChecker::Tcp(TcpHealthCheck::default());
+    let second = Duration::from_secs(1);
+    let mut spec = watched();
+    spec.health_check = Some(HealthCheck::new(checker, second, second, 1, 1).into());
+    spec
+}
+
+fn set_failing(state: &ClusterState<()>, number: u8, failing: bool) {
+    let tables = state.tables();
+    let endpoint = tables.all().find(|endpoint| endpoint.address() == address(number)).unwrap();
+    endpoint.set_failing(failing);
+    state.rebuild();
+}
+
+/// The endpoints that get requests, in each dialect.
+fn used(state: &ClusterState<()>) -> [Vec<u8>; 2] {
+    [Dialect::Http, Dialect::Grpc].map(|dialect| {
+        let pick = |random| state.pick(&Choice::new(dialect), random).unwrap().address();
+        let mut used: Vec<_> = crate::testing::randoms(100).map(pick).collect();
+        used.sort_unstable();
+        used.dedup();
+        (1..=9).filter(|number| used.contains(&address(*number))).collect()
+    })
+}
+
+#[test]
+fn endpoint_that_fails_its_checks_gets_no_requests_in_either_dialect() {
+    let state = state(checked(), [1, 2, 3]);
+    assert_eq!(used(&state), [[1, 2, 3]; 2]);
+    set_failing(&state, 2, true);
+    assert_eq!(used(&state), [[1, 3]; 2]);
+    // Together with one that was ejected.
+    let failed = fail(&state, 3, 5, Instant::now());
+    assert!(failed);
+    state.rebuild();
+    assert_eq!(used(&state)[1], [1, 3]);
+    set_failing(&state, 2, false);
+    assert_eq!(used(&state), [vec![1, 2], vec![1, 2, 3]]);
+}
+
+#[test]
+fn endpoint_that_joins_a_checked_cluster_waits_for_its_first_check() {
+    let state = state(checked(), [1, 2]);
+    let more = crate::resource::ClusterLoadAssignment::of_addresses("c", [1, 2, 3].map(address));
+    state.update(crate::resource::Entry::of(more), &());
+    assert_eq!(used(&state), [[1, 2]; 2]);
+    set_failing(&state, 3, false);
+    assert_eq!(used(&state), [[1, 2, 3]; 2]);
 }
