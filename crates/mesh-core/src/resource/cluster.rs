@@ -30,7 +30,7 @@ pub struct Cluster {
     /// How endpoints are asked whether they are well; `None` when they are not.
     pub health_check: Option<Arc<HealthCheck>>,
     /// How connections are made, and how long they last.
-    pub connections: ConnectionOptions,
+    pub connections: Arc<ConnectionOptions>,
     /// The HTTP version spoken to the endpoints.
     pub protocol: UpstreamProtocol,
     /// How bytes reach the endpoints that none of the following is meant for.
@@ -54,7 +54,7 @@ impl Cluster {
             circuit_breakers: CircuitBreakers::default(),
             outlier_detection: None,
             health_check: None,
-            connections: ConnectionOptions::default(),
+            connections: Arc::default(),
             protocol: UpstreamProtocol::Http1,
             transport_socket: TransportSocket::RawBuffer,
             transport_socket_matches: Vec::new(),
