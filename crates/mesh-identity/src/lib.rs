@@ -13,8 +13,20 @@
 //! every second spelling of one name (a percent escape, a dot segment, an upper-case domain) would
 //! be a way around a policy.
 //!
-//! This crate is pure: it holds names and their rules. It does not yet hold keys, certificates or
-//! trust bundles.
+//! Certificates, keys and trust roots come from a [`CertificateProvider`], which may change them at
+//! any time. [`ClientTls`] and [`ServerTls`] make settings for rustls of it: each handshake shows
+//! what the provider has then, and verifies the peer against what it trusts then.
+//!
+//! ```text
+//! files ─▶ CertificateProvider ─▶ Identity ─┬─▶ ClientTls::build ─▶ rustls::ClientConfig
+//!                              └▶ Trust ────┴─▶ ServerTls::build ─▶ rustls::ServerConfig
+//! ```
+//!
+//! Cryptography is always passed in; [`default_crypto`] is the one built in. What is missing or
+//! expired ends a handshake: nothing falls back to less.
+//!
+//! It does not yet ask a certificate authority for certificates, nor look at revocation lists. A
+//! root with name constraints on URIs is of no use: rustls-webpki refuses what it signed.
 //!
 //! ```
 //! use mesh_identity::{ErrorKind, SpiffeId, TrustDomain};
@@ -34,14 +46,28 @@
 //!
 //! [SPIFFE-ID]: https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md
 
+mod crypto;
 mod error;
+mod identity;
+mod load_error;
+mod names;
 mod provider;
 mod spiffe_id;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod trust;
 mod trust_domain;
 
+pub use crypto::default_crypto;
 pub use error::{Error, ErrorKind};
-pub use provider::{FileWatcher, IdentityFiles, RootFiles};
+pub use identity::Identity;
+pub use load_error::LoadError;
+pub use names::SubjectNames;
+pub use provider::{CertificateProvider, FileWatcher, IdentityFiles, ProviderStatus, RootFiles};
 pub use spiffe_id::SpiffeId;
+pub use tls::{ClientTls, RootSource, ServerTls};
+pub use trust::Trust;
 pub use trust_domain::TrustDomain;
+// Those of our API that are rustls's.
+pub use rustls;

@@ -106,3 +106,14 @@ fn is_send_and_sync() {
     check::<TrustDomain>();
     check::<Error>();
 }
+
+#[test]
+fn what_holds_keys_is_send_and_sync() {
+    fn check<T: Send + Sync>() {}
+    check::<CertificateProvider>();
+    check::<Identity>();
+    check::<Trust>();
+    check::<ClientTls>();
+    check::<ServerTls>();
+    check::<LoadError>();
+}

@@ -1,3 +1,170 @@
+//! Where certificates and trust roots come from, and what they are at the moment.
+
 mod config;
+mod files;
+mod status;
+mod watch;
 
 pub use config::{FileWatcher, IdentityFiles, RootFiles};
+pub use status::ProviderStatus;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use rustls::crypto::CryptoProvider;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::{Identity, LoadError, Trust};
+
+/// A certificate with its key, trust roots, or both, which may change at any time. Whoever makes a
+/// handshake asks for what they are then.
+///
+/// Clones are the same provider. When the last is dropped, watching ends.
+#[derive(Clone, Debug)]
+pub struct CertificateProvider(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    files: Option<FileWatcher>,
+    crypto: Arc<CryptoProvider>,
+    identity: ArcSwapOption<Identity>,
+    trust: ArcSwapOption<Trust>,
+    /// What the last look at the files found wrong. Also held while looking, so that two looks do
+    /// not overtake each other.
+    errors: Mutex<Errors>,
+    task: OnceLock<AbortHandle>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Errors {
+    identity: Option<String>,
+    trust: Option<String>,
+}
+
+impl CertificateProvider {
+    /// What will not change.
+    pub fn fixed(
+        identity: Option<Identity>,
+        trust: Option<Trust>,
+        crypto: Arc<CryptoProvider>,
+    ) -> Self {
+        let made = Self::new(None, crypto);
+        made.0.identity.store(identity.map(Arc::new));
+        made.0.trust.store(trust.map(Arc::new));
+        made
+    }
+
+    /// What is in these files now, and after each [`reload`](Self::reload). What cannot be read is
+    /// [reported](Self::status), and missing until it can.
+    pub fn from_files(files: FileWatcher, crypto: Arc<CryptoProvider>) -> Self {
+        let made = Self::new(Some(files), crypto);
+        // Reported by `status`, and in the log.
+        let _ = made.reload();
+        made
+    }
+
+    /// What is in these files, looked at again whenever their refresh interval has passed: the
+    /// plugin `file_watcher`. Reads them before it returns.
+    pub fn file_watcher(files: FileWatcher, crypto: Arc<CryptoProvider>, runtime: &Handle) -> Self {
+        let interval = files.refresh_interval;
+        let made = Self::from_files(files, crypto);
+        let task = runtime.spawn(watch::run(Arc::downgrade(&made.0), interval));
+        // Nobody else has set it.
+        let _ = made.0.task.set(task.abort_handle());
+        made
+    }
+
+    fn new(files: Option<FileWatcher>, crypto: Arc<CryptoProvider>) -> Self {
+        Self(Arc::new(Shared {
+            files,
+            crypto,
+            identity: ArcSwapOption::empty(),
+            trust: ArcSwapOption::empty(),
+            errors: Mutex::default(),
+            task: OnceLock::new(),
+        }))
+    }
+
+    /// The certificate with its key.
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.0.identity.load_full()
+    }
+
+    /// The trust roots.
+    pub fn trust(&self) -> Option<Arc<Trust>> {
+        self.0.trust.load_full()
+    }
+
+    /// Looks at the files at once. Each part that is good takes effect, whatever becomes of the
+    /// other; in place of one that is not, the one before stays. Blocks for as long as the files
+    /// take to be read.
+    ///
+    /// # Errors
+    /// The first of what is wrong.
+    pub fn reload(&self) -> Result<(), LoadError> {
+        self.0.reload()
+    }
+
+    /// How the provider stands.
+    pub fn status(&self) -> ProviderStatus {
+        let errors = self.0.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let identity = self.identity();
+        ProviderStatus {
+            spiffe_id: identity.as_ref().and_then(|identity| identity.names().spiffe_id().ok()),
+            not_after: identity.as_ref().map(|identity| identity.not_after()),
+            roots: self.trust().map_or(0, |trust| trust.len()),
+            identity_error: errors.identity,
+            roots_error: errors.trust,
+        }
+    }
+}
+
+impl Shared {
+    fn reload(&self) -> Result<(), LoadError> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut result = Ok(());
+        if let Some(made) = files.identity.as_ref().map(|f| files::identity(f, &self.crypto)) {
+            let made = made.map(|new| {
+                let old = self.identity.load();
+                if old.as_ref().is_none_or(|old| !old.is_same(&new)) {
+                    tracing::info!(names = ?new.names(), "certificate loaded");
+                    self.identity.store(Some(Arc::new(new)));
+                }
+            });
+            result = result.and(note(&mut errors.identity, made));
+        }
+        if let Some(made) = files.roots.as_ref().map(|f| files::trust(f, &self.crypto)) {
+            let made = made.map(|new| {
+                let old = self.trust.load();
+                if old.as_ref().is_none_or(|old| !old.is_same(&new)) {
+                    tracing::info!(certificates = new.len(), "trust roots loaded");
+                    self.trust.store(Some(Arc::new(new)));
+                }
+            });
+            result = result.and(note(&mut errors.trust, made));
+        }
+        result
+    }
+}
+
+/// Remembers what is wrong; logs it once.
+fn note(last: &mut Option<String>, made: Result<(), LoadError>) -> Result<(), LoadError> {
+    let text = made.as_ref().err().map(LoadError::chain);
+    if let Some(text) = &text
+        && last.as_ref() != Some(text)
+    {
+        tracing::warn!("certificates: {text}; what was loaded before stays");
+    }
+    *last = text;
+    made
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}

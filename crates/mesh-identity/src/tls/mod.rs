@@ -1,0 +1,91 @@
+//! Settings of rustls made of providers. One made stays good: each handshake asks the providers
+//! what they have then, so that what was rotated reaches every new connection and no old one.
+
+mod client;
+mod resolve;
+mod server;
+mod verify;
+
+pub use client::ClientTls;
+pub use server::ServerTls;
+
+use std::fmt;
+use std::sync::Arc;
+
+use mesh_core::resource::TlsVersion;
+use rustls::crypto::CryptoProvider;
+use rustls::version::{TLS12, TLS13};
+use rustls::{Error, OtherError, SupportedProtocolVersion};
+
+use crate::{CertificateProvider, LoadError, Trust};
+
+/// Where trust roots come from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RootSource {
+    /// From a provider. While it has none, nobody is trusted.
+    Provider(CertificateProvider),
+    /// Those of the operating system (gRFC A82), as they were when first used.
+    System,
+}
+
+/// Settings both sides have.
+#[derive(Clone, Debug, Default)]
+struct Common {
+    alpn: Vec<Vec<u8>>,
+    oldest: Option<TlsVersion>,
+    newest: Option<TlsVersion>,
+}
+
+impl Common {
+    fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
+        let all = [(TlsVersion::V1_3, &TLS13), (TlsVersion::V1_2, &TLS12)];
+        let (oldest, newest) = (self.oldest, self.newest);
+        let wanted = |version: &TlsVersion| {
+            oldest.is_none_or(|oldest| oldest <= *version)
+                && newest.is_none_or(|newest| *version <= newest)
+        };
+        all.into_iter().filter(|(version, _)| wanted(version)).map(|(_, known)| known).collect()
+    }
+}
+
+/// Trust roots at the moment of a handshake.
+#[derive(Debug)]
+enum TrustNow {
+    Provider(CertificateProvider),
+    Fixed(Arc<Trust>),
+}
+
+impl TrustNow {
+    fn new(source: &RootSource, crypto: &Arc<CryptoProvider>) -> Result<Self, LoadError> {
+        Ok(match source {
+            RootSource::Provider(provider) => Self::Provider(provider.clone()),
+            RootSource::System => Self::Fixed(Arc::new(Trust::system(crypto)?)),
+        })
+    }
+
+    fn get(&self) -> Result<Arc<Trust>, Error> {
+        match self {
+            Self::Provider(provider) => provider
+                .trust()
+                .ok_or_else(|| refused(LoadError::new("there are no trust roots yet"))),
+            Self::Fixed(trust) => Ok(trust.clone()),
+        }
+    }
+}
+
+/// A reason of ours in an error of rustls.
+fn refused(error: LoadError) -> Error {
+    Error::Other(OtherError(Arc::new(Refused(error.chain()))))
+}
+
+#[derive(Debug)]
+struct Refused(String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
