@@ -67,7 +67,8 @@ pub struct ServerFeatures {
     pub resource_timer_is_transient_error: bool,
     /// `trusted_xds_server`: it may rewrite a request's authority (gRFC A81).
     pub trusted_xds_server: bool,
-    /// `xds.delta`, a name of ours: it speaks the incremental protocol.
+    /// `xds.delta`, a name of ours: the server is asked by the incremental protocol, and by the
+    /// state of the world when it turns out not to speak it.
     pub delta: bool,
 }
 

@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use mesh_core::Finding;
 use mesh_core::resource::Name;
-use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 
 use super::mailbox::Sender;
 use super::status::{ServerStatus, Status};
 use crate::bootstrap::{Bootstrap, ServerConfig};
 use crate::graph::{Graph, Interest};
-use crate::session::Session;
+use crate::session::{Directory, Protocol, Request, Response, ServerIndex, Session};
 
 /// All state of a client. Locked by its task for as long as it takes to take in one message, and
 /// by whoever asks for the status; never on the path of a request.
@@ -19,6 +18,7 @@ use crate::session::Session;
 pub(super) struct Core {
     node_id: String,
     uri: String,
+    server: ServerIndex,
     state: Mutex<State>,
 }
 
@@ -27,18 +27,30 @@ struct State {
     session: Session,
     graph: Graph,
     mailbox: Sender,
+    wants_delta: bool,
     connected: bool,
     error: Option<(String, Instant)>,
 }
 
 impl Core {
     pub(super) fn new(bootstrap: &Bootstrap, server: &ServerConfig, mailbox: Sender) -> Self {
-        let session = Session::new(bootstrap.node(), server.features);
+        let mut directory = Directory::default();
+        let index = directory.add_server(server.features);
+        directory.set_default(vec![index]);
+        let session = Session::new(bootstrap.node(), directory);
         let (graph, connected, error) = (Graph::new(), false, None);
         Self {
             node_id: bootstrap.node().id.clone(),
             uri: server.uri.to_string(),
-            state: Mutex::new(State { session, graph, mailbox, connected, error }),
+            server: index,
+            state: Mutex::new(State {
+                session,
+                graph,
+                mailbox,
+                wants_delta: server.features.delta,
+                connected,
+                error,
+            }),
         }
     }
 
@@ -55,7 +67,7 @@ impl Core {
     pub(super) fn stream_up(&self) {
         let mut state = self.lock();
         state.connected = true;
-        state.session.stream_up();
+        state.session.stream_up(self.server);
     }
 
     /// The stream ended or could not be opened; whether the server had answered on it.
@@ -64,15 +76,25 @@ impl Core {
         let mut state = self.lock();
         state.connected = false;
         state.error = Some((error.to_owned(), now));
-        let answered = state.session.stream_down(&text, now);
+        let answered = state.session.stream_down(self.server, &text, now);
         state.settle(now);
         answered
     }
 
-    /// A response came.
-    pub(super) fn receive(&self, response: DiscoveryResponse, now: Instant) {
+    /// The server sent what cannot be read.
+    pub(super) fn stream_spoiled(&self, error: &str, now: Instant) {
+        let text = format!("control plane {} cannot be used: {error}", self.uri);
         let mut state = self.lock();
-        state.session.receive(response, now);
+        state.connected = false;
+        state.error = Some((error.to_owned(), now));
+        state.session.stream_spoiled(self.server, &text, now);
+        state.settle(now);
+    }
+
+    /// A response came.
+    pub(super) fn receive(&self, response: Response, now: Instant) {
+        let mut state = self.lock();
+        state.session.receive(self.server, response, now);
         state.settle(now);
     }
 
@@ -88,16 +110,43 @@ impl Core {
         self.lock().session.next_deadline()
     }
 
+    /// How the server is asked.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.lock().session.protocol(self.server)
+    }
+
+    /// The server does not speak the protocol that it was asked by; whether it may be asked at once
+    /// by another. One that speaks neither, as a proxy does before its server is there, is asked by
+    /// the incremental one again at its next turn.
+    pub(super) fn change_protocol(&self, error: &str) -> bool {
+        let mut state = self.lock();
+        let wants_delta = state.wants_delta;
+        let session = &mut state.session;
+        match session.protocol(self.server) {
+            Protocol::Delta => {
+                tracing::info!(server = %self.uri, "state of the world instead of delta: {error}");
+                session.set_protocol(self.server, Protocol::StateOfTheWorld);
+                true
+            }
+            Protocol::StateOfTheWorld => {
+                if wants_delta {
+                    session.set_protocol(self.server, Protocol::Delta);
+                }
+                false
+            }
+        }
+    }
+
     /// Whether [`next_request`](Self::next_request) should be called once there is room.
     pub(super) fn wants_to_send(&self) -> bool {
-        self.lock().session.wants_to_send()
+        self.lock().session.wants_to_send(self.server)
     }
 
     /// There is room to send: earlier requests have left, and here is the next.
-    pub(super) fn next_request(&self, now: Instant) -> Option<DiscoveryRequest> {
+    pub(super) fn next_request(&self, now: Instant) -> Option<Request> {
         let mut state = self.lock();
-        state.session.request_left(now);
-        state.session.poll_request()
+        state.session.request_left(self.server, now);
+        state.session.poll_request(self.server)
     }
 
     pub(super) fn status(&self) -> Status {

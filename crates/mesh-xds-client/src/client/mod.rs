@@ -60,7 +60,8 @@ impl Client {
             tracing::warn!("xds bootstrap: {note}");
         }
         let bootstrap = Arc::new(bootstrap);
-        let server = bootstrap.servers()[0].clone();
+        let mut server = bootstrap.servers()[0].clone();
+        server.features.delta |= options.delta;
         let interests = Arc::new(Interests::default());
         let (mailbox, updates) = mailbox::new();
         let core = Arc::new(Core::new(&bootstrap, &server, mailbox));

@@ -11,6 +11,7 @@ pub struct Options {
     pub(super) connect_timeout: Duration,
     pub(super) max_message_bytes: usize,
     pub(super) backoff: Backoff,
+    pub(super) delta: bool,
 }
 
 impl Default for Options {
@@ -24,6 +25,7 @@ impl Default for Options {
             // Some 100,000 endpoints, or 50,000 routes. More is a fault of the control plane.
             max_message_bytes: 64 << 20,
             backoff: Backoff::new(Backoff::BASE, Backoff::CAP),
+            delta: false,
         }
     }
 }
@@ -57,6 +59,14 @@ impl Options {
     #[must_use]
     pub fn with_max_message_bytes(mut self, bytes: usize) -> Self {
         self.max_message_bytes = bytes;
+        self
+    }
+
+    /// Asks every server by the incremental protocol, as the server feature `xds.delta` does for
+    /// one, and by the state of the world where a server turns out not to speak it.
+    #[must_use]
+    pub fn with_delta(mut self) -> Self {
+        self.delta = true;
         self
     }
 

@@ -5,19 +5,19 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
-use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
+use super::Options;
 use super::core::Core;
 use super::interests::Interests;
-use super::{Options, transport};
+use super::transport::{self, End};
 use crate::bootstrap::{ServerConfig, ServerUri};
 use crate::connecting::Connector;
-use crate::session::Backoff;
+use crate::session::{Backoff, Request, Response};
 
 /// Requests between the session and the transport. With room for one, a request is made when the
 /// one before has been taken by the transport, from what is wanted then.
@@ -50,13 +50,22 @@ impl Task {
     pub(super) async fn run(mut self) {
         loop {
             let started = now();
-            let error = self.serve_once().await;
+            let end = self.serve_once().await;
             let ended = now();
-            if self.core.stream_down(&error, ended) {
-                tracing::info!(server = %self.uri(), "xds stream ended: {error}");
-                self.backoff.reset();
-            } else {
-                tracing::warn!(server = %self.uri(), "xds server cannot be reached: {error}");
+            match end {
+                End::Unimplemented(error) if self.core.change_protocol(&error) => continue,
+                End::Closed(error) | End::Unimplemented(error) => {
+                    if self.core.stream_down(&error, ended) {
+                        tracing::info!(server = %self.uri(), "xds stream ended: {error}");
+                        self.backoff.reset();
+                    } else {
+                        tracing::warn!(server = %self.uri(), "xds server cannot be reached: {error}");
+                    }
+                }
+                End::Unreadable(error) => {
+                    tracing::warn!(server = %self.uri(), "xds stream cannot be read: {error}");
+                    self.core.stream_spoiled(&error, ended);
+                }
             }
             let wait = self.backoff.next_wait(ended - started, fastrand::f64());
             tokio::select! {
@@ -66,15 +75,15 @@ impl Task {
         }
     }
 
-    /// One attempt, from connecting to the end of the stream. Returns why it ended.
-    async fn serve_once(&self) -> String {
+    /// One attempt, from connecting to the end of the stream.
+    async fn serve_once(&self) -> End {
         let connected = tokio::select! {
             connected = self.connect() => connected,
             never = self.attend() => match never {},
         };
         let (channel, metadata) = match connected {
             Ok(connected) => connected,
-            Err(error) => return error,
+            Err(error) => return End::Closed(error),
         };
         tracing::debug!(server = %self.uri(), "connected");
         self.core.stream_up();
@@ -85,8 +94,9 @@ impl Task {
         if let Ok(permit) = requests.try_reserve() {
             self.send(permit);
         }
-        let responses =
-            transport::open(channel, receiver, metadata, self.options.max_message_bytes);
+        let protocol = self.core.protocol();
+        let limit = self.options.max_message_bytes;
+        let responses = transport::open(channel, protocol, receiver, metadata, limit);
         self.serve(requests, responses).await
     }
 
@@ -103,9 +113,9 @@ impl Task {
     /// Serves an open stream until it ends.
     async fn serve(
         &self,
-        requests: mpsc::Sender<DiscoveryRequest>,
-        responses: impl Stream<Item = Result<DiscoveryResponse, Status>>,
-    ) -> String {
+        requests: mpsc::Sender<Request>,
+        responses: impl Stream<Item = Result<Response, Status>>,
+    ) -> End {
         let mut responses = pin!(responses);
         let mut is_writable = true;
         loop {
@@ -113,10 +123,10 @@ impl Task {
                 response = responses.next() => match response {
                     Some(Ok(response)) => {
                         if let Err(error) = self.receive(response).await {
-                            return error;
+                            return End::Closed(error);
                         }
                     }
-                    end => return transport::reason(end),
+                    end => return transport::end(end),
                 },
                 permit = requests.reserve(), if is_writable && self.core.wants_to_send() => {
                     match permit {
@@ -130,28 +140,17 @@ impl Task {
         }
     }
 
-    fn send(&self, permit: mpsc::Permit<'_, DiscoveryRequest>) {
+    fn send(&self, permit: mpsc::Permit<'_, Request>) {
         if let Some(request) = self.core.next_request(now()) {
-            tracing::trace!(
-                type_url = %request.type_url,
-                names = request.resource_names.len(),
-                version = %request.version_info,
-                "request"
-            );
+            tracing::trace!(?request, "request");
             permit.send(request);
         }
     }
 
     /// Takes in a response. The next one is not read before.
-    async fn receive(&self, response: DiscoveryResponse) -> Result<(), String> {
-        let bytes: usize = response.resources.iter().map(|resource| resource.value.len()).sum();
-        tracing::trace!(
-            type_url = %response.type_url,
-            resources = response.resources.len(),
-            version = %response.version_info,
-            bytes,
-            "response"
-        );
+    async fn receive(&self, response: Response) -> Result<(), String> {
+        let bytes = response.bytes();
+        tracing::trace!(bytes, "response");
         if bytes <= LARGE_RESPONSE_BYTES {
             self.core.receive(response, now());
             return Ok(());

@@ -1,58 +1,103 @@
 //! The way to the server: a connection and the ADS stream on it.
 
 use std::error::Error;
-use std::future::Future;
 
 use discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use mesh_pb::envoy::service::discovery::v3 as discovery;
-use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Status};
 
 use crate::connecting::chain;
+use crate::session::{Protocol, Request, Response};
 
 /// Opens the stream. The receiver must already hold the first request: there are servers that
 /// send not even headers before they have read one.
 pub(super) fn open(
     channel: Channel,
-    requests: mpsc::Receiver<DiscoveryRequest>,
+    protocol: Protocol,
+    requests: mpsc::Receiver<Request>,
     metadata: MetadataMap,
     max_message_bytes: usize,
-) -> impl Stream<Item = Result<DiscoveryResponse, Status>> {
-    let call = call(channel, requests, metadata, max_message_bytes);
-    stream::once(call).try_flatten().fuse()
-}
-
-fn call(
-    channel: Channel,
-    requests: mpsc::Receiver<DiscoveryRequest>,
-    metadata: MetadataMap,
-    max_message_bytes: usize,
-) -> impl Future<Output = Result<tonic::Streaming<DiscoveryResponse>, Status>> {
-    let mut client =
+) -> impl Stream<Item = Result<Response, Status>> {
+    let client =
         AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(max_message_bytes);
-    async move {
-        let mut request = Request::new(ReceiverStream::new(requests));
-        *request.metadata_mut() = metadata;
-        let answer = client.stream_aggregated_resources(request).await?;
-        Ok(answer.into_inner())
+    let requests = ReceiverStream::new(requests);
+    match protocol {
+        Protocol::StateOfTheWorld => all(client, requests, metadata).left_stream(),
+        Protocol::Delta => changes(client, requests, metadata).right_stream(),
     }
 }
 
+type Client = AggregatedDiscoveryServiceClient<Channel>;
+
+fn all(
+    mut client: Client,
+    requests: impl Stream<Item = Request> + Send + 'static,
+    metadata: MetadataMap,
+) -> impl Stream<Item = Result<Response, Status>> {
+    let requests = requests.filter_map(async |request| match request {
+        Request::StateOfTheWorld(request) => Some(request),
+        Request::Delta(_) => None,
+    });
+    let call = async move {
+        let answer = client.stream_aggregated_resources(with(metadata, requests)).await?;
+        Ok::<_, Status>(answer.into_inner().map_ok(Response::from))
+    };
+    stream::once(call).try_flatten().fuse()
+}
+
+fn changes(
+    mut client: Client,
+    requests: impl Stream<Item = Request> + Send + 'static,
+    metadata: MetadataMap,
+) -> impl Stream<Item = Result<Response, Status>> {
+    let requests = requests.filter_map(async |request| match request {
+        Request::Delta(request) => Some(request),
+        Request::StateOfTheWorld(_) => None,
+    });
+    let call = async move {
+        let answer = client.delta_aggregated_resources(with(metadata, requests)).await?;
+        Ok::<_, Status>(answer.into_inner().map_ok(Response::from))
+    };
+    stream::once(call).try_flatten().fuse()
+}
+
+fn with<T>(metadata: MetadataMap, requests: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(requests);
+    *request.metadata_mut() = metadata;
+    request
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// There is no connection, or the stream on it ended.
+    Closed(String),
+    /// The server does not speak the protocol it was asked by.
+    Unimplemented(String),
+    /// The server sent what cannot be read, such as a response over the limit.
+    Unreadable(String),
+}
+
 /// Why the stream ended.
-pub(super) fn reason(end: Option<Result<DiscoveryResponse, Status>>) -> String {
-    match end {
-        Some(Err(status)) => {
-            let text = format!("{:?}: {}", status.code(), status.message());
-            match status.source().map(chain) {
-                Some(cause) if !text.contains(&cause) => format!("{text}: {cause}"),
-                _ => text,
-            }
-        }
-        _ => "the server closed the stream".to_owned(),
+pub(super) fn end(end: Option<Result<Response, Status>>) -> End {
+    let Some(Err(status)) = end else {
+        return End::Closed("the server closed the stream".to_owned());
+    };
+    let mut text = format!("{:?}: {}", status.code(), status.message());
+    if let Some(cause) = status.source().map(chain).filter(|cause| !text.contains(cause)) {
+        text.push_str(": ");
+        text.push_str(&cause);
+    }
+    match status.code() {
+        Code::Unimplemented => End::Unimplemented(text),
+        // What tonic itself says of a message over the limit, and of one that is no protobuf.
+        Code::OutOfRange => End::Unreadable(text),
+        Code::Internal if status.message().starts_with("failed to decode") => End::Unreadable(text),
+        _ => End::Closed(text),
     }
 }

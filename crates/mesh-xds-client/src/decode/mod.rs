@@ -102,6 +102,16 @@ pub fn unwrap(kind: ResourceType, any: Any) -> Result<Raw, Refusal> {
         let inner = wrapper.resource.filter(|inner| !inner.type_url.is_empty());
         any = inner.ok_or_else(|| Refusal::unnamed(kind, "wrapper holds no resource"))?;
     }
+    unwrap_named(kind, given, any)
+}
+
+/// As [`unwrap`], of a resource whose name is given beside it; when it is empty, that in the
+/// resource counts.
+///
+/// # Errors
+/// When it is of another type, cannot be read, or has no name.
+pub fn unwrap_named(kind: ResourceType, name: String, any: Any) -> Result<Raw, Refusal> {
+    let mut given = name;
     if any.type_url != crate::session::type_url(kind) {
         return Err(Refusal::unnamed(kind, format!("is of type {:?}", any.type_url)));
     }

@@ -1,186 +1,269 @@
-//! The ADS session: what is said on a stream and what is known, without I/O.
+//! The ADS session: what is said on streams and what is known, without I/O.
 //!
 //! Messages, stream changes and times go in; [requests](Session::poll_request),
-//! [events](Session::take_events) and a [deadline](Session::next_deadline) come out. Two parts
-//! share the work, so that another wire form or a second server changes one of them only:
+//! [events](Session::take_events) and a [deadline](Session::next_deadline) come out. The parts:
 //!
 //! | part | knows | rule |
 //! |---|---|---|
-//! | `wire` | versions, nonces, what has been asked on this stream | xDS, state of the world |
+//! | `sotw`, `delta` | versions, nonces, what has been asked on this stream | the two protocols |
 //! | `store` | each resource's last good value, failure, timer and state | gRFC A57 and A88 |
+//! | `directory` | which servers answer for a name, and which are in use | gRFC A47 and A71 |
 //!
 //! Requests are made when there is room to send one, from the names wanted at that moment: any
 //! number of subscription changes in between cost one request per type.
 
 mod backoff;
+mod delta;
+mod directory;
 mod event;
+mod failing;
+mod fallback;
+mod name;
 mod receive;
+mod sotw;
+mod spelling;
 mod state;
 mod store;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod waiting;
+mod watched;
 mod wire;
 
 pub use backoff::Backoff;
+pub use directory::{Directory, ServerIndex};
 pub use event::Event;
 pub use state::{ResourceState, ResourceStatus};
+pub use wire::{Protocol, Request, Response};
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mesh_core::finding::FailureKind;
 use mesh_core::resource::Name;
 use mesh_core::{ResourceId, ResourceType};
-use mesh_pb::envoy::service::discovery::v3::DiscoveryRequest;
+use mesh_pb::envoy::config::core::v3::Node as NodeProto;
 
-use crate::bootstrap::{Node, ServerFeatures};
+use crate::bootstrap::Node;
+use directory::{Authorities, AuthorityIndex};
+use spelling::Spellings;
 use store::Store;
-use wire::Wire;
+use stream::Stream;
 pub(crate) use wire::type_url;
+use wire::{Share, Wire};
 
-/// One control-plane server's stream, and the resources known from it.
+/// The streams to all servers, and the resources known from them.
 #[derive(Debug)]
 pub struct Session {
-    wire: Wire,
+    node: NodeProto,
     store: Store,
-    timer: Timer,
-    /// Why the server cannot be reached, while that is so.
-    unreachable: Option<String>,
-    answered: bool,
-}
-
-/// The resource timers. All have the same length, so they end in the order they began.
-#[derive(Debug)]
-struct Timer {
-    length: Duration,
-    kind: FailureKind,
-    running: VecDeque<(Instant, ResourceId)>,
-    /// Asked for in a request that has not left yet.
-    asked: Vec<ResourceId>,
-}
-
-impl Timer {
-    /// gRFC A57: a resource that is not answered for within 15 s does not exist. gRFC A88: or the
-    /// server is slow, and is given twice the time.
-    fn new(features: ServerFeatures) -> Self {
-        let (length, kind) = if features.resource_timer_is_transient_error {
-            (Duration::from_secs(30), FailureKind::Unreachable)
-        } else {
-            (Duration::from_secs(15), FailureKind::DoesNotExist)
-        };
-        Self { length, kind, running: VecDeque::new(), asked: Vec::new() }
-    }
+    streams: Vec<Stream>,
+    authorities: Authorities,
+    spellings: Spellings,
 }
 
 impl Session {
     /// A session that has said and heard nothing yet.
-    pub fn new(node: &Node, features: ServerFeatures) -> Self {
+    pub fn new(node: &Node, directory: Directory) -> Self {
         Self {
-            wire: Wire::new(node),
-            store: Store::new(&node.id, features.fail_on_data_errors),
-            timer: Timer::new(features),
-            unreachable: None,
-            answered: false,
+            node: node.to_proto(),
+            store: Store::new(&node.id),
+            streams: directory.servers().map(|(_, features)| Stream::new(features)).collect(),
+            authorities: Authorities::new(directory),
+            spellings: Spellings::default(),
         }
     }
 
-    /// Wants a resource. While the server cannot be reached, its failure is told at once.
+    /// Wants a resource. While no server of its authority can be reached, its failure is told at
+    /// once; so is that of a name that nobody can be asked for.
     pub fn subscribe(&mut self, kind: ResourceType, name: &Name, now: Instant) {
-        if self.store.rejoin(kind, name) {
-            self.wire.names_changed(kind);
+        let name = &self.spellings.subscribe(kind, name);
+        let id = ResourceId::new(kind, name.clone());
+        let problem = name::problem(kind, name);
+        let authority = self.authorities.of(name).filter(|_| problem.is_none());
+        let known = authority.unwrap_or(AuthorityIndex::NOWHERE);
+        if !self.store.rejoin(kind, name) && !self.store.watch(kind, name, known) {
+            // Another way to write a name that is wanted.
+            self.store.tell(&id);
             return;
         }
-        if !self.store.watch(kind, name) {
+        let Some(authority) = authority else {
+            let text = problem.unwrap_or_else(|| "its authority is not configured".to_owned());
+            self.store.fail(&id, FailureKind::Invalid, &text, now);
             return;
-        }
-        self.wire.names_changed(kind);
-        if let Some(text) = &self.unreachable {
-            self.store.fail(kind, name, FailureKind::Unreachable, text, now);
-        }
+        };
+        self.authorities.acquire(authority);
+        self.name_changed(kind, name);
+        self.wait_with_all_others(&id, authority, now);
+        self.settle_authority(authority, now);
     }
 
     /// No longer wants a resource, and forgets it as soon as the server is told.
     pub fn unsubscribe(&mut self, kind: ResourceType, name: &str) {
-        if self.store.unwatch(kind, name, self.wire.is_up()) {
-            self.wire.names_changed(kind);
+        let Some(name) = &self.spellings.unsubscribe(kind, name) else { return };
+        let Some(authority) = self.store.get(kind, name).map(|watched| watched.authority) else {
+            return;
+        };
+        let in_use = self.authorities.in_use(authority);
+        let is_up = in_use.iter().any(|server| self.streams[server.get()].is_up);
+        if self.store.unwatch(kind, name, is_up) {
+            self.name_changed(kind, name);
+            self.authorities.release(authority);
+            self.close_unused();
+        }
+    }
+
+    /// Wants all resources of a type that the default authority has (LDS and CDS have such a
+    /// wildcard; with other types it is up to the server).
+    ///
+    /// Each resource is told by an event as it comes, without a subscription by name. One that is
+    /// no longer there is told without a value and forgotten, unless it is also wanted by name:
+    /// then its value is kept as ever. By the state of the world, a response without any resource
+    /// removes none: a server that has just started says that before it knows better. Names wanted
+    /// beside it are taken from what comes by it, and not asked for.
+    pub fn subscribe_all(&mut self, kind: ResourceType, now: Instant) {
+        if !self.store.is_wild(kind) {
+            self.store.set_wild(kind, true);
+            self.all_changed(kind);
+            self.settle_authority(AuthorityIndex::DEFAULT, now);
+        }
+    }
+
+    /// Ends [`subscribe_all`](Self::subscribe_all). What came by it alone is forgotten; names
+    /// that are wanted by themselves are asked for.
+    pub fn unsubscribe_all(&mut self, kind: ResourceType) {
+        if self.store.is_wild(kind) {
+            self.store.set_wild(kind, false);
+            self.all_changed(kind);
+        }
+    }
+
+    /// Whether there should be a stream to the server, or attempts to open one.
+    pub fn is_in_use(&self, server: ServerIndex) -> bool {
+        self.authorities.users(server).next().is_some()
+    }
+
+    /// How the server is asked. Settled before a stream is opened.
+    pub fn protocol(&self, server: ServerIndex) -> Protocol {
+        self.streams[server.get()].wire.protocol()
+    }
+
+    /// Asks the server in another way from the next stream on. What is known stays; versions of
+    /// the other protocol are not claimed.
+    pub fn set_protocol(&mut self, server: ServerIndex, protocol: Protocol) {
+        let stream = &mut self.streams[server.get()];
+        if stream.wire.protocol() != protocol {
+            stream.wire = Wire::new(protocol);
         }
     }
 
     /// A stream is being opened over a connected transport: everything is asked for again.
-    pub fn stream_up(&mut self) {
-        self.answered = false;
-        ResourceType::ALL.into_iter().for_each(|kind| self.store.forget_unwanted(kind));
-        self.store.restart_waiting();
-        self.wire.stream_up(&self.store);
-    }
-
-    /// The stream ended, or could not be opened, because of `error`.
-    ///
-    /// Returns whether the server had answered on it. If it had, that is no error (gRFC A57):
-    /// servers close streams in the ordinary course of things.
-    pub fn stream_down(&mut self, error: &str, now: Instant) -> bool {
-        self.wire.stream_down();
-        self.timer.running.clear();
-        self.timer.asked.clear();
-        if !self.answered {
-            self.store.fail_all(error, now);
-            self.unreachable = Some(error.to_owned());
+    pub fn stream_up(&mut self, server: ServerIndex) {
+        for kind in ResourceType::ALL {
+            if self.is_told_of_all(kind, Some(server)) {
+                self.store.forget_unwanted(kind);
+            }
         }
-        std::mem::take(&mut self.answered)
+        let authorities = &self.authorities;
+        self.store.restart_waiting(|authority| authorities.uses(authority, server));
+        let stream = &mut self.streams[server.get()];
+        stream.is_up = true;
+        stream.node_sent = false;
+        stream.answered = false;
+        let is_served = &|authority| authorities.uses(authority, server);
+        stream.wire.stream_up(Share { store: &self.store, server, is_served });
     }
 
     /// Whether [`poll_request`](Self::poll_request) or
     /// [`request_left`](Self::request_left) has something to do once there is room to send.
-    pub fn wants_to_send(&self) -> bool {
-        self.wire.has_request() || !self.timer.asked.is_empty()
+    pub fn wants_to_send(&self, server: ServerIndex) -> bool {
+        let stream = &self.streams[server.get()];
+        stream.is_up && (stream.wire.has_request() || !stream.timer.asked.is_empty())
     }
 
-    /// The next request to send, if one is due.
-    pub fn poll_request(&mut self) -> Option<DiscoveryRequest> {
-        let (kind, request) = self.wire.poll_request(&mut self.store)?;
-        self.timer.asked.extend(self.store.start_waiting(kind));
+    /// Whether so many answers wait to be sent that the next response is not to be read before.
+    pub fn is_full(&self, server: ServerIndex) -> bool {
+        self.streams[server.get()].wire.is_full()
+    }
+
+    /// The next request to send to the server, if one is due.
+    pub fn poll_request(&mut self, server: ServerIndex) -> Option<Request> {
+        let authorities = &self.authorities;
+        let is_served = &|authority| authorities.uses(authority, server);
+        let stream = &mut self.streams[server.get()];
+        if !stream.is_up {
+            return None;
+        }
+        let share = Share { store: &self.store, server, is_served };
+        let (told, mut request) = stream.wire.poll_request(share)?;
+        if let Some(kind) = told {
+            let waiting = self.store.start_waiting(kind, server, is_served);
+            stream.timer.asked.extend(waiting);
+        }
+        if !std::mem::replace(&mut stream.node_sent, true) {
+            let node = Some(self.node.clone());
+            match &mut request {
+                Request::StateOfTheWorld(request) => request.node = node,
+                Request::Delta(request) => request.node = node,
+            }
+        }
+        if let Some(kind) = told
+            && self.is_told_of_all(kind, None)
+        {
+            self.store.forget_unwanted(kind);
+        }
         Some(request)
     }
 
     /// The requests polled so far have left on a connected stream: their resource timers begin.
-    pub fn request_left(&mut self, now: Instant) {
-        let ends = now + self.timer.length;
-        for id in self.timer.asked.drain(..) {
-            if self.store.start_timer(&id, ends) {
-                self.timer.running.push_back((ends, id));
-            }
-        }
+    pub fn request_left(&mut self, server: ServerIndex, now: Instant) {
+        let asked = std::mem::take(&mut self.streams[server.get()].timer.asked);
+        asked.into_iter().for_each(|id| self.start_timer(server, id, now));
     }
 
     /// When [`expire`](Self::expire) has something to do next.
     pub fn next_deadline(&mut self) -> Option<Instant> {
-        while let Some((ends, id)) = self.timer.running.front() {
-            if self.store.is_timed(id, *ends) {
+        self.servers().filter_map(|server| self.next_deadline_of(server)).min()
+    }
+
+    fn next_deadline_of(&mut self, server: ServerIndex) -> Option<Instant> {
+        let running = &mut self.streams[server.get()].timer.running;
+        while let Some((ends, id)) = running.front() {
+            if self.store.is_timed(id, server, *ends) {
                 return Some(*ends);
             }
-            self.timer.running.pop_front();
+            running.pop_front();
         }
         None
     }
 
     /// Ends the resource timers that are over at `now`.
     pub fn expire(&mut self, now: Instant) {
-        let seconds = self.timer.length.as_secs();
-        let text = format!("no answer from the control plane within {seconds} s of asking");
-        while self.next_deadline().is_some_and(|ends| ends <= now) {
-            let Some((_, id)) = self.timer.running.pop_front() else { break };
-            self.store.time_out(&id, self.timer.kind, &text, now);
+        for server in self.servers() {
+            let timer = &self.streams[server.get()].timer;
+            let (seconds, kind) = (timer.length.as_secs(), timer.kind);
+            let text = format!("no answer from the control plane within {seconds} s of asking");
+            while self.next_deadline_of(server).is_some_and(|ends| ends <= now) {
+                let running = &mut self.streams[server.get()].timer.running;
+                let Some((_, id)) = running.pop_front() else { break };
+                self.store.time_out(&id, kind, &text, now);
+            }
         }
+    }
+
+    /// All servers, in use or not.
+    pub fn servers(&self) -> impl Iterator<Item = ServerIndex> + use<> {
+        (0..self.streams.len()).map(ServerIndex::at)
     }
 
     /// What changed since the last call, in order.
     pub fn take_events(&mut self) -> Vec<Event> {
-        self.store.take_events()
+        self.spellings.spell(self.store.take_events())
     }
 
-    /// Why the server cannot be reached, while that is so.
+    /// Why the servers of the default authority cannot be reached, while that is so.
     pub fn unreachable(&self) -> Option<&str> {
-        self.unreachable.as_deref()
+        self.authorities.failed(AuthorityIndex::DEFAULT)
     }
 
     /// Every resource wanted, as it stands.
@@ -191,5 +274,58 @@ impl Session {
     /// The last good value of every resource wanted.
     pub fn values(&self) -> impl Iterator<Item = &crate::decode::Value> {
         self.store.values()
+    }
+
+    /// Tells the streams that a name is wanted from now on, or no longer.
+    fn name_changed(&mut self, kind: ResourceType, name: &Name) {
+        let Some(watched) = self.store.get(kind, name) else {
+            // Gone without having been told to anybody, except on streams that are down.
+            return;
+        };
+        for server in self.authorities.in_use(watched.authority) {
+            self.streams[server.get()].wire.name_changed(kind, name);
+        }
+    }
+
+    /// Tells the streams that anything of a type may be wanted otherwise.
+    fn all_changed(&mut self, kind: ResourceType) {
+        let (authorities, store) = (&self.authorities, &self.store);
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            let server = ServerIndex::at(at);
+            let is_served = &|authority| authorities.uses(authority, server);
+            stream.wire.names_changed(kind, Share { store, server, is_served });
+        }
+    }
+
+    /// A name that comes with all others of its type is not asked for; it is waited for from now
+    /// on, if there is a stream on which the others are.
+    fn wait_with_all_others(&mut self, id: &ResourceId, of: AuthorityIndex, now: Instant) {
+        if self.store.asks_for(id.kind, &id.name) {
+            return;
+        }
+        let mut in_use = self.authorities.in_use(of).iter();
+        let up = in_use.find(|server| self.streams[server.get()].is_up).copied();
+        if let Some(server) = up
+            && self.store.ask(id, server)
+        {
+            self.start_timer(server, id.clone(), now);
+        }
+    }
+
+    fn start_timer(&mut self, server: ServerIndex, id: ResourceId, now: Instant) {
+        let timer = &mut self.streams[server.get()].timer;
+        let ends = now + timer.length;
+        if self.store.start_timer(&id, server, ends) {
+            timer.running.push_back((ends, id));
+        }
+    }
+
+    /// Whether no server but `except` still has to be told what is wanted of a type.
+    fn is_told_of_all(&self, kind: ResourceType, except: Option<ServerIndex>) -> bool {
+        let mut streams = self.streams.iter().enumerate();
+        streams.all(|(at, stream)| {
+            let is_excepted = except.is_some_and(|server| server.get() == at);
+            is_excepted || !stream.is_up || !stream.wire.is_due(kind)
+        })
     }
 }

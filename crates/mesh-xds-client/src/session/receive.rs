@@ -6,83 +6,162 @@ use std::time::Instant;
 use mesh_core::finding::FailureKind;
 use mesh_core::resource::Name;
 use mesh_core::{ResourceId, ResourceType};
-use mesh_pb::envoy::service::discovery::v3::{DiscoveryResponse, ResourceError};
-use mesh_pb::google::protobuf::Any;
+use mesh_pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryResponse, DiscoveryResponse, Resource, ResourceError,
+};
 use mesh_pb::google::rpc::Code;
 
-use super::store::Accepted;
-use super::{Session, wire};
-use crate::decode::{self, Refusal};
+use super::directory::{AuthorityIndex, ServerIndex};
+use super::failing::OldValue;
+use super::watched::Accepted;
+use super::{Response, Session, name, wire};
+use crate::decode::{self, Raw, Refusal};
 
 /// The longest refusal text, in bytes: it travels in every NACK, and a server logs it.
 const REFUSAL_LIMIT: usize = 8 << 10;
 
+/// One response while it is taken in.
+struct Intake {
+    kind: ResourceType,
+    server: ServerIndex,
+    old: OldValue,
+    now: Instant,
+    /// The names that occurred.
+    seen: HashSet<Name>,
+    refusals: Vec<(usize, Refusal)>,
+    count: usize,
+}
+
 impl Session {
-    /// Takes in a response.
-    pub fn receive(&mut self, response: DiscoveryResponse, now: Instant) {
-        self.reached();
-        let Some(kind) = wire::kind_of(&response.type_url) else {
-            // Not answered: a request for this type without names would subscribe to all of it.
-            let url = &response.type_url;
-            tracing::warn!(type_url = %url, "response of a type that was not asked for");
+    /// Takes in a response of the server. One that is not of the stream's protocol, or comes
+    /// without a stream, is passed over.
+    pub fn receive(&mut self, server: ServerIndex, response: impl Into<Response>, now: Instant) {
+        if !self.streams[server.get()].is_up {
             return;
-        };
-        let mut refusals = Vec::new();
-        let mut seen = HashSet::with_capacity(response.resources.len());
-        let version: Name = response.version_info.as_str().into();
-        let count = response.resources.len();
-        for (index, resource) in response.resources.into_iter().enumerate() {
-            let taken = self.receive_one(kind, resource, &version, &mut seen, now);
-            if let Err(refusal) = taken {
-                refusals.push((index, refusal));
+        }
+        match (response.into(), self.protocol(server)) {
+            (Response::StateOfTheWorld(response), super::Protocol::StateOfTheWorld) => {
+                self.receive_all(server, response, now);
             }
-        }
-        if matches!(kind, ResourceType::Listener | ResourceType::Cluster) {
-            self.remove_absent(kind, &seen, now);
-        }
-        self.receive_errors(kind, &response.resource_errors, now);
-        if refusals.is_empty() {
-            self.wire.accept(kind, response.version_info, response.nonce);
-        } else {
-            let text = self.refusal_text(count, &refusals);
-            tracing::warn!(%kind, version = %version, "refused: {text}");
-            self.wire.refuse(kind, response.nonce, text);
+            (Response::Delta(response), super::Protocol::Delta) => {
+                self.receive_changes(server, response, now);
+            }
+            _ => {}
         }
     }
 
-    fn reached(&mut self) {
-        self.answered = true;
-        if self.unreachable.take().is_some() {
-            self.store.reached();
+    fn receive_all(&mut self, server: ServerIndex, response: DiscoveryResponse, now: Instant) {
+        self.reached(server);
+        let Some(mut intake) = self.intake(server, &response.type_url, now) else { return };
+        let kind = intake.kind;
+        intake.count = response.resources.len();
+        if intake.count > 0 {
+            self.step_up(server);
         }
+        let version: Name = response.version_info.as_str().into();
+        for (index, resource) in response.resources.into_iter().enumerate() {
+            let taken = decode::unwrap(kind, resource)
+                .and_then(|raw| self.receive_one(&mut intake, raw, &[], &version));
+            intake.note(index, taken);
+        }
+        intake.seen.extend(response.resource_errors.iter().map(name_of));
+        if matches!(kind, ResourceType::Listener | ResourceType::Cluster) {
+            self.remove_absent(&intake);
+        }
+        self.receive_errors(&intake, &response.resource_errors);
+        let refused = self.refusal_text(&intake, &version);
+        let wire = &mut self.streams[server.get()].wire;
+        wire.answer(kind, response.version_info, response.nonce, refused);
+    }
+
+    fn receive_changes(
+        &mut self,
+        server: ServerIndex,
+        response: DeltaDiscoveryResponse,
+        now: Instant,
+    ) {
+        self.reached(server);
+        let Some(mut intake) = self.intake(server, &response.type_url, now) else { return };
+        let kind = intake.kind;
+        intake.count = response.resources.len();
+        if !response.resources.is_empty() || !response.removed_resources.is_empty() {
+            self.step_up(server);
+        }
+        for (index, resource) in response.resources.into_iter().enumerate() {
+            let taken = self.receive_change(&mut intake, resource);
+            intake.note(index, taken);
+        }
+        let named = response.removed_resource_names.into_iter().map(|name| name.name);
+        for name in response.removed_resources.into_iter().chain(named) {
+            let name: Name = name::canonical(&name).unwrap_or_else(|| name.into());
+            // What is removed and sent again in one response is there.
+            if !intake.seen.contains(&name) {
+                self.remove(&intake, ResourceId::new(kind, name));
+            }
+        }
+        self.receive_errors(&intake, &response.resource_errors);
+        let refused = self.refusal_text(&intake, &response.system_version_info);
+        let wire = &mut self.streams[server.get()].wire;
+        wire.answer(kind, String::new(), response.nonce, refused);
+    }
+
+    fn intake(&self, server: ServerIndex, type_url: &str, now: Instant) -> Option<Intake> {
+        let Some(kind) = wire::kind_of(type_url) else {
+            // Not answered: a request for this type without names would subscribe to all of it.
+            tracing::warn!(%type_url, "response of a type that was not asked for");
+            return None;
+        };
+        let old = self.streams[server.get()].old_value();
+        let (seen, refusals) = (HashSet::new(), Vec::new());
+        Some(Intake { kind, server, old, now, seen, refusals, count: 0 })
+    }
+
+    fn receive_change(&mut self, intake: &mut Intake, resource: Resource) -> Result<(), Refusal> {
+        let kind = intake.kind;
+        let any = resource.resource.ok_or_else(|| Refusal::unnamed(kind, "holds no resource"))?;
+        let raw = decode::unwrap_named(kind, resource.name, any)?;
+        let version: Name = resource.version.into();
+        self.receive_one(intake, raw, &resource.aliases, &version)
     }
 
     fn receive_one(
         &mut self,
-        kind: ResourceType,
-        resource: Any,
+        intake: &mut Intake,
+        raw: Raw,
+        aliases: &[String],
         version: &Name,
-        seen: &mut HashSet<Name>,
-        now: Instant,
     ) -> Result<(), Refusal> {
-        let raw = decode::unwrap(kind, resource)?;
-        let id = ResourceId::new(kind, raw.name);
-        if !seen.insert(id.name.clone()) {
+        let (kind, now, origin) = (intake.kind, intake.now, intake.server);
+        let name = name::canonical(&raw.name).unwrap_or(raw.name);
+        let id = ResourceId::new(kind, name);
+        if !intake.seen.insert(id.name.clone()) {
             return Err(Refusal::of(&id, "", "occurs twice in one response"));
         }
-        if self.store.is_unchanged(kind, &id.name, &raw.bytes) {
-            self.store.accept_unchanged(&id, version, now);
+        // Other names by which it was asked for (xDS resource aliases).
+        let aliases = aliases.iter().filter(|alias| self.store.get(kind, alias).is_some());
+        let aliases: Vec<ResourceId> =
+            aliases.map(|alias| ResourceId::new(kind, alias.as_str())).collect();
+        let mut ids = aliases.iter().chain([&id]);
+        if ids.all(|id| self.store.is_unchanged(kind, &id.name, &raw.bytes)) {
+            for id in aliases.iter().chain([&id]) {
+                self.store.accept_unchanged(id, version, origin, now);
+            }
             return Ok(());
         }
         match decode::decode(&id, &raw.bytes) {
             Ok(value) => {
-                let accepted = Accepted { value, bytes: raw.bytes, version: version.clone() };
-                self.store.accept(&id, accepted, now);
+                let made =
+                    |value, bytes| Accepted { value, bytes, version: version.clone(), origin };
+                for alias in &aliases {
+                    self.store.accept(alias, made(value.clone(), raw.bytes.clone()), now);
+                }
+                self.store.accept(&id, made(value, raw.bytes), now);
                 Ok(())
             }
             Err(refusal) => {
-                if self.store.is_watched(kind, &id.name) {
-                    self.store.refuse(&id, &format!("refused: {}", refusal.reason()), now);
+                let text = format!("refused: {}", refusal.reason());
+                for id in aliases.iter().chain([&id]) {
+                    self.store.refuse(id, &text, intake.old, now);
                 }
                 Err(refusal)
             }
@@ -90,36 +169,59 @@ impl Session {
     }
 
     /// Of Listeners and Clusters each response has all there are: what was received before and
-    /// is not in this one has been deleted. One never received is left to its timer.
-    fn remove_absent(&mut self, kind: ResourceType, seen: &HashSet<Name>, now: Instant) {
-        let received = self.store.received(kind).filter(|name| !seen.contains(*name));
-        let gone: Vec<Name> = received.cloned().collect();
+    /// is not in this one has been deleted. One never received is left to its timer, unless all
+    /// that there are were asked for.
+    fn remove_absent(&mut self, intake: &Intake) {
+        let (kind, server) = (intake.kind, intake.server);
+        let is_wild =
+            self.store.is_wild(kind) && self.authorities.uses(AuthorityIndex::DEFAULT, server);
+        if is_wild && intake.seen.is_empty() {
+            tracing::warn!(%kind, "the control plane has none left: those known are kept");
+            return;
+        }
+        let of_all = if is_wild { Some(AuthorityIndex::DEFAULT) } else { None };
+        let known = self.store.received(kind, of_all).filter(|(name, authority)| {
+            self.authorities.uses(*authority, server) && !intake.seen.contains(*name)
+        });
+        let gone: Vec<Name> = known.map(|(name, _)| name.clone()).collect();
         for name in gone {
-            let id = ResourceId::new(kind, name);
-            self.store.remove(&id, "deleted by the control plane", now);
+            self.remove(intake, ResourceId::new(kind, name));
         }
     }
 
+    fn remove(&mut self, intake: &Intake, id: ResourceId) {
+        let known = self.store.get(id.kind, &id.name);
+        let text = match known.is_some_and(|watched| watched.value.is_some()) {
+            true => "deleted by the control plane",
+            false => "the control plane has none of that name",
+        };
+        self.store.remove(&id, text, intake.old, intake.now);
+    }
+
     /// xRFC TP3: errors by resource. Two codes speak of the resource, the others of the server.
-    fn receive_errors(&mut self, kind: ResourceType, errors: &[ResourceError], now: Instant) {
+    fn receive_errors(&mut self, intake: &Intake, errors: &[ResourceError]) {
         for error in errors {
-            let name = error.resource_name.as_ref().map_or("", |name| name.name.as_str());
-            let id = ResourceId::new(kind, name);
+            let id = ResourceId::new(intake.kind, name_of(error));
             let (code, message) = match &error.error_detail {
                 Some(status) => (status.code, status.message.as_str()),
                 None => (Code::Unknown as i32, ""),
             };
             let text = format!("the control plane reports code {code}: {message}");
             if code == Code::NotFound as i32 || code == Code::PermissionDenied as i32 {
-                self.store.remove(&id, &text, now);
+                self.store.remove(&id, &text, intake.old, intake.now);
             } else {
-                self.store.fail(kind, &id.name, FailureKind::Unreachable, &text, now);
+                self.store.fail(&id, FailureKind::Unreachable, &text, intake.now);
             }
         }
     }
 
-    fn refusal_text(&self, count: usize, refusals: &[(usize, Refusal)]) -> String {
-        let mut text = format!("{} of {count} resources refused", refusals.len());
+    /// What to refuse the response with, if any of it is refused.
+    fn refusal_text(&self, intake: &Intake, version: &str) -> Option<String> {
+        let refusals = &intake.refusals;
+        if refusals.is_empty() {
+            return None;
+        }
+        let mut text = format!("{} of {} resources refused", refusals.len(), intake.count);
         let mut separator = ": ";
         for (told, (index, refusal)) in refusals.iter().enumerate() {
             let one = format!("{separator}[{index}] {refusal}");
@@ -131,6 +233,21 @@ impl Session {
             separator = "; ";
         }
         text.push_str(&format!(" (node {:?})", self.store.node_id()));
-        text
+        tracing::warn!(kind = %intake.kind, %version, "refused: {text}");
+        Some(text)
     }
+}
+
+impl Intake {
+    fn note(&mut self, index: usize, taken: Result<(), Refusal>) {
+        if let Err(refusal) = taken {
+            self.refusals.push((index, refusal));
+        }
+    }
+}
+
+/// The resource that an error is about.
+fn name_of(error: &ResourceError) -> Name {
+    let name = error.resource_name.as_ref().map_or("", |name| name.name.as_str());
+    name::canonical(name).unwrap_or_else(|| name.into())
 }

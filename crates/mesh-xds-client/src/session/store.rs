@@ -1,77 +1,66 @@
 //! What is known of each resource: value, failure, timer, state (gRFC A57, A88).
+//!
+//! One store behind all streams, whatever protocol they speak.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
-use mesh_core::finding::{Failure, FailureKind};
 use mesh_core::resource::Name;
 use mesh_core::{ResourceId, ResourceType};
 
-use super::{Event, ResourceState, ResourceStatus};
+use super::directory::{AuthorityIndex, ServerIndex};
+use super::watched::{Accepted, Wait, Watched};
+use super::{Event, ResourceStatus};
 use crate::decode::Value;
 
 /// The resources wanted. Forgets those that are no longer wanted.
 #[derive(Debug)]
 pub(super) struct Store {
     node_id: String,
-    fail_on_data_errors: bool,
     /// Ordered, so that the same state gives the same request.
-    resources: [BTreeMap<Name, Watched>; ResourceType::ALL.len()],
-    events: Vec<Event>,
-}
-
-/// One resource that is wanted, or was until now.
-#[derive(Debug)]
-struct Watched {
-    /// Kept without being wanted until the server has been told: before that it takes the same
-    /// name for no news, and would not answer again.
-    wanted: bool,
-    value: Option<Value>,
-    failure: Option<Arc<Failure>>,
-    state: ResourceState,
-    timer: Wait,
-    /// The bytes of `value`, by which an unchanged resource is recognised.
-    bytes: Vec<u8>,
-    version: Name,
-    updated: Option<Instant>,
-}
-
-/// The resource timer of a resource without a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    /// To be asked for with the next request.
-    Unasked,
-    /// In a request that has not left yet.
-    Asked,
-    Until(Instant),
-    Over,
-}
-
-/// An accepted resource.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    pub(super) value: Value,
-    pub(super) bytes: Vec<u8>,
-    pub(super) version: Name,
+    pub(super) resources: [BTreeMap<Name, Watched>; ResourceType::ALL.len()],
+    /// The types of which all there are is wanted, of the default authority.
+    wild: [bool; ResourceType::ALL.len()],
+    pub(super) events: Vec<Event>,
 }
 
 impl Store {
-    pub(super) fn new(node_id: &str, fail_on_data_errors: bool) -> Self {
-        let node_id = node_id.to_owned();
-        Self { node_id, fail_on_data_errors, resources: Default::default(), events: Vec::new() }
+    pub(super) fn new(node_id: &str) -> Self {
+        Self {
+            node_id: node_id.to_owned(),
+            resources: Default::default(),
+            wild: Default::default(),
+            events: Vec::new(),
+        }
     }
 
     pub(super) fn node_id(&self) -> &str {
         &self.node_id
     }
 
+    pub(super) fn is_wild(&self, kind: ResourceType) -> bool {
+        self.wild[kind as usize]
+    }
+
+    /// Wants all of a type, or no longer. What came by that alone is forgotten when it ends.
+    pub(super) fn set_wild(&mut self, kind: ResourceType, is_wild: bool) {
+        self.wild[kind as usize] = is_wild;
+        if !is_wild {
+            self.of(kind).retain(|_, watched| watched.named);
+        }
+    }
+
     /// Wants `name`; whether that is new.
-    pub(super) fn watch(&mut self, kind: ResourceType, name: &Name) -> bool {
+    pub(super) fn watch(
+        &mut self,
+        kind: ResourceType,
+        name: &Name,
+        authority: AuthorityIndex,
+    ) -> bool {
         let resources = self.of(kind);
         let is_new = !resources.contains_key(name);
         if is_new {
-            resources.insert(name.clone(), Watched::new());
+            resources.insert(name.clone(), Watched::new(authority, true));
         }
         is_new
     }
@@ -79,22 +68,24 @@ impl Store {
     /// No longer wants `name`, which is kept for a while where the server knows it;
     /// whether it was wanted.
     pub(super) fn unwatch(&mut self, kind: ResourceType, name: &str, is_up: bool) -> bool {
-        let Some(watched) = self.of(kind).get_mut(name).filter(|watched| watched.wanted) else {
+        let is_wild = self.is_wild(kind);
+        let Some(watched) = self.of(kind).get_mut(name).filter(|watched| watched.named) else {
             return false;
         };
-        watched.wanted = false;
+        watched.named = false;
         let is_told = is_up && watched.timer != Wait::Unasked;
-        if watched.value.is_none() && !is_told {
+        if watched.value.is_none() && (!is_told || is_wild) {
             self.of(kind).remove(name);
         }
         true
     }
 
-    /// Wants a name again that the server has not been told to leave out; whether it is one.
+    /// Wants a name again that the server has not been told to leave out, or that is there with
+    /// all others; whether it is one.
     pub(super) fn rejoin(&mut self, kind: ResourceType, name: &Name) -> bool {
-        let found = self.of(kind).get_mut(name).filter(|watched| !watched.wanted);
+        let found = self.of(kind).get_mut(name).filter(|watched| !watched.named);
         let Some(watched) = found else { return false };
-        watched.wanted = true;
+        watched.named = true;
         if watched.value.is_some() || watched.failure.is_some() {
             self.tell(&ResourceId::new(kind, name.clone()));
         } else {
@@ -104,160 +95,111 @@ impl Store {
         true
     }
 
-    /// Forgets what is not wanted: the server is about to be told.
+    /// Forgets what is not wanted: the servers have been told, or are about to be.
     pub(super) fn forget_unwanted(&mut self, kind: ResourceType) {
-        self.of(kind).retain(|_, watched| watched.wanted);
+        let is_wild = self.is_wild(kind);
+        self.of(kind).retain(|_, watched| {
+            watched.named || is_wild && watched.authority == AuthorityIndex::DEFAULT
+        });
     }
 
-    pub(super) fn is_watched(&self, kind: ResourceType, name: &str) -> bool {
-        self.resources[kind as usize].contains_key(name)
+    pub(super) fn get(&self, kind: ResourceType, name: &str) -> Option<&Watched> {
+        self.resources[kind as usize].get(name)
     }
 
-    pub(super) fn names(&self, kind: ResourceType) -> impl ExactSizeIterator<Item = &Name> {
-        self.resources[kind as usize].keys()
+    /// The names that have to be asked for one by one, with their authorities. What comes with
+    /// all others of its type is not among them: a server that is asked for both may take the
+    /// names for all that is wanted.
+    pub(super) fn asked_names(
+        &self,
+        kind: ResourceType,
+    ) -> impl Iterator<Item = (&Name, AuthorityIndex)> {
+        let named = self.resources[kind as usize].iter().filter(|(_, watched)| watched.named);
+        let names = named.map(|(name, watched)| (name, watched.authority));
+        names.filter(move |(_, authority)| !self.is_covered(kind, *authority))
     }
 
-    /// Whether a value of that type is known.
-    pub(super) fn has_value(&self, kind: ResourceType) -> bool {
-        self.resources[kind as usize].values().any(|watched| watched.value.is_some())
+    /// Whether `name` has to be asked for by itself.
+    pub(super) fn asks_for(&self, kind: ResourceType, name: &str) -> bool {
+        let watched = self.get(kind, name).filter(|watched| watched.named);
+        watched.is_some_and(|watched| !self.is_covered(kind, watched.authority))
+    }
+
+    fn is_covered(&self, kind: ResourceType, authority: AuthorityIndex) -> bool {
+        self.is_wild(kind) && authority == AuthorityIndex::DEFAULT
     }
 
     /// Whether these are the bytes of the value known.
     pub(super) fn is_unchanged(&self, kind: ResourceType, name: &str, bytes: &[u8]) -> bool {
-        let watched = self.resources[kind as usize].get(name);
+        let watched = self.get(kind, name);
         watched.is_some_and(|watched| watched.value.is_some() && watched.bytes == bytes)
     }
 
     /// A good value. A resource that is not wanted is passed over.
     pub(super) fn accept(&mut self, id: &ResourceId, accepted: Accepted, now: Instant) {
-        let Some(watched) = self.of(id.kind).get_mut(&id.name) else { return };
+        let Some(watched) = self.entry(id) else { return };
         watched.value = Some(accepted.value);
         watched.bytes = accepted.bytes;
-        watched.confirm(accepted.version, now);
+        watched.confirm(accepted.version, accepted.origin, now);
         self.tell(id);
     }
 
     /// The value that is known, once more. Clears a failure; else nobody is told.
-    pub(super) fn accept_unchanged(&mut self, id: &ResourceId, version: &Name, now: Instant) {
+    pub(super) fn accept_unchanged(
+        &mut self,
+        id: &ResourceId,
+        version: &Name,
+        origin: ServerIndex,
+        now: Instant,
+    ) {
         let Some(watched) = self.of(id.kind).get_mut(&id.name) else { return };
-        if watched.confirm(version.clone(), now) {
+        if watched.confirm(version.clone(), origin, now) {
             self.tell(id);
         }
     }
 
-    /// An answer that was refused.
-    pub(super) fn refuse(&mut self, id: &ResourceId, text: &str, now: Instant) {
-        self.fail_data(id, (FailureKind::Invalid, ResourceState::Nacked), text, now);
-    }
-
-    /// The control plane has it no longer, or says that it has none.
-    pub(super) fn remove(&mut self, id: &ResourceId, text: &str, now: Instant) {
-        let had = self.of(id.kind).get(&id.name).is_some_and(|watched| watched.value.is_some());
-        let kind = if had { FailureKind::Deleted } else { FailureKind::DoesNotExist };
-        self.fail_data(id, (kind, ResourceState::DoesNotExist), text, now);
-    }
-
-    /// The names of that type that have a value and were last seen in an answer.
-    pub(super) fn received(&self, kind: ResourceType) -> impl Iterator<Item = &Name> {
-        let has = |(_, watched): &(&Name, &Watched)| {
-            watched.value.is_some() && watched.state != ResourceState::DoesNotExist
-        };
-        self.resources[kind as usize].iter().filter(has).map(|(name, _)| name)
-    }
-
-    /// Not the resource's fault: what is known stays as it is.
-    pub(super) fn fail(
-        &mut self,
+    /// The names of that type that have a value and were last seen in an answer; of an authority
+    /// that was asked for all it has, also those without.
+    pub(super) fn received(
+        &self,
         kind: ResourceType,
-        name: &Name,
-        failure: FailureKind,
-        text: &str,
-        now: Instant,
-    ) {
-        let id = ResourceId::new(kind, name.clone());
-        self.set_failure(&id, failure, ResourceState::ReceivedError, text, now);
-    }
-
-    /// The resource timer ended without an answer.
-    pub(super) fn time_out(
-        &mut self,
-        id: &ResourceId,
-        failure: FailureKind,
-        text: &str,
-        now: Instant,
-    ) {
-        let state = match failure {
-            FailureKind::DoesNotExist => ResourceState::DoesNotExist,
-            _ => ResourceState::Timeout,
+        complete: Option<AuthorityIndex>,
+    ) -> impl Iterator<Item = (&Name, AuthorityIndex)> {
+        let has = move |(_, watched): &(&Name, &Watched)| {
+            let is_known = watched.value.is_some() || complete == Some(watched.authority);
+            is_known && watched.state != super::ResourceState::DoesNotExist
         };
-        self.set_failure(id, failure, state, text, now);
+        let received = self.resources[kind as usize].iter().filter(has);
+        received.map(|(name, watched)| (name, watched.authority))
     }
 
-    /// The server cannot be reached: whatever has no value fails with that reason. Of what has
-    /// one, the listeners alone are marked: they head every chain of reasons, and the others
-    /// would cost an update of all there is, just when nothing must be disturbed.
-    pub(super) fn fail_all(&mut self, text: &str, now: Instant) {
-        for kind in ResourceType::ALL {
-            let concerned = |watched: &Watched| {
-                watched.failure.is_none()
-                    && (kind == ResourceType::Listener || watched.value.is_none())
-            };
-            let failing = self.resources[kind as usize].iter();
-            let failing = failing.filter(|(_, watched)| concerned(watched));
-            let names: Vec<Name> = failing.map(|(name, _)| name.clone()).collect();
-            for name in names {
-                self.fail(kind, &name, FailureKind::Unreachable, text, now);
-            }
-        }
-    }
-
-    /// The server answered: values that were marked because it could not be reached are sound.
-    pub(super) fn reached(&mut self) {
-        let listeners = &mut self.resources[ResourceType::Listener as usize];
-        let mut healed = Vec::new();
-        for (name, watched) in listeners {
-            let is_marked = watched.failure.as_ref().is_some_and(|failure| {
-                failure.kind == FailureKind::Unreachable && watched.value.is_some()
-            });
-            if is_marked {
-                watched.failure = None;
-                watched.state = ResourceState::Acked;
-                healed.push(ResourceId::new(ResourceType::Listener, name.clone()));
-            }
-        }
-        healed.iter().for_each(|id| self.tell(id));
-    }
-
-    /// The resources of that type whose timer begins when the request being made has left.
-    pub(super) fn start_waiting(&mut self, kind: ResourceType) -> Vec<ResourceId> {
-        let waiting = self.of(kind).iter_mut().filter(|(_, w)| w.timer == Wait::Unasked);
-        let asked = waiting.map(|(name, watched)| {
-            watched.timer = Wait::Asked;
-            ResourceId::new(kind, name.clone())
+    /// The names of that type whose value is that server's, with its version.
+    pub(super) fn known_from<'a>(
+        &'a self,
+        kind: ResourceType,
+        server: ServerIndex,
+        is_served: impl Fn(AuthorityIndex) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a Name, &'a Name)> {
+        let own = self.wanted(kind).filter(move |(_, watched)| {
+            watched.value.is_some()
+                && watched.origin == Some(server)
+                && is_served(watched.authority)
         });
-        asked.collect()
+        own.map(|(name, watched)| (name, &watched.version))
     }
 
-    /// Begins a resource timer, unless an answer or the end of the interest came first.
-    pub(super) fn start_timer(&mut self, id: &ResourceId, ends: Instant) -> bool {
-        let watched = self.of(id.kind).get_mut(&id.name);
-        let Some(watched) = watched.filter(|watched| watched.timer == Wait::Asked) else {
-            return false;
-        };
-        watched.timer = Wait::Until(ends);
-        true
-    }
-
-    pub(super) fn is_timed(&self, id: &ResourceId, ends: Instant) -> bool {
-        let watched = self.resources[id.kind as usize].get(&id.name);
-        watched.is_some_and(|watched| watched.wanted && watched.timer == Wait::Until(ends))
-    }
-
-    /// On a new stream only what has no value is waited for again.
-    pub(super) fn restart_waiting(&mut self) {
-        for watched in self.resources.iter_mut().flat_map(BTreeMap::values_mut) {
-            watched.timer = if watched.value.is_some() { Wait::Over } else { Wait::Unasked };
-        }
+    /// Whether there are values of that type, and all are that server's.
+    pub(super) fn is_all_from(
+        &self,
+        kind: ResourceType,
+        server: ServerIndex,
+        is_served: impl Fn(AuthorityIndex) -> bool,
+    ) -> bool {
+        let values = self.resources[kind as usize].values();
+        let mut values = values
+            .filter(|watched| watched.value.is_some() && is_served(watched.authority))
+            .peekable();
+        values.peek().is_some() && values.all(|watched| watched.origin == Some(server))
     }
 
     pub(super) fn take_events(&mut self) -> Vec<Event> {
@@ -266,7 +208,7 @@ impl Store {
 
     pub(super) fn statuses(&self) -> impl Iterator<Item = ResourceStatus> {
         ResourceType::ALL.into_iter().flat_map(|kind| {
-            let wanted = self.resources[kind as usize].iter().filter(|(_, w)| w.wanted);
+            let wanted = self.wanted(kind);
             wanted.map(move |(name, watched)| ResourceStatus {
                 id: ResourceId::new(kind, name.clone()),
                 state: watched.state,
@@ -278,82 +220,36 @@ impl Store {
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
-        let wanted = self.resources.iter().flat_map(BTreeMap::values).filter(|w| w.wanted);
-        wanted.filter_map(|watched| watched.value.as_ref())
+        let wanted = ResourceType::ALL.into_iter().flat_map(|kind| self.wanted(kind));
+        wanted.filter_map(|(_, watched)| watched.value.as_ref())
     }
 
-    /// A failure that the resource itself is the cause of.
-    fn fail_data(
-        &mut self,
-        id: &ResourceId,
-        (failure, state): (FailureKind, ResourceState),
-        text: &str,
-        now: Instant,
-    ) {
-        if self.fail_on_data_errors
-            && let Some(watched) = self.of(id.kind).get_mut(&id.name)
-        {
-            watched.value = None;
-            watched.bytes = Vec::new();
-            watched.version = "".into();
-        }
-        self.set_failure(id, failure, state, text, now);
+    fn wanted(&self, kind: ResourceType) -> impl Iterator<Item = (&Name, &Watched)> {
+        let is_wild = self.is_wild(kind);
+        self.resources[kind as usize].iter().filter(move |(_, w)| w.named || is_wild)
     }
 
-    /// Nobody is told twice of the same failure.
-    fn set_failure(
-        &mut self,
-        id: &ResourceId,
-        kind: FailureKind,
-        state: ResourceState,
-        text: &str,
-        now: Instant,
-    ) {
-        let text = format!("{text} (node {:?})", self.node_id);
-        let Some(watched) = self.of(id.kind).get_mut(&id.name) else { return };
-        watched.timer = Wait::Over;
-        watched.state = state;
-        let is_known = watched.failure.as_ref();
-        if is_known.is_some_and(|known| known.kind == kind && known.text == text) {
-            return;
-        }
-        watched.failure = Some(Arc::new(Failure::new(id.clone(), kind, text, Some(now))));
-        self.tell(id);
-    }
-
-    fn tell(&mut self, id: &ResourceId) {
+    pub(super) fn tell(&mut self, id: &ResourceId) {
+        let is_wild = self.is_wild(id.kind);
         let watched = self.resources[id.kind as usize].get(&id.name);
-        if let Some(watched) = watched.filter(|watched| watched.wanted) {
+        if let Some(watched) = watched.filter(|watched| watched.named || is_wild) {
             let (value, failure) = (watched.value.clone(), watched.failure.clone());
             self.events.push(Event::new(id.clone(), value, failure));
         }
     }
 
-    fn of(&mut self, kind: ResourceType) -> &mut BTreeMap<Name, Watched> {
-        &mut self.resources[kind as usize]
-    }
-}
-
-impl Watched {
-    fn new() -> Self {
-        Self {
-            wanted: true,
-            value: None,
-            failure: None,
-            state: ResourceState::Requested,
-            timer: Wait::Unasked,
-            bytes: Vec::new(),
-            version: "".into(),
-            updated: None,
+    /// The entry of a resource that came: one of those wanted, or a new one where all are.
+    pub(super) fn entry(&mut self, id: &ResourceId) -> Option<&mut Watched> {
+        let is_wild = self.is_wild(id.kind) && super::name::authority(&id.name).is_none();
+        let resources = self.of(id.kind);
+        if is_wild && !resources.contains_key(&id.name) {
+            let made = Watched::new(AuthorityIndex::DEFAULT, false);
+            resources.insert(id.name.clone(), made);
         }
+        resources.get_mut(&id.name)
     }
 
-    /// The value is the control plane's current one; whether a failure is over thereby.
-    fn confirm(&mut self, version: Name, now: Instant) -> bool {
-        self.timer = Wait::Over;
-        self.state = ResourceState::Acked;
-        self.version = version;
-        self.updated = Some(now);
-        self.failure.take().is_some()
+    pub(super) fn of(&mut self, kind: ResourceType) -> &mut BTreeMap<Name, Watched> {
+        &mut self.resources[kind as usize]
     }
 }

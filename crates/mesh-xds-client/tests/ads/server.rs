@@ -11,7 +11,7 @@ use mesh_pb::envoy::service::discovery::v3::aggregated_discovery_service_server:
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
 use mesh_pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
 };
 use mesh_pb::google::protobuf::Any;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,6 +36,7 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     streams: mpsc::Receiver<AdsStream>,
+    deltas: mpsc::Receiver<DeltaStream>,
     task: JoinHandle<()>,
 }
 
@@ -47,7 +48,29 @@ pub(crate) struct AdsStream {
     nonce: u32,
 }
 
+/// The server's side of one stream of the incremental protocol.
+pub(crate) struct DeltaStream {
+    first: Option<DeltaDiscoveryRequest>,
+    requests: Streaming<DeltaDiscoveryRequest>,
+    responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+    nonce: u32,
+}
+
+/// Which protocols a server speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    StateOfTheWorld,
+    Both,
+}
+
 impl Server {
+    /// A server that speaks the incremental protocol as well.
+    pub(crate) async fn start_delta() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self::serve(address, TcpListenerStream::new(listener), Speaks::Both)
+    }
+
     pub(crate) async fn start() -> Self {
         Self::start_at("127.0.0.1:0".parse().unwrap()).await
     }
@@ -55,28 +78,31 @@ impl Server {
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        Self::serve(address, TcpListenerStream::new(listener))
+        Self::serve(address, TcpListenerStream::new(listener), Speaks::StateOfTheWorld)
     }
 
     /// Listens on a Unix socket; the address is not used.
     pub(crate) fn start_unix(path: &Path) -> Self {
         let listener = UnixListener::bind(path).unwrap();
-        Self::serve(([127, 0, 0, 1], 0).into(), UnixListenerStream::new(listener))
+        let address = ([127, 0, 0, 1], 0).into();
+        Self::serve(address, UnixListenerStream::new(listener), Speaks::StateOfTheWorld)
     }
 
-    fn serve<S, C>(address: SocketAddr, connections: S) -> Self
+    fn serve<S, C>(address: SocketAddr, connections: S, speaks: Speaks) -> Self
     where
         S: Stream<Item = std::io::Result<C>> + Send + 'static,
         C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
         let (sender, streams) = mpsc::channel(16);
-        let service = AggregatedDiscoveryServiceServer::new(Service(sender))
-            .max_encoding_message_size(usize::MAX);
+        let (delta_sender, deltas) = mpsc::channel(16);
+        let service = Service { streams: sender, deltas: delta_sender, speaks };
+        let service =
+            AggregatedDiscoveryServiceServer::new(service).max_encoding_message_size(usize::MAX);
         let serving = tonic::transport::Server::builder()
             .add_service(service)
             .serve_with_incoming(connections);
         let task = tokio::spawn(async move { serving.await.unwrap() });
-        Self { address, streams, task }
+        Self { address, streams, deltas, task }
     }
 
     /// Stops listening and gives the address back.
@@ -92,6 +118,10 @@ impl Server {
 
     pub(crate) async fn stream(&mut self) -> AdsStream {
         within("a stream", self.streams.recv()).await.unwrap()
+    }
+
+    pub(crate) async fn delta_stream(&mut self) -> DeltaStream {
+        within("a delta stream", self.deltas.recv()).await.unwrap()
     }
 }
 
@@ -143,7 +173,48 @@ impl AdsStream {
     }
 }
 
-struct Service(mpsc::Sender<AdsStream>);
+impl DeltaStream {
+    /// The next request, which must be of that type.
+    pub(crate) async fn request_of(&mut self, kind: ResourceType) -> DeltaDiscoveryRequest {
+        let request = match self.first.take() {
+            Some(first) => first,
+            None => within("a request", self.requests.message()).await.unwrap().expect("open"),
+        };
+        assert_eq!(request.type_url, type_url(kind), "{request:?}");
+        request
+    }
+
+    /// Sends resources under their names, and the names of those removed.
+    pub(crate) async fn respond(
+        &mut self,
+        kind: ResourceType,
+        version: &str,
+        made: Vec<(&str, Any)>,
+        removed: &[&str],
+    ) {
+        self.nonce += 1;
+        let resources = made.into_iter().map(|(name, resource)| Resource {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            resource: Some(resource),
+            ..Resource::default()
+        });
+        let response = DeltaDiscoveryResponse {
+            resources: resources.collect(),
+            removed_resources: removed.iter().map(|name| (*name).to_owned()).collect(),
+            type_url: type_url(kind).to_owned(),
+            nonce: format!("delta-{}", self.nonce),
+            ..DeltaDiscoveryResponse::default()
+        };
+        self.responses.send(Ok(response)).await.unwrap();
+    }
+}
+
+struct Service {
+    streams: mpsc::Sender<AdsStream>,
+    deltas: mpsc::Sender<DeltaStream>,
+    speaks: Speaks,
+}
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -161,15 +232,23 @@ impl AggregatedDiscoveryService for Service {
         let first = requests.message().await?;
         let (responses, receiver) = mpsc::channel(16);
         let stream = AdsStream { first, requests, responses, nonce: 0 };
-        self.0.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
+        self.streams.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn delta_aggregated_resources(
         &self,
-        _: Request<Streaming<DeltaDiscoveryRequest>>,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        Err(Status::unimplemented("state of the world only"))
+        if self.speaks == Speaks::StateOfTheWorld {
+            return Err(Status::unimplemented("state of the world only"));
+        }
+        let mut requests = request.into_inner();
+        let first = requests.message().await?;
+        let (responses, receiver) = mpsc::channel(16);
+        let stream = DeltaStream { first, requests, responses, nonce: 0 };
+        self.deltas.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 

@@ -17,10 +17,14 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new(uri: &str) -> Self {
+        Self::with_options(uri, Options::default())
+    }
+
+    /// Waits are short, so that tests that connect again do not last.
+    pub(crate) fn with_options(uri: &str, options: Options) -> Self {
         let bootstrap = Bootstrap::builder(uri).with_node_id("test-node").build().unwrap();
-        // Waits are short, so that tests that connect again do not last.
         let wait = Duration::from_millis(50);
-        let options = Options::default().with_backoff(wait, wait);
+        let options = options.with_backoff(wait, wait);
         let (client, updates) = Client::spawn_with(bootstrap, options, &Handle::current());
         Self { client, updates, resources: Resources::new() }
     }

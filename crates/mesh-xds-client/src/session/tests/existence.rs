@@ -40,8 +40,8 @@ fn fail_on_data_errors_does_not_drop_for_an_outage() {
     driver.subscribe(Listener, &["a"]);
     driver.receive(Listener, "1", vec![listener("a", "r")]);
     driver.restart();
-    driver.session.stream_down("refused", driver.now);
-    driver.session.stream_down("refused", driver.now);
+    driver.down("refused");
+    driver.down("refused");
     assert_eq!(driver.told(), [good(Listener, "a"), ambient(Listener, "a", Unreachable)]);
 }
 
@@ -93,7 +93,7 @@ fn errors_by_resource_speak_of_it_or_of_the_server() {
         resource_errors: vec![error("none", Code::NotFound), error("busy", Code::Unavailable)],
         ..DiscoveryResponse::default()
     };
-    driver.session.receive(response, driver.now);
+    driver.take(response);
     let told = [
         failed(RouteConfiguration, "none", DoesNotExist),
         failed(RouteConfiguration, "busy", Unreachable),

@@ -1,22 +1,27 @@
 //! The behaviours of an ADS stream, each by its rule.
 
+mod delta;
 mod existence;
 mod stream;
 mod timer;
+mod wildcard;
 
 use std::time::{Duration, Instant};
 
 use mesh_core::ResourceType::{self, Listener};
 use mesh_core::finding::FailureKind;
-use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use mesh_pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
+};
 use mesh_pb::google::protobuf::Any;
 
-use super::{ResourceState, Session, type_url};
+use super::{Directory, Request, ResourceState, ServerIndex, Session, type_url};
 use crate::bootstrap::{Node, ServerFeatures};
 
 /// A session driven by hand, with a clock of its own.
 struct Driver {
     session: Session,
+    server: ServerIndex,
     now: Instant,
     nonce: u32,
 }
@@ -30,11 +35,18 @@ impl Driver {
         Self::with_features(ServerFeatures::default())
     }
 
+    /// A session with an open stream of the incremental protocol.
+    fn delta() -> Self {
+        Self::with_features(ServerFeatures { delta: true, ..ServerFeatures::default() })
+    }
+
     fn with_features(features: ServerFeatures) -> Self {
         let node = Node { id: "test-node".to_owned(), ..Node::default() };
-        let session = Session::new(&node, features);
-        let mut driver = Self { session, now: Instant::now(), nonce: 0 };
-        driver.session.stream_up();
+        let directory = Directory::of_one(features);
+        let (server, _) = directory.servers().next().unwrap();
+        let session = Session::new(&node, directory);
+        let mut driver = Self { session, server, now: Instant::now(), nonce: 0 };
+        driver.session.stream_up(server);
         driver
     }
 
@@ -44,9 +56,57 @@ impl Driver {
 
     /// Sends what is due, on a connected stream.
     fn send(&mut self) -> Vec<DiscoveryRequest> {
-        let requests = std::iter::from_fn(|| self.session.poll_request()).collect();
-        self.session.request_left(self.now);
+        let requests = std::iter::from_fn(|| self.session.poll_request(self.server));
+        let requests = requests.map(|request| match request {
+            Request::StateOfTheWorld(request) => request,
+            Request::Delta(request) => panic!("{request:?}"),
+        });
+        let requests = requests.collect();
+        self.session.request_left(self.server, self.now);
         requests
+    }
+
+    /// Sends what is due, by the incremental protocol.
+    fn send_delta(&mut self) -> Vec<DeltaDiscoveryRequest> {
+        let requests = std::iter::from_fn(|| self.session.poll_request(self.server));
+        let requests = requests.map(|request| match request {
+            Request::Delta(request) => request,
+            Request::StateOfTheWorld(request) => panic!("{request:?}"),
+        });
+        let requests = requests.collect();
+        self.session.request_left(self.server, self.now);
+        requests
+    }
+
+    fn send_one_delta(&mut self) -> DeltaDiscoveryRequest {
+        let mut requests = self.send_delta();
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        requests.remove(0)
+    }
+
+    /// Takes in changes of version `version`; the nonce is numbered.
+    fn change(
+        &mut self,
+        kind: ResourceType,
+        version: &str,
+        resources: Vec<(&str, Any)>,
+        removed: &[&str],
+    ) {
+        self.nonce += 1;
+        let made = resources.into_iter().map(|(name, resource)| Resource {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            resource: Some(resource),
+            ..Resource::default()
+        });
+        let response = DeltaDiscoveryResponse {
+            type_url: type_url(kind).to_owned(),
+            nonce: format!("n{}", self.nonce),
+            resources: made.collect(),
+            removed_resources: removed.iter().map(|name| (*name).to_owned()).collect(),
+            ..DeltaDiscoveryResponse::default()
+        };
+        self.session.receive(self.server, response, self.now);
     }
 
     /// Sends what is due, which must be one request.
@@ -65,12 +125,25 @@ impl Driver {
             resources,
             ..DiscoveryResponse::default()
         };
-        self.session.receive(response, self.now);
+        self.take(response);
+    }
+
+    fn take(&mut self, response: DiscoveryResponse) {
+        self.session.receive(self.server, response, self.now);
     }
 
     fn restart(&mut self) {
-        self.session.stream_down("gone", self.now);
-        self.session.stream_up();
+        self.down("gone");
+        self.up();
+    }
+
+    fn up(&mut self) {
+        self.session.stream_up(self.server);
+    }
+
+    /// Ends the stream; whether it had been answered.
+    fn down(&mut self, error: &str) -> bool {
+        self.session.stream_down(self.server, error, self.now)
     }
 
     /// Lets time pass, and timers end.

@@ -147,7 +147,7 @@ fn server_need_not_send_again_after_a_restart() {
 #[test]
 fn stream_end_after_an_answer_is_no_error() {
     let mut driver = with_listener("a");
-    assert!(driver.session.stream_down("closed", driver.now));
+    assert!(driver.down("closed"));
     assert!(driver.told().is_empty());
     assert!(driver.session.unreachable().is_none());
 }
@@ -157,17 +157,17 @@ fn stream_end_before_any_answer_fails_what_has_no_value_and_marks_listeners() {
     let mut driver = with_listener("a");
     driver.subscribe(RouteConfiguration, &["routes"]);
     driver.restart();
-    assert!(!driver.session.stream_down("connection refused", driver.now));
+    assert!(!driver.down("connection refused"));
     let told =
         [ambient(Listener, "a", Unreachable), failed(RouteConfiguration, "routes", Unreachable)];
     assert_eq!(driver.told(), told);
     let text = driver.failure_text("routes");
     assert!(text.contains("connection refused") && text.contains("test-node"), "{text}");
     // Again and again: nobody is told twice.
-    driver.session.stream_down("connection refused", driver.now);
+    driver.down("connection refused");
     assert!(driver.told().is_empty());
     // Until the server answers, if only for another type.
-    driver.session.stream_up();
+    driver.up();
     driver.receive(ClusterLoadAssignment, "1", Vec::new());
     assert_eq!(driver.told(), [good(Listener, "a")]);
 }
@@ -175,18 +175,18 @@ fn stream_end_before_any_answer_fails_what_has_no_value_and_marks_listeners() {
 #[test]
 fn subscription_before_the_stream_is_sent_once_there_is_one() {
     let mut driver = Driver::new();
-    driver.session.stream_down("x", driver.now);
+    driver.down("x");
     driver.subscribe(Listener, &["a"]);
-    assert!(driver.send().is_empty() && !driver.session.wants_to_send());
-    driver.session.stream_up();
-    assert!(driver.session.wants_to_send());
+    assert!(driver.send().is_empty() && !driver.session.wants_to_send(driver.server));
+    driver.up();
+    assert!(driver.session.wants_to_send(driver.server));
     assert_eq!(driver.send_one().resource_names, ["a"]);
 }
 
 #[test]
 fn subscription_while_the_server_cannot_be_reached_fails_at_once() {
     let mut driver = Driver::new();
-    driver.session.stream_down("refused", driver.now);
+    driver.down("refused");
     driver.subscribe(Listener, &["a"]);
     assert_eq!(driver.told(), [failed(Listener, "a", Unreachable)]);
 }
@@ -275,13 +275,13 @@ fn wanted_again_while_unanswered_is_still_timed() {
 #[test]
 fn names_that_come_and_go_in_an_outage_are_not_kept() {
     let mut driver = with_listener("a");
-    driver.session.stream_down("gone", driver.now);
+    driver.down("gone");
     driver.session.unsubscribe(Listener, "a");
     driver.subscribe(Listener, &["a", "b"]);
     assert_eq!(driver.told(), [good(Listener, "a")]);
     driver.session.unsubscribe(Listener, "b");
     driver.session.unsubscribe(Listener, "a");
-    driver.session.stream_up();
+    driver.up();
     assert!(driver.send().is_empty());
     driver.subscribe(Listener, &["a"]);
     assert_eq!(driver.send_one().version_info, "");
@@ -319,7 +319,7 @@ fn resource_may_come_in_a_wrapper_whose_name_counts() {
 fn response_of_an_unknown_type_changes_nothing() {
     let mut driver = with_listener("a");
     let response = DiscoveryResponse { type_url: "x".to_owned(), ..DiscoveryResponse::default() };
-    driver.session.receive(response, driver.now);
+    driver.take(response);
     assert!(driver.told().is_empty() && driver.send().is_empty());
 }
 

@@ -32,13 +32,13 @@ fn silence_for_15_s_means_does_not_exist_for_each_type() {
 fn timer_starts_when_the_request_has_left_not_before() {
     let mut driver = Driver::new();
     driver.subscribe(Listener, &["a"]);
-    assert!(driver.session.poll_request().is_some());
+    assert!(driver.session.poll_request(driver.server).is_some());
     assert_eq!(driver.session.next_deadline(), None);
-    assert!(driver.session.wants_to_send(), "the departure has to be confirmed");
+    assert!(driver.session.wants_to_send(driver.server), "the departure has to be confirmed");
     driver.pass(100);
-    driver.session.request_left(driver.now);
+    driver.session.request_left(driver.server, driver.now);
     assert!(driver.told().is_empty());
-    assert!(!driver.session.wants_to_send());
+    assert!(!driver.session.wants_to_send(driver.server));
     driver.pass(15);
     assert_eq!(driver.told().len(), 1);
 }

@@ -1,0 +1,94 @@
+//! One resource, as it stands.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mesh_core::finding::Failure;
+use mesh_core::resource::Name;
+
+use super::ResourceState;
+use super::directory::{AuthorityIndex, ServerIndex};
+use crate::decode::Value;
+
+/// One resource that is wanted, or was until now.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// Wanted by its name. Kept without being wanted while all of its type are wanted, and until
+    /// the server has been told: before that it takes the same name for no news, and would not
+    /// answer again.
+    pub(super) named: bool,
+    pub(super) authority: AuthorityIndex,
+    pub(super) value: Option<Value>,
+    pub(super) failure: Option<Arc<Failure>>,
+    pub(super) state: ResourceState,
+    pub(super) timer: Wait,
+    /// The bytes of `value`, by which an unchanged resource is recognised.
+    pub(super) bytes: Vec<u8>,
+    pub(super) version: Name,
+    /// The server that `version` is of.
+    pub(super) origin: Option<ServerIndex>,
+    pub(super) updated: Option<Instant>,
+}
+
+/// The resource timer of a resource without a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// To be asked for with the next request.
+    Unasked,
+    /// In a request to that server that has not left yet.
+    Asked(ServerIndex),
+    Until(ServerIndex, Instant),
+    Over,
+}
+
+/// An accepted resource.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) value: Value,
+    pub(super) bytes: Vec<u8>,
+    pub(super) version: Name,
+    pub(super) origin: ServerIndex,
+}
+
+impl Watched {
+    pub(super) fn new(authority: AuthorityIndex, named: bool) -> Self {
+        Self {
+            named,
+            authority,
+            value: None,
+            failure: None,
+            state: ResourceState::Requested,
+            timer: Wait::Unasked,
+            bytes: Vec::new(),
+            version: "".into(),
+            origin: None,
+            updated: None,
+        }
+    }
+
+    /// The value is the control plane's current one; whether a failure is over thereby.
+    pub(super) fn confirm(&mut self, version: Name, origin: ServerIndex, now: Instant) -> bool {
+        self.timer = Wait::Over;
+        self.state = ResourceState::Acked;
+        self.version = version;
+        self.origin = Some(origin);
+        self.updated = Some(now);
+        self.failure.take().is_some()
+    }
+
+    /// Drops the value.
+    pub(super) fn clear(&mut self) {
+        self.value = None;
+        self.bytes = Vec::new();
+        self.version = "".into();
+        self.origin = None;
+    }
+
+    /// Whether another server might know what is not known yet. What the control plane has
+    /// answered for is not asked for elsewhere (gRFC A71).
+    pub(super) fn lacks_answer(&self) -> bool {
+        self.named
+            && self.value.is_none()
+            && !matches!(self.state, ResourceState::DoesNotExist | ResourceState::Nacked)
+    }
+}
