@@ -3,12 +3,11 @@
 import http.client
 import http.server
 import json
-import os
-import subprocess
 import threading
 
 import pytest
-from conftest import DEADLINE_S, eventually
+from conftest import DEADLINE_S
+from envoy_process import Envoy
 
 HOSTS = 7
 KEYS = [f"key-{number}" for number in range(200)]
@@ -166,36 +165,11 @@ def configuration(clusters):
 @pytest.fixture
 def envoy(tmp_path, ports):
     """Starts Envoy with all maps; its port."""
-    if not (program := os.environ.get("MESH_INTEROP_ENVOY")):
-        pytest.skip("needs Envoy, named by MESH_INTEROP_ENVOY; .ci/run installs one")
-    path, admin = tmp_path / "envoy.json", tmp_path / "admin"
-    path.write_text(json.dumps(configuration(maps(ports))))
-    child = subprocess.Popen(
-        [program, "-c", path, "--use-dynamic-base-id", "-l", "error",
-         "--concurrency", "1", "--admin-address-path", admin]
-    )  # fmt: skip
+    process = Envoy(tmp_path, configuration(maps(ports)))
     try:
-        yield eventually(lambda: listening(child, admin), "Envoy")
+        yield process.eventually_ports()["l"]
     finally:
-        child.kill()
-        child.wait()
-
-
-def listening(child, admin):
-    """The port of Envoy's listener; nothing until it serves."""
-    assert child.poll() is None, "Envoy ended"
-    if not admin.exists() or ":" not in admin.read_text():
-        return None
-    client = http.client.HTTPConnection(admin.read_text().strip(), timeout=DEADLINE_S)
-    try:
-        client.request("GET", "/listeners?format=json")
-        statuses = json.loads(client.getresponse().read() or "{}").get("listener_statuses", [])
-    except OSError:
-        return None
-    finally:
-        client.close()
-    found = [status["local_address"]["socket_address"]["port_value"] for status in statuses]
-    return found[0] if found else None
+        process.end()
 
 
 def test_keys_lead_to_the_endpoints_that_envoy_picks(meshctl, tmp_path, ports, envoy):

@@ -29,8 +29,9 @@
 //! and why) and `/diagnostics`, all JSON.
 //!
 //! It serves the aggregated discovery service, state of the world and incremental. A name that does
-//! not exist is said to be so at once, by `resource_errors` or `removed_resources`. It does not yet
-//! serve certificates, or Envoy's own listeners.
+//! not exist is said to be so at once, by `resource_errors` or `removed_resources`. Envoy
+//! as a sidecar is sent Istio's outbound listeners by port. It does not yet serve certificates, or
+//! listeners for what comes in.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

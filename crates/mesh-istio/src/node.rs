@@ -19,8 +19,11 @@ pub struct Node {
     /// Metadata `INSTANCE_IPS` (the first), else from the id; empty when neither says.
     pub ip: String,
     /// [`Mode::Grpc`] for metadata `GENERATOR` of `grpc`, and without that metadata for clients
-    /// that call themselves gRPC.
+    /// that call themselves gRPC; [`Mode::Envoy`] for those that call themselves Envoy.
     pub mode: Mode,
+    /// Metadata `INTERCEPTION_MODE` of `NONE`: nobody redirects connections to its listeners, so
+    /// they are bound to their ports.
+    pub bound: bool,
 }
 
 /// What kind of client a node is.
@@ -30,6 +33,8 @@ pub enum Mode {
     /// Everything that is configured.
     #[default]
     Native,
+    /// The same, with secrets asked for over xDS.
+    Envoy,
     /// What istiod sends to gRPC's own xDS clients, with their defaults: they refuse a cluster
     /// that is balanced as Istio does it for others.
     Grpc,
@@ -44,6 +49,12 @@ impl Node {
     /// Sets [`Node::mode`].
     pub fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Sets [`Node::bound`].
+    pub fn with_bound(mut self, bound: bool) -> Self {
+        self.bound = bound;
         self
     }
 
@@ -77,14 +88,17 @@ impl Node {
             mode: match text("GENERATOR").as_deref() {
                 Some("grpc") => Mode::Grpc,
                 None if node.user_agent_name.starts_with(GRPC_USER_AGENT) => Mode::Grpc,
+                None if node.user_agent_name == ENVOY_USER_AGENT => Mode::Envoy,
                 _ => Mode::Native,
             },
+            bound: text("INTERCEPTION_MODE").as_deref() == Some("NONE"),
         }
     }
 }
 
 /// `gRPC C-core linux`, `gRPC Go`, `gRPC Java`.
 const GRPC_USER_AGENT: &str = "gRPC ";
+const ENVOY_USER_AGENT: &str = "envoy";
 
 fn string(metadata: &Struct, key: &str) -> Option<String> {
     match metadata.fields.get(key)?.kind.as_ref()? {

@@ -117,7 +117,7 @@ impl Subscription for Delta {
     ) -> Option<xds::DeltaDiscoveryResponse> {
         let model = &generation.model;
         if std::mem::take(&mut self.relist) && self.wildcard {
-            self.follow_wildcard(model.names(node, self.kind));
+            self.follow_wildcard(model.wildcard(node, self.kind));
         }
         let (mut resources, mut removed_resources, mut bytes) = (Vec::new(), Vec::new(), 0);
         while bytes < RESPONSE_BYTES

@@ -120,7 +120,7 @@ impl Subscription for StateOfTheWorld {
         let model = &generation.model;
         let due = std::mem::replace(&mut self.due, Due::Nothing);
         if self.wildcard {
-            self.follow_wildcard(model.names(node, self.kind));
+            self.follow_wildcard(model.wildcard(node, self.kind));
         }
         let whole = whole(self.kind);
         let mut version = XxHash3_128::new();

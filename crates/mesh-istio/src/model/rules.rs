@@ -65,6 +65,11 @@ impl<T> Rules<T> {
             .unwrap_or_default()
     }
 
+    /// The hosts and patterns that rules are for.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.by_host.keys().map(String::as_str)
+    }
+
     /// Whether a rule that is `wanted` is for just this host or pattern.
     pub(crate) fn has(&self, host: &str, wanted: impl Fn(&Rule<T>) -> bool) -> bool {
         self.by_host.get(host).is_some_and(|rules| rules.iter().any(|rule| wanted(rule)))

@@ -38,6 +38,9 @@ pub(crate) struct Port {
 pub(crate) enum AppProtocol {
     /// HTTP/2 without negotiation; gRPC is.
     Http2,
+    /// Nothing that has requests.
+    Tcp,
+    /// HTTP/1.1, also where nothing was said.
     Other,
 }
 
@@ -50,11 +53,14 @@ impl AppProtocol {
             "" => name.to_ascii_lowercase(),
             _ => explicit,
         };
-        let h2 = |text: &str| {
-            ["grpc", "http2", "grpc-web"].contains(&text)
-                || ["grpc-", "http2-"].iter().any(|prefix| text.starts_with(prefix))
-        };
-        if h2(&said) || said == "kubernetes.io/h2c" { Self::Http2 } else { Self::Other }
+        let (first, _) = said.split_once('-').unwrap_or((&said, ""));
+        match first {
+            _ if said == "kubernetes.io/h2c" => Self::Http2,
+            // As in `grpc-web`.
+            "grpc" | "http2" => Self::Http2,
+            "tcp" | "tls" | "https" | "mongo" | "mysql" | "redis" => Self::Tcp,
+            _ => Self::Other,
+        }
     }
 }
 

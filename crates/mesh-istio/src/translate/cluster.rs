@@ -12,7 +12,7 @@ use mesh_pb::envoy::config::core::v3::{Http2ProtocolOptions, Metadata, Transport
 use mesh_pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use mesh_pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateProviderPluginInstance, CertificateValidationContext, CommonTlsContext,
-    UpstreamTlsContext,
+    SdsSecretConfig, UpstreamTlsContext,
 };
 use mesh_pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
@@ -60,7 +60,7 @@ pub(super) fn cluster(
         lb_policy: lb_policy(&policy, node.mode).into(),
         circuit_breakers: circuit_breakers(&policy, node.mode),
         typed_extension_protocol_options: http2.then(http2_options).unwrap_or_default(),
-        transport_socket: policy.tls.map(|_| tls_socket()),
+        transport_socket: policy.tls.map(|_| tls_socket(node.mode)),
         metadata: Some(metadata(service, &policies, parsed.subset)),
         ..Default::default()
     })
@@ -75,7 +75,7 @@ fn lb_policy(policy: &Effective<'_>, mode: Mode) -> LbPolicy {
         }
         None | Some(SimpleLoadBalancer::Unspecified | SimpleLoadBalancer::Passthrough) => {
             match mode {
-                Mode::Native => LbPolicy::LeastRequest,
+                Mode::Native | Mode::Envoy => LbPolicy::LeastRequest,
                 Mode::Grpc => LbPolicy::RoundRobin,
             }
         }
@@ -94,7 +94,7 @@ fn circuit_breakers(policy: &Effective<'_>, mode: Mode) -> Option<CircuitBreaker
     let requests = limit(http.map(|http| http.http2_max_requests));
     let thresholds = match mode {
         Mode::Grpc => Thresholds { max_requests: uint32(requests?), ..Default::default() },
-        Mode::Native => {
+        Mode::Native | Mode::Envoy => {
             let or_none = |value: Option<i32>| uint32(limit(value).unwrap_or(u32::MAX));
             Thresholds {
                 max_connections: or_none(tcp.map(|tcp| tcp.max_connections)),
@@ -108,27 +108,31 @@ fn circuit_breakers(policy: &Effective<'_>, mode: Mode) -> Option<CircuitBreaker
     Some(CircuitBreakers { thresholds: vec![thresholds], ..Default::default() })
 }
 
-/// TLS by the certificates a client was started with (Istio's names of the provider instances).
+/// TLS by the certificates a client was started with (Istio's names of the provider instances);
+/// Envoy has none, and is told to ask for them under the same names.
 ///
 /// What a rule says of names and files is not translated yet. The socket is, so that no client
 /// takes such a cluster for one of plain text.
-fn tls_socket() -> TransportSocket {
-    let roots = CertificateProviderPluginInstance {
-        instance_name: "default".to_owned(),
-        certificate_name: "ROOTCA".to_owned(),
-    };
-    let validation = CertificateValidationContext {
-        ca_certificate_provider_instance: Some(roots),
-        ..Default::default()
-    };
-    let identity = CertificateProviderPluginInstance {
-        instance_name: "default".to_owned(),
-        certificate_name: "default".to_owned(),
-    };
-    let context = CommonTlsContext {
-        tls_certificate_provider_instance: Some(identity),
-        validation_context_type: Some(ValidationContextType::ValidationContext(validation)),
-        ..Default::default()
+fn tls_socket(mode: Mode) -> TransportSocket {
+    let context = match mode {
+        Mode::Envoy => CommonTlsContext {
+            tls_certificate_sds_secret_configs: vec![secret(IDENTITY)],
+            validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(
+                secret(ROOTS),
+            )),
+            ..Default::default()
+        },
+        Mode::Native | Mode::Grpc => {
+            let validation = CertificateValidationContext {
+                ca_certificate_provider_instance: Some(instance(ROOTS)),
+                ..Default::default()
+            };
+            CommonTlsContext {
+                tls_certificate_provider_instance: Some(instance(IDENTITY)),
+                validation_context_type: Some(ValidationContextType::ValidationContext(validation)),
+                ..Default::default()
+            }
+        }
     };
     let context = UpstreamTlsContext { common_tls_context: Some(context), ..Default::default() };
     TransportSocket {
@@ -137,6 +141,19 @@ fn tls_socket() -> TransportSocket {
     }
 }
 
+fn instance(certificate: &str) -> CertificateProviderPluginInstance {
+    CertificateProviderPluginInstance {
+        instance_name: "default".to_owned(),
+        certificate_name: certificate.to_owned(),
+    }
+}
+
+fn secret(name: &str) -> SdsSecretConfig {
+    SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads()) }
+}
+
+const IDENTITY: &str = "default";
+const ROOTS: &str = "ROOTCA";
 const UPSTREAM_TLS_CONTEXT: &str =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 
@@ -177,6 +194,7 @@ fn metadata(service: &Service, policies: &Policies<'_>, subset: &str) -> Metadat
 }
 
 /// Istio's mesh default.
-const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Envoy's well-known key.
-const HTTP_PROTOCOL_OPTIONS_KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+pub(super) const HTTP_PROTOCOL_OPTIONS_KEY: &str =
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";

@@ -17,11 +17,23 @@ use crate::node::Node;
 pub(super) fn listener(model: &Model, node: &Node, name: &str) -> Option<Listener> {
     let target = Target::dialled(model, node, name)?;
     let routes = ClusterName { port: target.port, subset: "", host: &target.host };
-    let manager = hcm::HttpConnectionManager {
-        stat_prefix: routes.to_string(),
+    let manager = manager(routes.to_string(), routes.to_string());
+    Some(Listener {
+        name: name.to_owned(),
+        api_listener: Some(ApiListener {
+            api_listener: Some(any(type_url::HTTP_CONNECTION_MANAGER, &manager)),
+        }),
+        ..Default::default()
+    })
+}
+
+/// An HTTP connection manager that only points at its routes.
+pub(super) fn manager(stat_prefix: String, routes: String) -> hcm::HttpConnectionManager {
+    hcm::HttpConnectionManager {
+        stat_prefix,
         route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(hcm::Rds {
             config_source: Some(ads()),
-            route_config_name: routes.to_string(),
+            route_config_name: routes,
         })),
         http_filters: vec![hcm::HttpFilter {
             name: ROUTER_NAME.to_owned(),
@@ -32,14 +44,7 @@ pub(super) fn listener(model: &Model, node: &Node, name: &str) -> Option<Listene
             ..Default::default()
         }],
         ..Default::default()
-    };
-    Some(Listener {
-        name: name.to_owned(),
-        api_listener: Some(ApiListener {
-            api_listener: Some(any(type_url::HTTP_CONNECTION_MANAGER, &manager)),
-        }),
-        ..Default::default()
-    })
+    }
 }
 
 /// "From where this came from", which is how all resources here refer to each other.

@@ -15,6 +15,7 @@ mod name;
 mod policy;
 mod retry;
 mod route;
+mod sidecar;
 mod target;
 
 use mesh_pb::envoy::config::cluster::v3::Cluster;
@@ -26,7 +27,7 @@ use mesh_pb::type_url;
 use prost::Message;
 
 use crate::model::Model;
-use crate::node::Node;
+use crate::node::{Mode, Node};
 use fingerprint::Fingerprint;
 use name::ClusterName;
 
@@ -34,11 +35,12 @@ use name::ClusterName;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ResourceType {
-    /// LDS. The name is the target as the client has it: `host:port`.
+    /// LDS. The name is the target as the client has it: `host:port`; or, for a sidecar,
+    /// `0.0.0.0_PORT`, `ADDRESS_PORT` of a service that speaks no HTTP, and `virtualOutbound`.
     Listener,
-    /// RDS. Named `outbound|PORT||HOST`.
+    /// RDS. Named `outbound|PORT||HOST`; or, for a sidecar, `PORT`.
     RouteConfiguration,
-    /// CDS. Named `outbound|PORT|SUBSET|HOST`.
+    /// CDS. Named `outbound|PORT|SUBSET|HOST`; also `PassthroughCluster` and `BlackHoleCluster`.
     Cluster,
     /// EDS. Named as its cluster.
     ClusterLoadAssignment,
@@ -96,18 +98,29 @@ impl Model {
 
     /// The listener for a target such as `reviews:9080`; its name is the one asked for.
     pub fn listener(&self, node: &Node, name: &str) -> Option<Listener> {
-        listener::listener(self, node, name)
+        listener::listener(self, node, name).or_else(|| match node.mode {
+            Mode::Grpc => None,
+            _ => sidecar::listener(self, node, name),
+        })
     }
 
-    /// The routes called `outbound|PORT||HOST`.
+    /// The routes called `outbound|PORT||HOST`, or a sidecar's called `PORT`.
     pub fn route_configuration(&self, node: &Node, name: &str) -> Option<RouteConfiguration> {
+        if node.mode != Mode::Grpc
+            && let Some(routes) = sidecar::route_configuration(self, node, name)
+        {
+            return Some(routes);
+        }
         let parsed = ClusterName::parse(name).filter(|name| name.subset.is_empty())?;
         route::route_configuration(self, node, name, &parsed)
     }
 
     /// The cluster called `outbound|PORT|SUBSET|HOST`.
     pub fn cluster(&self, node: &Node, name: &str) -> Option<Cluster> {
-        cluster::cluster(self, node, name, &ClusterName::parse(name)?)
+        match ClusterName::parse(name) {
+            Some(parsed) => cluster::cluster(self, node, name, &parsed),
+            None => sidecar::cluster(name).filter(|_| node.mode != Mode::Grpc),
+        }
     }
 
     /// The endpoints of the cluster called `outbound|PORT|SUBSET|HOST`.
@@ -115,10 +128,21 @@ impl Model {
         endpoints::load_assignment(self, node, name, &ClusterName::parse(name)?)
     }
 
-    /// Every name of a type that `node` can ask for, in order. Listeners are named by the full
-    /// host; the other forms a client may use are not listed.
+    /// Every name of a type that `node` can ask for as a client of targets, in order. Listeners are
+    /// named by the full host; the other forms a client may use are not listed.
     pub fn names(&self, node: &Node, kind: ResourceType) -> Vec<String> {
         name::all(self, node, kind)
+    }
+}
+
+impl Model {
+    /// Every name of a type that the wildcard stands for, in order: who asks for all there is
+    /// without saying what is a sidecar, unless it is gRPC.
+    pub fn wildcard(&self, node: &Node, kind: ResourceType) -> Vec<String> {
+        match node.mode {
+            Mode::Grpc => name::all(self, node, kind),
+            Mode::Native | Mode::Envoy => sidecar::names(self, node, kind),
+        }
     }
 }
 

@@ -32,28 +32,49 @@ pub(super) fn route_configuration(
     parsed: &ClusterName<'_>,
 ) -> Option<xds::RouteConfiguration> {
     let target = Target::named(model, node, parsed)?;
-    let ruled = virtual_service(model, node, &target.host)
-        .map(|rule| Router { model, node, target: &target, rule }.routes());
-    // A rule without a route for this client and port is as good as none.
-    let routes = match ruled.filter(|routes| !routes.is_empty()) {
-        Some(routes) => routes,
-        None => target.service.map(|_| vec![default_route(&target, node)])?,
-    };
-    let virtual_host = xds::VirtualHost {
-        name: format!("{}:{}", target.host, target.port),
-        domains: domains(model, node, &target),
-        routes,
-        ..Default::default()
-    };
+    let domains = domains(model, node, &target);
     Some(xds::RouteConfiguration {
         name: name.to_owned(),
-        virtual_hosts: vec![virtual_host],
+        virtual_hosts: vec![virtual_host(model, node, &target, domains)?],
         ..Default::default()
     })
 }
 
+/// A target's, for requests to `domains`; none for a rule alone that has no route for this client.
+pub(super) fn virtual_host(
+    model: &Model,
+    node: &Node,
+    target: &Target<'_>,
+    domains: Vec<String>,
+) -> Option<xds::VirtualHost> {
+    let ruled = virtual_service(model, node, &target.host)
+        .map(|rule| Router { model, node, target, rule }.routes());
+    // A rule without a route for this client and port is as good as none.
+    let routes = match ruled.filter(|routes| !routes.is_empty()) {
+        Some(routes) => routes,
+        None => target.service.map(|_| vec![default_route(target, node)])?,
+    };
+    let name = format!("{}:{}", target.host, target.port);
+    Some(xds::VirtualHost { name, domains, routes, ..Default::default() })
+}
+
 /// The names by which clients of this namespace call the target, each with and without the port.
 fn domains(model: &Model, node: &Node, target: &Target<'_>) -> Vec<String> {
+    let names = names(model, node, target);
+    let mut domains = Vec::with_capacity(names.len() * 2);
+    for name in names {
+        for domain in [format!("{name}:{}", target.port), name] {
+            // A virtual host that repeats a domain is refused.
+            if !domains.contains(&domain) {
+                domains.push(domain);
+            }
+        }
+    }
+    domains
+}
+
+/// The names by which clients of this namespace call the target.
+pub(super) fn names(model: &Model, node: &Node, target: &Target<'_>) -> Vec<String> {
     let host = target.host.as_str();
     let mut names = vec![host.to_owned()];
     if !host.starts_with('*') && host.parse::<std::net::IpAddr>().is_err() {
@@ -67,18 +88,12 @@ fn domains(model: &Model, node: &Node, target: &Target<'_>) -> Vec<String> {
         names.push(format!("{name}.{namespace}"));
         names.push(format!("{name}.{namespace}.svc"));
     }
-    names.extend(target.service.iter().flat_map(|service| &service.addresses).cloned());
-    let mut domains = Vec::with_capacity(names.len() * 2);
-    for name in names {
-        let name = if name.contains(':') { format!("[{name}]") } else { name };
-        for domain in [format!("{name}:{}", target.port), name] {
-            // A virtual host that repeats a domain is refused.
-            if !domains.contains(&domain) {
-                domains.push(domain);
-            }
-        }
-    }
-    domains
+    let addresses = target.service.iter().flat_map(|service| &service.addresses);
+    names.extend(addresses.map(|address| match address.contains(':') {
+        true => format!("[{address}]"),
+        false => address.clone(),
+    }));
+    names
 }
 
 /// Without a rule: everything to the service itself, on Istio's defaults.

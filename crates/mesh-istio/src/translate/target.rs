@@ -77,4 +77,5 @@ pub(super) fn virtual_service<'a>(
     rules.into_iter().min_by_key(|rule| rule.export_to.precedence(&rule.namespace))
 }
 
-const HTTP_PORT: u16 = 80;
+/// Of rules without a service.
+pub(super) const HTTP_PORT: u16 = 80;

@@ -12,6 +12,7 @@ use crate::source::{Options, Source};
 
 mod clusters;
 mod routes;
+mod sidecars;
 
 /// A model of documents that must be free of errors, with `reviews` (v1 twice, v2 once) and
 /// `ratings` in namespace `default` and what is given.

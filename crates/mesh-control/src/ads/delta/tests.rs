@@ -1,4 +1,4 @@
-use mesh_istio::{Model, Options, Source};
+use mesh_istio::{Mode, Model, Options, Source};
 use mesh_pb::google::rpc;
 
 use super::*;
@@ -23,6 +23,11 @@ fn set(services: &[(&str, u16)]) -> Generation {
     assert!(checked.is_valid(), "{:?}", checked.diagnostics);
     let number = services.iter().map(|(_, limit)| u64::from(*limit)).sum();
     Generation { number, model: checked.model }
+}
+
+/// One whose wildcard brings services and nothing else.
+fn node() -> Node {
+    Node::new("test", "default").with_mode(Mode::Grpc)
 }
 
 fn name(service: &str) -> String {
@@ -67,7 +72,7 @@ impl Side {
     }
 
     fn next(&mut self, set: &Generation) -> Option<Told> {
-        let response = self.0.response(set, &Node::new("test", "default"), self.1 + 1)?;
+        let response = self.0.response(set, &node(), self.1 + 1)?;
         self.1 += 1;
         assert_eq!(response.nonce, self.1.to_string());
         let short = |name: &String| name.split(['|', '.']).nth(3).unwrap_or(name).to_owned();
@@ -127,8 +132,7 @@ fn whoever_subscribes_again_is_answered_though_nothing_changed() {
 fn what_the_client_has_from_an_earlier_stream_is_not_sent_again() {
     let old = set(&[("a", 1), ("b", 1), ("c", 1)]);
     let version = |service: &str| {
-        let node = Node::new("test", "default");
-        let resource = old.model.translate(&node, CDS, &name(service)).unwrap();
+        let resource = old.model.translate(&node(), CDS, &name(service)).unwrap();
         (name(service), format!("{:032x}", resource.fingerprint))
     };
     let has: std::collections::HashMap<_, _> =
@@ -226,7 +230,9 @@ fn a_change_counts_even_beside_an_answer_to_nothing() {
 
 #[test]
 fn much_is_sent_in_parts() {
-    let services: Vec<String> = (0..2_500).map(|n| format!("service-{n:04}")).collect();
+    let services: Vec<String> = (0..2_500)
+        .map(|n| format!("service-with-a-name-that-takes-room-in-responses-{n:04}"))
+        .collect();
     let pairs: Vec<(&str, u16)> = services.iter().map(|name| (name.as_str(), 1)).collect();
     let set = set(&pairs);
     let mut side = Side::open(CDS, &subscribe(&["*"]));

@@ -1,4 +1,4 @@
-use mesh_istio::{Model, Node, Options, ResourceType, Source};
+use mesh_istio::{Mode, Model, Node, Options, ResourceType, Source};
 use mesh_pb::google::rpc;
 
 use super::*;
@@ -23,8 +23,9 @@ fn name(service: &str) -> String {
     format!("outbound|80||{service}.default.svc.cluster.local")
 }
 
+/// One whose wildcard brings services and nothing else.
 fn node() -> Node {
-    Node::new("test", "default")
+    Node::new("test", "default").with_mode(Mode::Grpc)
 }
 
 fn request(names: &[&str], nonce: &str) -> xds::DiscoveryRequest {
