@@ -18,4 +18,5 @@ mod refusals;
 mod retries;
 mod selection;
 mod shutdown;
+mod subsets;
 mod wishes;

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::dialect::Dialect;
+use crate::resource::MetadataMatch;
 
 /// What a request asks of the choice of an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,9 @@ pub struct Choice<'a> {
     /// The time, which only clusters with a slow start need
     /// ([`ClusterState::has_slow_start`](super::ClusterState::has_slow_start)).
     pub now: Option<Instant>,
+    /// What the route asks of the endpoint, which only clusters with subsets look at
+    /// ([`ClusterState::has_subsets`](super::ClusterState::has_subsets)).
+    pub metadata_match: Option<&'a MetadataMatch>,
     /// The part of the cluster that its aggregate chose, which counts for more than the cluster's
     /// own shares.
     pub part: Option<Part>,
@@ -32,7 +36,8 @@ pub struct Part {
 impl<'a> Choice<'a> {
     /// Any endpoint.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, hash: None, avoid: Avoid::default(), now: None, part: None }
+        let avoid = Avoid::default();
+        Self { dialect, hash: None, avoid, now: None, metadata_match: None, part: None }
     }
 
     /// The same, with the hash of a request.
@@ -46,6 +51,13 @@ impl<'a> Choice<'a> {
     #[must_use]
     pub fn with_part(mut self, part: Option<Part>) -> Self {
         self.part = part;
+        self
+    }
+
+    /// The same, in the subset that the route asks for.
+    #[must_use]
+    pub fn with_metadata_match(mut self, wanted: Option<&'a MetadataMatch>) -> Self {
+        self.metadata_match = wanted;
         self
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::PriorityLoad;
 use super::alias::Alias;
-use super::levels::{Bounded, Group, Level, Levels, Pick, Picker, Policy, Weighted};
+use super::bounded::Bounded;
+use super::levels::{Group, Level, Levels, Pick, Picker, Policy, Weighted};
 use super::maglev::Maglev;
 use super::plan::{Class, GRPC_CHOICES, Host, Input, Plan};
 use super::ring::{Hashed, Ring};
@@ -209,9 +210,39 @@ impl<'i, A: Attach> Draft<'i, A> {
         }
     }
 
+    /// Goes on behind endpoints that are listed already, and minds localities as far as its
+    /// subsets do.
+    pub(super) fn in_subset(mut self, usable: Vec<u32>, locality_weight_aware: bool) -> Self {
+        self.usable = usable;
+        self.by_locality &= locality_weight_aware;
+        self
+    }
+
+    /// The levels, and the endpoints that they and those before refer to.
+    pub(super) fn into_levels(mut self) -> (Levels, Vec<u32>) {
+        self.sort_hundredths();
+        let turns = Some(Arc::default());
+        let levels = Levels { turns, ..self.levels() };
+        (levels, self.usable)
+    }
+
+    // As Envoy counts: what a hash leads to depends on the order.
+    fn sort_hundredths(&mut self) {
+        let levels = &self.levels;
+        self.hundredths.sort_by_key(|number| levels[usize::from(*number)].degraded);
+    }
+
+    fn levels(&mut self) -> Levels {
+        let mut hundredths = Box::new([0; 100]);
+        for (place, level) in hundredths.iter_mut().zip(&self.hundredths) {
+            *place = *level;
+        }
+        let levels = std::mem::take(&mut self.levels).into();
+        Levels { policy: self.policy, levels, hundredths, turns: None }
+    }
+
     pub(super) fn finish(mut self, loads: Vec<PriorityLoad>) -> Plan {
-        let mut levels = std::mem::take(&mut self.levels);
-        let plain = match levels.as_slice() {
+        let plain = match self.levels.as_slice() {
             [] => true,
             [level] if !self.complete => {
                 matches!(&*level.groups, [Group { picker: Picker::Even, .. }])
@@ -220,28 +251,20 @@ impl<'i, A: Attach> Draft<'i, A> {
             }
             _ => false,
         };
-        // As Envoy counts: what a hash leads to depends on the order.
-        self.hundredths.sort_by_key(|number| levels[usize::from(*number)].degraded);
+        self.sort_hundredths();
         // Equal ones are neighbours.
         let mut shared = self.hundredths.chunk_by(|a, b| a == b);
         let priority = match (shared.next(), shared.next()) {
             (Some(only), None) if !self.usable.is_empty() => {
-                Some(levels[usize::from(only[0])].priority)
+                Some(self.levels[usize::from(only[0])].priority)
             }
             _ => None,
         };
         let way = match self.policy.pick {
             Pick::RoundRobin if plain => Way::RoundRobin,
             Pick::LeastRequest(choices) if plain => Way::LeastRequest(choices),
-            _ if levels.is_empty() => Way::RoundRobin,
-            _ => {
-                let mut hundredths = Box::new([0; 100]);
-                for (place, level) in hundredths.iter_mut().zip(&self.hundredths) {
-                    *place = *level;
-                }
-                let levels = std::mem::take(&mut levels).into();
-                Way::Levels(Box::new(Levels { policy: self.policy, levels, hundredths }))
-            }
+            _ if self.levels.is_empty() => Way::RoundRobin,
+            _ => Way::Levels(Box::new(self.levels())),
         };
         let suits_grpc = false;
         let censuses = Vec::new();

@@ -1,8 +1,10 @@
 //! Choice in steps: priority, locality, endpoint.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::alias::Alias;
+use super::bounded::Bounded;
 use super::maglev::Maglev;
 use super::ring::Ring;
 use super::skipped::Skipped;
@@ -19,6 +21,20 @@ pub(super) struct Levels {
     pub(super) levels: Box<[Level]>,
     /// The level of each hundredth of all requests.
     pub(super) hundredths: Box<[u16; 100]>,
+    /// Turns of their own, where requests alternate between several of one cluster.
+    pub(super) turns: Option<Arc<Turns>>,
+}
+
+/// Turns of round robin; apart from what every request reads.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(super) struct Turns(AtomicUsize);
+
+impl Turns {
+    #[inline]
+    pub(super) fn next(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// How one of equals is chosen, where no hash says so.
@@ -79,14 +95,6 @@ pub(super) struct Weighted {
     pub(super) weights: Box<[u32]>,
 }
 
-/// Bounded loads: how much of all requests under way each endpoint may have.
-#[derive(Clone, Debug)]
-pub(super) struct Bounded {
-    /// `hash_balance_factor`; 0 for no bound.
-    pub(super) factor: u32,
-    pub(super) weights: Arc<[f64]>,
-}
-
 /// The usable endpoints of one group.
 pub(super) struct Span<'s, A: Attach> {
     usable: &'s Usable<A>,
@@ -109,7 +117,7 @@ impl<'s, A: Attach> Span<'s, A> {
     }
 
     #[inline]
-    fn get(self, index: usize) -> &'s Arc<EndpointState<A>> {
+    pub(super) fn get(self, index: usize) -> &'s Arc<EndpointState<A>> {
         self.usable.get(self.start + index)
     }
 }
@@ -129,7 +137,7 @@ impl Levels {
         let part = choice.part.filter(|_| self.policy.pick != Pick::Hash);
         // The tables may be others than those the part was chosen by: then the shares are theirs.
         let level = part.and_then(|part| self.part(part));
-        let level = level.unwrap_or_else(|| self.level(choice, hash, draws));
+        let level = level.or_else(|| self.level(choice, hash, draws))?;
         let group = match &level.weights {
             Some(alias) => &level.groups[alias.at(draws.number())],
             None => level.groups.first()?,
@@ -154,6 +162,10 @@ impl Levels {
         Some((usable.get(index), level))
     }
 
+    fn turn<A: Attach>(&self, cluster: &ClusterState<A>) -> usize {
+        self.turns.as_ref().map_or_else(|| cluster.turn(), |turns| turns.next())
+    }
+
     fn part(&self, part: Part) -> Option<&Level> {
         let is_it = |level: &&Level| {
             (level.priority, level.degraded) == (part.priority, part.degraded)
@@ -162,18 +174,20 @@ impl Levels {
         self.levels.iter().find(is_it)
     }
 
-    fn level(&self, choice: &Choice<'_>, hash: u64, draws: &mut Draws) -> &Level {
+    /// `None` when nothing takes requests, which is so of a subset alone.
+    fn level(&self, choice: &Choice<'_>, hash: u64, draws: &mut Draws) -> Option<&Level> {
         if self.levels.len() == 1 {
-            return &self.levels[0];
+            return Some(&self.levels[0]);
         }
         // Envoy takes the hash of the request itself, so that it stays in its priority.
         let hundredth = match self.policy.pick {
             Pick::Hash => (hash % 100) as usize,
             _ => draws.below(100),
         };
-        let level = &self.levels[usize::from(self.hundredths[hundredth])];
+        let level = self.levels.get(usize::from(self.hundredths[hundredth]))?;
         let avoided = choice.avoid.priorities;
-        if avoided.contains(&level.priority) { self.other(avoided, hundredth) } else { level }
+        let is_avoided = avoided.contains(&level.priority);
+        Some(if is_avoided { self.other(avoided, hundredth) } else { level })
     }
 
     /// A level of a priority that was not tried, by the shares of those; of all, when every one
@@ -200,7 +214,7 @@ impl Levels {
             return self.rested(slow, usable, choice, draws, |draws| draws.below(usable.length));
         }
         match self.policy.pick {
-            Pick::RoundRobin => cluster.turn() % usable.length,
+            Pick::RoundRobin => self.turn(cluster) % usable.length,
             Pick::LeastRequest(choices) => least_at(usable, choices, draws, EndpointState::load),
             Pick::FullScan => full_scan(usable, draws),
             Pick::Random | Pick::Hash => draws.below(usable.length),
@@ -247,7 +261,7 @@ impl Levels {
             Pick::RoundRobin if self.policy.slow_start.is_none() => {
                 // Steps of the golden ratio meet every part of the range as evenly as can be: no
                 // endpoint waits for long, and none is met twice in a row without need.
-                let turn = || (cluster.turn() as u64).wrapping_mul(GOLDEN_RATIO);
+                let turn = || (self.turn(cluster) as u64).wrapping_mul(GOLDEN_RATIO);
                 Skipped::pass(skipped, || weighted.alias.at(turn()))
             }
             _ => draw(draws),
@@ -345,42 +359,6 @@ fn full_scan<A: Attach>(usable: Span<'_, A>, draws: &mut Draws) -> usize {
     let start = draws.below(usable.length);
     let later = (start..usable.length).chain(0..start);
     later.min_by_key(|index| usable.get(*index).load()).unwrap_or(start)
-}
-
-impl Bounded {
-    /// The endpoint of a hash; the next one on that hash's way when it has more than its share
-    /// under way. All of them have: the one that is least over.
-    fn within<A: Attach>(
-        &self,
-        usable: Span<'_, A>,
-        cluster: &ClusterState<A>,
-        hash: u64,
-        at: impl Fn(u64) -> usize,
-    ) -> usize {
-        let first = at(hash);
-        if self.factor == 0 {
-            return first;
-        }
-        let slots = (cluster.requests() + 1) as f64 * f64::from(self.factor) / 100.0;
-        let excess = |index: usize| {
-            let share = (slots.ceil() * self.weights[index]).ceil().max(1.0);
-            f64::from(usable.get(index).load()) / share
-        };
-        let (mut best, mut least) = (first, excess(first));
-        let mut way = Draws::new(hash);
-        way.number();
-        for _ in 0..MAX_CHOICES {
-            if least <= 1.0 {
-                break;
-            }
-            let other = at(way.number());
-            let over = excess(other);
-            if over < least {
-                (best, least) = (other, over);
-            }
-        }
-        best
-    }
 }
 
 /// How many endpoints a pick looks at, at most, so that no value makes it slow. Two get nearly all

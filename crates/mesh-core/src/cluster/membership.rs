@@ -6,6 +6,7 @@ use foldhash::fast::FixedState;
 
 use super::EndpointState;
 use super::plain::Plain;
+use super::subsets::Grouping;
 use crate::resource::{
     Cluster, ClusterLoadAssignment, Endpoint, Entry, HealthStatus, LocalityLbEndpoints,
 };
@@ -23,6 +24,8 @@ pub(super) struct Membership<A: Attach> {
     pub(super) uniform: bool,
     /// When all are of one priority and one locality.
     pub(super) plain: Option<Plain>,
+    /// Which are of which subset, where the cluster has any.
+    pub(super) grouping: Option<Arc<Grouping>>,
     all: HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>,
 }
 
@@ -73,7 +76,13 @@ impl<A: Attach> Membership<A> {
         let alike = |a: &Slot, b: &Slot| a.locality == b.locality && a.weight == b.weight;
         let uniform = slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b)));
         let plain = Plain::of(&slots);
-        Self { assignment, states: states.into(), slots: slots.into(), uniform, plain, all }
+        let grouping = cluster.balancing.subsets.as_ref().map(|spec| {
+            let localities = assignment.value.iter().flat_map(|value| &value.localities);
+            let specs = localities.flat_map(|locality| &locality.endpoints);
+            Arc::new(Grouping::new(spec, specs))
+        });
+        let (states, slots) = (states.into(), slots.into());
+        Self { assignment, states, slots, uniform, plain, grouping, all }
     }
 
     /// A locality by its number.

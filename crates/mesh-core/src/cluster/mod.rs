@@ -8,6 +8,7 @@
 mod admission;
 mod aggregate;
 mod alias;
+mod bounded;
 mod choice;
 mod draft;
 mod endpoint;
@@ -24,6 +25,7 @@ mod resilient;
 mod ring;
 mod skipped;
 mod state;
+mod subsets;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,9 @@ pub(super) fn plain<A: Attach>(
     out: &[u32],
     agreed: bool,
 ) -> Option<Plan> {
+    if membership.grouping.is_some() && dialect == Dialect::Http {
+        return None;
+    }
     let plain = membership.plain.as_ref()?;
     let balancing = &cluster.balancing;
     let (pick, choices) = match cluster.lb_policy {
@@ -176,11 +179,19 @@ impl Census {
 }
 
 impl Levels {
+    /// One endpoint, by its place in the list, that takes all requests whatever its health.
+    pub(super) fn of_alone(policy: Policy, priority: u32, start: u32) -> Self {
+        let group = Group { start, length: 1, picker: Picker::Even };
+        let mut made = Self::of_one(policy, priority, group);
+        made.levels[0].panic = true;
+        made
+    }
+
     /// One level of one group that takes all requests.
     fn of_one(policy: Policy, priority: u32, group: Group) -> Self {
         let groups = [group].into();
         let level = Level { priority, degraded: false, panic: false, groups, weights: None };
-        Self { policy, levels: [level].into(), hundredths: Box::new([0; 100]) }
+        Self { policy, levels: [level].into(), hundredths: Box::new([0; 100]), turns: None }
     }
 }
 

@@ -1,16 +1,19 @@
 //! From a cluster and its endpoints to who is picked how: pure, and apart from the tables, which
 //! hold references.
 
+use std::sync::Arc;
+
 use super::PriorityLoad;
 use super::draft::Draft;
-use super::levels::Pick;
+use super::levels::{Levels, Pick};
 use super::membership::{Membership, Slot};
 use super::plain::plain;
 use super::priority::{Census, loads};
 use super::resilient::Outs;
+use super::subsets::{Grouping, SubsetTables};
 use super::tables::Way;
 use crate::dialect::Dialect;
-use crate::resource::{Cluster, HealthStatus};
+use crate::resource::{Cluster, HealthStatus, Subsets};
 use crate::snapshot::Attach;
 
 /// What tables are made of: endpoints by number.
@@ -106,25 +109,57 @@ impl<A: Attach> Input<'_, A> {
 
     /// The plan by Envoy's rules.
     fn http(&self, in_aggregate: bool) -> Plan {
+        let (censuses, loads) = self.shares(&self.hosts);
+        let balancing = &self.cluster.balancing;
+        let mut plan = match (&balancing.subsets, &self.membership.grouping) {
+            (Some(spec), Some(grouping)) => self.parted(spec, grouping, in_aggregate, loads),
+            _ => {
+                let draft = Draft::new(self, self.factor()).complete(in_aggregate);
+                let mut plan = self.filled(draft, &self.hosts, &loads).finish(loads);
+                plan.suits_grpc = self.suits_grpc(&plan);
+                plan
+            }
+        };
+        if in_aggregate {
+            plan.censuses = censuses;
+        }
+        plan
+    }
+
+    fn factor(&self) -> u32 {
         let assignment = self.membership.assignment.value.as_deref();
-        let factor = assignment.map_or(DEFAULT_FACTOR, |value| value.overprovisioning_factor);
+        assignment.map_or(DEFAULT_FACTOR, |value| value.overprovisioning_factor)
+    }
+
+    /// What is known of each priority of those endpoints, and its share of their requests.
+    fn shares(&self, hosts: &[Host]) -> (Vec<Census>, Vec<PriorityLoad>) {
+        let assignment = self.membership.assignment.value.as_deref();
         let by_weight = assignment.is_some_and(|value| value.weighted_priority_health);
         // A priority of empty localities counts as one that has no endpoint.
         let localities = assignment.iter().flat_map(|value| &value.localities);
         let count = localities.map(|locality| locality.priority as usize + 1).max().unwrap_or(0);
-        let mut censuses = vec![Census::empty(factor, by_weight); count.min(MAX_PRIORITIES)];
-        for host in &self.hosts {
+        let empty = Census::empty(self.factor(), by_weight);
+        let mut censuses = vec![empty; count.min(MAX_PRIORITIES)];
+        for host in hosts {
             if let Some(census) = censuses.get_mut(host.slot.priority as usize) {
                 census.add(host);
             }
         }
-        let balancing = &self.cluster.balancing;
-        let loads = loads(&censuses, balancing.healthy_panic_threshold);
-        let mut draft = Draft::new(self, factor).complete(in_aggregate);
-        for hosts in by_priority(&self.hosts) {
+        let loads = loads(&censuses, self.cluster.balancing.healthy_panic_threshold);
+        (censuses, loads)
+    }
+
+    /// The draft with the levels of those endpoints.
+    fn filled<'i>(
+        &'i self,
+        mut draft: Draft<'i, A>,
+        hosts: &[Host],
+        loads: &[PriorityLoad],
+    ) -> Draft<'i, A> {
+        for hosts in by_priority(hosts) {
             let priority = hosts[0].slot.priority;
             let Some(load) = loads.get(priority as usize) else { continue };
-            let fails = load.panic && balancing.fail_traffic_on_panic;
+            let fails = load.panic && self.cluster.balancing.fail_traffic_on_panic;
             let healthy = |host: &Host| !fails && (load.panic || host.class == Class::Healthy);
             draft.level(hosts, load.healthy, (false, load.panic), healthy);
             // Hashing policies know no degraded endpoints: the healthy ones take that load.
@@ -132,12 +167,52 @@ impl<A: Attach> Input<'_, A> {
             let class = if hashes { Class::Healthy } else { Class::Degraded };
             draft.level(hosts, load.degraded, (true, false), |host| host.class == class);
         }
-        let mut plan = draft.finish(loads);
-        plan.suits_grpc = self.suits_grpc(&plan);
-        if in_aggregate {
-            plan.censuses = censuses;
+        draft
+    }
+
+    /// The levels of each subset, whose endpoints come one list after the other, behind all of
+    /// them.
+    fn parted(
+        &self,
+        spec: &Arc<Subsets>,
+        grouping: &Arc<Grouping>,
+        in_aggregate: bool,
+        loads: Vec<PriorityLoad>,
+    ) -> Plan {
+        let mut by_number = self.hosts.clone();
+        by_number.sort_unstable_by_key(|host| host.number);
+        let mut usable = Vec::new();
+        let of = |usable: &mut Vec<u32>, members: &[u32]| {
+            let mut hosts: Vec<Host> =
+                members.iter().map(|number| by_number[*number as usize]).collect();
+            hosts.sort_by_key(|host| host.slot.priority);
+            let draft = Draft::new(self, self.factor()).complete(in_aggregate);
+            let draft = draft.in_subset(std::mem::take(usable), spec.locality_weight_aware);
+            let (_, loads) = self.shares(&hosts);
+            let levels;
+            (levels, *usable) = self.filled(draft, &hosts, &loads).into_levels();
+            levels
+        };
+        let all: Vec<u32> = (0..self.hosts.len() as u32).collect();
+        let any = of(&mut usable, &all);
+        let visible = usable.len();
+        let default = of(&mut usable, &grouping.default);
+        let mut levels = Vec::with_capacity(grouping.subsets.len());
+        for subset in &grouping.subsets {
+            levels.push(match (subset.is_single, subset.members.first()) {
+                (true, Some(first)) => {
+                    let policy = Draft::new(self, DEFAULT_FACTOR).policy;
+                    let priority = by_number[*first as usize].slot.priority;
+                    usable.push(*first);
+                    Levels::of_alone(policy, priority, usable.len() as u32 - 1)
+                }
+                _ => of(&mut usable, &subset.members),
+            });
         }
-        plan
+        let (spec, grouping, levels) = (spec.clone(), grouping.clone(), levels.into());
+        let way = Way::Subsets(Box::new(SubsetTables { spec, grouping, levels, any, default }));
+        let (censuses, priority, refused, suits_grpc) = (Vec::new(), None, None, false);
+        Plan { usable, visible, way, loads, censuses, priority, refused, suits_grpc }
     }
 
     /// Whether a plan by Envoy's rules is what gRPC's rules come to.
@@ -145,7 +220,7 @@ impl<A: Attach> Input<'_, A> {
         let plain = match plan.way {
             Way::RoundRobin => true,
             Way::LeastRequest(choices) => choices <= GRPC_CHOICES,
-            Way::Levels(_) => false,
+            Way::Levels(_) | Way::Subsets(_) => false,
         };
         let degraded = plan.loads.iter().any(|load| load.degraded > 0 || load.panic);
         let weight = self.hosts.first().map_or(1, |host| self.locality_weight(host));

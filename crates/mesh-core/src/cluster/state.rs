@@ -1,13 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
 use super::admission::Admission;
-use super::levels::{Levels, Span, least, least_by};
+use super::levels::{Levels, Span, Turns, least, least_by};
 use super::membership::Membership;
 use super::resilient::{DIALECTS, Detectors};
+use super::subsets::SubsetTables;
 use super::tables::{Way, of_both, of_one};
 use super::{Choice, EndpointState, NoEndpoints, Picked, Tables};
 use crate::dialect::Dialect;
@@ -25,6 +26,7 @@ pub struct ClusterState<A: Attach> {
     tables: [ArcSwap<Tables<A>>; 2],
     is_aggregate: bool,
     has_slow_start: bool,
+    has_subsets: bool,
     /// Whether there are `drop_overloads`.
     drops: AtomicBool,
     /// Whether an aggregate has it among its clusters.
@@ -36,7 +38,7 @@ pub struct ClusterState<A: Attach> {
 #[repr(align(128))]
 #[derive(Debug, Default)]
 struct Cursor {
-    next: AtomicUsize,
+    next: Turns,
     /// For `pick_first`; 0 until it is drawn.
     seed: AtomicU64,
 }
@@ -68,6 +70,7 @@ impl<A: Attach> ClusterState<A> {
             tables,
             is_aggregate: matches!(spec.discovery, Discovery::Aggregate { .. }),
             has_slow_start: spec.balancing.slow_start.is_some(),
+            has_subsets: spec.balancing.subsets.is_some(),
             drops,
             in_aggregate: AtomicBool::new(in_aggregate),
             cursor: Cursor::default(),
@@ -129,6 +132,12 @@ impl<A: Attach> ClusterState<A> {
         self.has_slow_start
     }
 
+    /// Whether [`Choice::metadata_match`] is needed: endpoints are parted by their metadata.
+    #[inline]
+    pub fn has_subsets(&self) -> bool {
+        self.has_subsets
+    }
+
     /// The category by which a request is dropped (`drop_overloads`), before all else.
     ///
     /// Each category has a random number of its own.
@@ -168,6 +177,7 @@ impl<A: Attach> ClusterState<A> {
             Way::RoundRobin => usable.get(self.turn() % length),
             Way::LeastRequest(choices) => least(Span::all(usable), *choices, &mut draws),
             Way::Levels(levels) => return self.pick_level(&tables, levels, choice, random),
+            Way::Subsets(subsets) => return self.pick_subset(&tables, subsets, choice, random),
         };
         if !choice.avoid.tried.is_empty() || self.is_out(endpoint, choice.dialect) {
             let endpoint = self.redraw(endpoint, &tables, choice, &mut draws);
@@ -207,7 +217,9 @@ impl<A: Attach> ClusterState<A> {
                     let weight = |one: &EndpointState<A>| (out(one), tried(one), one.load());
                     least_by(Span::all(usable), choices, draws, weight)
                 }
-                Way::RoundRobin | Way::Levels(_) => usable.get(self.turn() % usable.len()),
+                Way::RoundRobin | Way::Levels(_) | Way::Subsets(_) => {
+                    usable.get(self.turn() % usable.len())
+                }
             };
         }
         endpoint
@@ -242,10 +254,27 @@ impl<A: Attach> ClusterState<A> {
         }
     }
 
+    /// Picks in the subset that the route asks for.
+    #[inline(never)]
+    fn pick_subset(
+        &self,
+        tables: &Tables<A>,
+        subsets: &SubsetTables,
+        choice: &Choice<'_>,
+        random: u64,
+    ) -> Result<Picked<A>, NoEndpoints> {
+        for levels in subsets.choose(choice.metadata_match).into_iter().flatten() {
+            if let Ok(picked) = self.pick_level(tables, levels, choice, random) {
+                return Ok(picked);
+            }
+        }
+        Err(NoEndpoints { subset: true, ..tables.no_endpoints() })
+    }
+
     /// The next turn of round robin.
     #[inline]
     pub(super) fn turn(&self) -> usize {
-        self.cursor.next.fetch_add(1, Ordering::Relaxed)
+        self.cursor.next.next()
     }
 
     /// Where this client begins, drawn once.

@@ -8,6 +8,7 @@ use super::membership::Membership;
 use super::plan::{Plan, plan};
 use super::priority::Census;
 use super::resilient::Outs;
+use super::subsets::SubsetTables;
 use super::{EndpointState, PriorityLoad};
 use crate::dialect::Dialect;
 use crate::finding::Failure;
@@ -78,6 +79,8 @@ pub(super) enum Way {
     LeastRequest(u32),
     /// By priorities, localities, weights or hashes.
     Levels(Box<Levels>),
+    /// By what the route asks of the endpoint, and then as above.
+    Subsets(Box<SubsetTables>),
 }
 
 /// The tables of both dialects; the same ones when the dialects do not differ.
@@ -181,6 +184,7 @@ impl<A: Attach> Tables<A> {
             total: self.membership.len(),
             failure: self.membership.assignment.failure.clone(),
             refused: self.refused,
+            subset: false,
         }
     }
 }
@@ -205,6 +209,8 @@ pub struct NoEndpoints {
     pub failure: Option<Arc<Failure>>,
     /// Why the dialect has no use for the cluster.
     pub refused: Option<&'static str>,
+    /// Whether there are some, but none in the subset that the route asks for.
+    pub subset: bool,
 }
 
 impl fmt::Display for NoEndpoints {
@@ -212,6 +218,9 @@ impl fmt::Display for NoEndpoints {
         match (self.refused, self.total) {
             (Some(why), _) => write!(f, "gRPC does not support this cluster: {why}"),
             (None, 0) => f.write_str("no endpoints"),
+            (None, total) if self.subset => {
+                write!(f, "none of {total} endpoints is of the route's subset and healthy")
+            }
             (None, total) => write!(f, "none of {total} endpoints is healthy"),
         }
     }

@@ -1,6 +1,9 @@
 //! How endpoints are chosen.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::Subsets;
 
 /// Which of the endpoints at hand a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +115,8 @@ pub struct Balancing {
     /// How much requests under way count against an endpoint's weight (`active_request_bias`): 1
     /// when unset, 0 for not at all.
     pub active_request_bias: f64,
+    /// Parts of the cluster that routes ask for, in HTTP; `None` when there are none.
+    pub subsets: Option<Arc<Subsets>>,
     /// Why gRPC cannot use this cluster, though Envoy can.
     pub refused_by_grpc: Option<&'static str>,
 }
@@ -125,6 +130,7 @@ impl Default for Balancing {
             wrr_locality: true,
             slow_start: None,
             active_request_bias: 1.0,
+            subsets: None,
             refused_by_grpc: None,
         }
     }

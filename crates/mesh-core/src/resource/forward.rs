@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
     CorsPolicy, FilterOverrides, HashPolicy, HeaderMatch, HeaderMutation, HostRewrite,
-    MirrorPolicy, Name, PathRewrite, RateLimit, RetryPolicy,
+    MetadataMatch, MirrorPolicy, Name, PathRewrite, RateLimit, RetryPolicy,
 };
 
 /// `envoy.config.route.v3.RouteAction`.
@@ -16,6 +16,8 @@ use super::{
 pub struct Forward {
     /// The cluster, or how it is chosen.
     pub cluster: ClusterSpecifier,
+    /// `metadata_match`: the subset of the cluster that is asked for.
+    pub metadata_match: Option<Arc<MetadataMatch>>,
     /// The status of requests whose cluster does not exist: 503 when unset.
     pub cluster_not_found_response_code: StatusCode,
     /// `timeout`: `None` when unset (15 s for HTTP), zero for none.
@@ -54,6 +56,7 @@ impl Forward {
     pub fn new(cluster: ClusterSpecifier) -> Self {
         Self {
             cluster,
+            metadata_match: None,
             cluster_not_found_response_code: StatusCode::SERVICE_UNAVAILABLE,
             timeout: None,
             idle_timeout: None,
@@ -128,6 +131,8 @@ pub struct WeightedCluster {
     pub response_headers: HeaderMutation,
     /// `typed_per_filter_config`.
     pub filters: FilterOverrides,
+    /// `metadata_match` with the route's, which counts for less; `None` when it has none of its own.
+    pub metadata_match: Option<Arc<MetadataMatch>>,
     /// `host_rewrite_literal`: the authority sent upstream.
     pub host_rewrite: Option<HeaderValue>,
 }
@@ -142,6 +147,7 @@ impl WeightedCluster {
             request_headers: HeaderMutation::default(),
             response_headers: HeaderMutation::default(),
             filters: FilterOverrides::default(),
+            metadata_match: None,
             host_rewrite: None,
         }
     }

@@ -40,6 +40,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod server;
+mod subsets;
 mod tls;
 mod tree;
 mod uri_template;
@@ -105,6 +106,8 @@ pub use route::{
 pub use server::{
     ChainAction, FilterChain, FilterChainMatch, ServerListener, SourceType, TrafficDirection,
 };
+pub use subsets::{MetadataMatch, SelectorFallback, SubsetFallback, SubsetSelector, Subsets};
+pub(crate) use subsets::{Pair, hash_of_pairs};
 pub use tls::{
     CertificateSource, CertificateValidation, CommonTlsContext, DataSource, DownstreamTlsContext,
     ProviderInstance, RootSource, SanKind, Secret, SubjectAltNameMatcher, TRANSPORT_SOCKET_MATCH,

@@ -8,8 +8,9 @@ use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resilience::{RequestOptions, Timeouts};
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, MirrorPolicy, Redirect,
-    RetryPolicy, Route, RouteConfiguration, RouteLimits, RouteMatch, VirtualHost, WeightedCluster,
+    Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, MetadataMatch, MirrorPolicy,
+    Redirect, RetryPolicy, Route, RouteConfiguration, RouteLimits, RouteMatch, VirtualHost,
+    WeightedCluster,
 };
 use crate::route::{
     self, Forwarding, HashContext, Mirror, RuleTarget, header_matches, location, mirrors,
@@ -204,6 +205,12 @@ impl<'s> RouteView<'s> {
     /// What consistent hashing looks at.
     pub fn hash_policies(&self) -> &'s [HashPolicy] {
         self.forward().map_or(&[], |forward| &forward.hash_policy)
+    }
+
+    /// What is asked of an endpoint: by the weighted cluster that was chosen, else by the route.
+    pub fn metadata_match(&self) -> Option<&'s MetadataMatch> {
+        let own = self.weighted().and_then(|cluster| cluster.metadata_match.as_deref());
+        own.or_else(|| self.forward()?.metadata_match.as_deref())
     }
 
     /// The request's hash; see [`route::hash`](crate::route::hash()).

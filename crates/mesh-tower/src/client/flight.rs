@@ -129,6 +129,9 @@ impl Flight {
         if state.has_slow_start() {
             choice.now = Some(now());
         }
+        if state.has_subsets() {
+            choice.metadata_match = hold.view(route).metadata_match();
+        }
         let endpoint = match state.pick(&choice, random.next()) {
             Ok(endpoint) => endpoint,
             Err(none) => {
@@ -221,7 +224,8 @@ impl Flight {
             .with_avoid(avoid)
             .with_part(part)
             .with_hash(history.and_then(|history| history.hash))
-            .with_now(state.has_slow_start().then(now));
+            .with_now(state.has_slow_start().then(now))
+            .with_metadata_match(view.metadata_match());
         let picked = state.pick(&choice, self.random.next());
         let endpoint = picked.map_err(|none| self.failing().no_endpoints(state, none))?;
         let endpoint = self.endpoint.insert(endpoint);

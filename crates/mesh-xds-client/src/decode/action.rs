@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use mesh_core::resource::{
-    Action, ClusterSpecifier, DirectResponse, Forward, PathMatcher, RoutingPriority,
+    Action, ClusterSpecifier, DirectResponse, Forward, MetadataMatch, PathMatcher, RoutingPriority,
 };
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::config::core::v3::data_source::Specifier;
@@ -13,7 +13,7 @@ use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::config::route::v3::route_action as action;
 
 use super::at::{At, Invalid, not_honoured};
-use super::{common, forward, policies, redirect, retry, rewrite, weighted};
+use super::{common, forward, policies, redirect, retry, rewrite, subsets, weighted};
 
 /// The longest body of a direct response when nothing is said, in bytes.
 pub(super) const BODY_LIMIT: u32 = 4096;
@@ -76,6 +76,7 @@ fn forward(
 ) -> Result<Action, Invalid> {
     use action::ClusterSpecifier as Proto;
     rewrite::check_path(at, proto, around.path)?;
+    let asked = subsets::metadata_match(proto.metadata_match.as_ref());
     let cluster = match &proto.cluster_specifier {
         Some(Proto::Cluster(name)) => {
             common::non_empty(at.field("cluster"), name)?;
@@ -83,7 +84,12 @@ fn forward(
         }
         Some(Proto::WeightedClusters(proto)) => {
             let at = at.field("weighted_clusters");
-            ClusterSpecifier::Weighted(weighted::clusters(at, proto, around.route)?)
+            ClusterSpecifier::Weighted(weighted::clusters(
+                at,
+                proto,
+                around.route,
+                asked.as_deref(),
+            )?)
         }
         Some(Proto::ClusterHeader(name)) => {
             ClusterSpecifier::Header(common::header_match(at.field("cluster_header"), name)?)
@@ -108,9 +114,9 @@ fn forward(
     };
     // The rewrite of a template depends on what the route matches.
     if proto.path_rewrite_policy.is_some() {
-        return Ok(Action::Forward(Arc::new(made(at, proto, cluster, around)?)));
+        return Ok(Action::Forward(Arc::new(made(at, proto, cluster, asked, around)?)));
     }
-    let made = at.shared().action(proto, || made(at, proto, cluster, around))?;
+    let made = at.shared().action(proto, || made(at, proto, cluster, asked, around))?;
     Ok(Action::Forward(made))
 }
 
@@ -118,9 +124,11 @@ fn made(
     at: At<'_>,
     proto: &pb::RouteAction,
     cluster: ClusterSpecifier,
+    metadata_match: Option<Arc<MetadataMatch>>,
     around: Surroundings<'_>,
 ) -> Result<Forward, Invalid> {
     let mut made = Forward::new(cluster);
+    made.metadata_match = metadata_match;
     made.cluster_not_found_response_code = not_found(at, proto.cluster_not_found_response_code)?;
     let timeout = at.field("timeout");
     made.timeout = common::optional_duration(timeout, proto.timeout.as_ref())?;

@@ -111,7 +111,6 @@ fn report(at: At<'_>, proto: &pb::Cluster) {
             health_checks,
             max_requests_per_connection,
             upstream_bind_config,
-            lb_subset_config,
             upstream_connection_options,
             close_connections_on_host_health_failure,
             ignore_health_on_host_removal,

@@ -117,7 +117,6 @@ pub(super) fn report(at: At<'_>, proto: &pb::RouteAction) {
         at,
         proto,
         [
-            metadata_match,
             idle_timeout,
             path_rewrite,
             flush_timeout,

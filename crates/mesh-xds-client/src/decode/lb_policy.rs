@@ -13,7 +13,7 @@ use mesh_pb::google::protobuf::{Any, UInt32Value, UInt64Value};
 use prost::{Message, Name};
 
 use super::at::{At, Invalid};
-use super::{balancing, cluster};
+use super::{balancing, cluster, subsets};
 
 /// How deep policies may nest (gRFC A52).
 const DEPTH_LIMIT: usize = 16;
@@ -25,12 +25,11 @@ const CHOICE_COUNT_LIMIT: u32 = 64;
 const RING_SIZE_LIMIT: u64 = 8_388_608;
 
 /// Policies that are known and not there yet.
-const LATER: [&str; 4] = [
+const LATER: [&str; 3] = [
     "envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3\
      .ClientSideWeightedRoundRobin",
     "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost",
     "envoy.extensions.load_balancing_policies.random_subsetting.v3.RandomSubsetting",
-    "envoy.extensions.load_balancing_policies.subset.v3.Subset",
 ];
 
 /// The policy of a cluster and what comes with it. `load_balancing_policy` wins over `lb_policy`.
@@ -48,7 +47,17 @@ pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<(LbPolicy, Balan
             balancing.wrr_locality = false;
             from_list(at.field("load_balancing_policy"), list, &mut balancing, 0)?
         }
-        None => legacy(at, proto, &mut balancing)?,
+        None => {
+            let at_subsets = at.field("lb_subset_config");
+            let made = legacy(at, proto, &mut balancing)?;
+            if let Some(config) = &proto.lb_subset_config {
+                if proto.lb_policy == i32::from(ProtoPolicy::ClusterProvided) {
+                    return Err(at_subsets.invalid("cannot be combined with CLUSTER_PROVIDED"));
+                }
+                balancing.subsets = subsets::legacy(at_subsets, config)?;
+            }
+            made
+        }
     };
     if let LbPolicy::RingHash(RingHash { hash_function: HashFunction::MurmurHash2, .. }) = made {
         balancing.refused_by_grpc = Some("its ring is hashed by MURMUR_HASH_2");
@@ -191,6 +200,15 @@ fn known(
         let policy = from_list(at, &list, balancing, depth + 1)?;
         balancing.locality = LocalityBalancing::Weighted;
         balancing.wrr_locality = true;
+        return Ok(Some(policy));
+    }
+    if message == policies::subset::v3::Subset::full_name() {
+        let config: policies::subset::v3::Subset = read(at, any)?;
+        let at_inner = at.field("subset_lb_policy");
+        let list = config.subset_lb_policy.as_ref();
+        let list = list.ok_or_else(|| at_inner.invalid("is missing"))?;
+        let policy = from_list(at_inner, list, balancing, depth + 1)?;
+        balancing.subsets = Some(subsets::subsets(at, &config)?);
         return Ok(Some(policy));
     }
     if LATER.contains(&message) {

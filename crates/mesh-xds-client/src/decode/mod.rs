@@ -43,6 +43,7 @@ mod rewrite;
 mod route;
 mod server;
 mod structure;
+mod subsets;
 #[cfg(test)]
 mod tests;
 mod tls;

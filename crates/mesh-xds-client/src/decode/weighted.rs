@@ -1,19 +1,22 @@
 //! Weighted clusters.
 
-use mesh_core::resource::{WeightedCluster, WeightedClusters, WeightedRandom};
+use std::sync::Arc;
+
+use mesh_core::resource::{MetadataMatch, WeightedCluster, WeightedClusters, WeightedRandom};
 use mesh_pb::envoy::config::route::v3 as pb;
 use pb::weighted_cluster::{ClusterWeight, RandomValueSpecifier, cluster_weight};
 
 use super::at::{At, Invalid, not_honoured};
 use super::headers::mutations;
-use super::{common, overrides};
+use super::{common, overrides, subsets};
 
-/// The clusters with their shares, for a route of that name.
+/// The clusters with their shares, for a route of that name, which asks that of endpoints.
 #[allow(deprecated, reason = "the older field is reported as well")]
 pub(super) fn clusters(
     at: At<'_>,
     proto: &pb::WeightedCluster,
     route: &str,
+    asked: Option<&MetadataMatch>,
 ) -> Result<WeightedClusters, Invalid> {
     if proto.clusters.is_empty() {
         return Err(at.field("clusters").invalid("is empty"));
@@ -22,7 +25,7 @@ pub(super) fn clusters(
     let mut sum = 0_u32;
     for (index, proto) in proto.clusters.iter().enumerate() {
         let at = at.index("clusters", index);
-        let cluster = cluster(at, proto)?;
+        let cluster = cluster(at, proto, asked)?;
         sum = sum.checked_add(cluster.weight).ok_or_else(|| {
             let text = format!("weights of route {route:?} add up to over 2^32 - 1");
             at.field("weight").invalid(text)
@@ -47,7 +50,11 @@ pub(super) fn clusters(
     Ok(made)
 }
 
-fn cluster(at: At<'_>, proto: &ClusterWeight) -> Result<WeightedCluster, Invalid> {
+fn cluster(
+    at: At<'_>,
+    proto: &ClusterWeight,
+    asked: Option<&MetadataMatch>,
+) -> Result<WeightedCluster, Invalid> {
     let weight = proto.weight.as_ref().ok_or_else(|| at.field("weight").invalid("is missing"))?;
     let mut made = WeightedCluster::new(at.shared().name(&proto.name), weight.value);
     made.cluster_header = match (proto.name.as_str(), proto.cluster_header.as_str()) {
@@ -66,6 +73,8 @@ fn cluster(at: At<'_>, proto: &ClusterWeight) -> Result<WeightedCluster, Invalid
         made.host_rewrite = common::header_value(at.field("host_rewrite_literal"), host)?;
     }
     made.filters = overrides::overrides(at, &proto.typed_per_filter_config)?;
-    not_honoured!(at, proto, [metadata_match]);
+    made.metadata_match = subsets::asked(proto.metadata_match.as_ref()).map(|fields| {
+        Arc::new(asked.map_or_else(MetadataMatch::default, Clone::clone).with(fields))
+    });
     Ok(made)
 }

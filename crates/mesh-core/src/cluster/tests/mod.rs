@@ -7,6 +7,7 @@ mod outliers;
 mod picking;
 mod rebuilds;
 mod shares;
+mod subsets;
 mod tables;
 mod threads;
 

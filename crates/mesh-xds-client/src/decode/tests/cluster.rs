@@ -165,16 +165,16 @@ fn wrr(child: pb::LoadBalancingPolicy) -> Any {
 fn balancers_by_list_take_the_first_that_is_known() {
     let least = any(&policies::least_request::v3::LeastRequest::default());
     let round = any(&policies::round_robin::v3::RoundRobin::default());
-    let subset = any(&policies::subset::v3::Subset::default());
+    let later = any(&policies::override_host::v3::OverrideHost::default());
     let with = |configs| pb::Cluster { load_balancing_policy: Some(list(configs)), ..good() };
     let two = LbPolicy::LeastRequest { choice_count: 2 };
     assert_eq!(made(&with(vec![unknown(), least.clone(), round.clone()])).lb_policy, two);
     assert_eq!(made(&with(vec![wrr(list(vec![least]))])).lb_policy, two);
     let field = "load_balancing_policy.policies[0].typed_extension_config";
-    let next = with(vec![subset.clone(), round]);
+    let next = with(vec![later.clone(), round]);
     findings(Cluster, &next, &[field]);
     assert_eq!(made(&next).lb_policy, LbPolicy::RoundRobin);
-    refused(Cluster, &with(vec![subset]), "load_balancing_policy", "no policy");
+    refused(Cluster, &with(vec![later]), "load_balancing_policy", "no policy");
     let none = with(vec![unknown()]);
     refused(Cluster, &none, "load_balancing_policy", "no policy that is supported");
     let broken =

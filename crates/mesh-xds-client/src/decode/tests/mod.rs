@@ -19,6 +19,7 @@ mod rate_limit;
 mod rbac;
 mod route;
 mod server;
+mod subsets;
 mod tls;
 mod written;
 

@@ -262,11 +262,7 @@ fn host_rewrite_takes_an_authority_and_reports_the_other_kinds() {
 
 #[test]
 fn features_that_are_not_honoured_are_reported_with_their_path() {
-    let action = pb::RouteAction {
-        metadata_match: Some(Default::default()),
-        hedge_policy: Some(Default::default()),
-        ..to_cluster("c")
-    };
+    let action = pb::RouteAction { hedge_policy: Some(Default::default()), ..to_cluster("c") };
     let mut host = host(vec![route(prefix("/"), action)]);
     host.include_is_timeout_retry_header = true;
     let proto = pb::RouteConfiguration {
@@ -275,7 +271,6 @@ fn features_that_are_not_honoured_are_reported_with_their_path() {
         ..pb::RouteConfiguration::default()
     };
     let fields = [
-        "virtual_hosts[0].routes[0].route.metadata_match",
         "virtual_hosts[0].routes[0].route.hedge_policy",
         "virtual_hosts[0].include_is_timeout_retry_header",
         "vhds",

@@ -59,3 +59,21 @@ pub(super) fn listener(filters: &[Value]) -> Value {
 
 /// Where the configuration of the first filter of [`listener`] is.
 pub(super) const FIRST_FILTER: &str = "api_listener.api_listener.http_filters[0].typed_config";
+/// A route configuration with one route: those fields of its action beside the cluster.
+pub(super) fn forwarding(fields: &Value) -> Value {
+    let mut action = fields.clone();
+    if action.get("weighted_clusters").is_none() {
+        action["cluster"] = "c".into();
+    }
+    let route = json!({"match": {"prefix": "/"}, "route": action});
+    json!({"name": "x", "virtual_hosts": [{"name": "h", "domains": ["*"], "routes": [route]}]})
+}
+
+/// A cluster by EDS with those fields.
+pub(super) fn cluster(fields: &Value) -> Value {
+    let mut made = fields.clone();
+    made["name"] = "x".into();
+    made["type"] = "EDS".into();
+    made["eds_cluster_config"] = json!({"eds_config": {"ads": {}}});
+    made
+}
