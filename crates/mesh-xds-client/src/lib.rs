@@ -18,8 +18,8 @@
 //! is not valid, or guards security and is not known, is refused with resource and field; what is
 //! not honoured is a [`Finding`](mesh_core::Finding).
 //!
-//! What it does not do yet: fallback to a second server, federation, load reports,
-//! and TLS to the control plane; each is refused or reported, never ignored.
+//! What it does not do yet: fallback to a second server, federation and load reports; each is
+//! refused or reported, never ignored.
 //!
 //! ```no_run
 //! use mesh_core::Dialect;

@@ -8,8 +8,6 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
-use tonic::metadata::MetadataMap;
-use tonic::transport::Channel;
 
 use super::Options;
 use super::core::Core;
@@ -78,11 +76,11 @@ impl Task {
     /// One attempt, from connecting to the end of the stream.
     async fn serve_once(&self) -> End {
         let connected = tokio::select! {
-            connected = self.connect() => connected,
+            connected = self.connector.connect() => connected,
             never = self.attend() => match never {},
         };
-        let (channel, metadata) = match connected {
-            Ok(connected) => connected,
+        let channel = match connected {
+            Ok(channel) => channel,
             Err(error) => return End::Closed(error),
         };
         tracing::debug!(server = %self.uri(), "connected");
@@ -90,6 +88,11 @@ impl Task {
         while !self.core.wants_to_send() {
             self.attend_once().await;
         }
+        // Not before: a token read while nothing was wanted may have expired since.
+        let metadata = match self.connector.metadata().await {
+            Ok(metadata) => metadata,
+            Err(error) => return End::Closed(error),
+        };
         let (requests, receiver) = mpsc::channel(REQUEST_BUFFER);
         if let Ok(permit) = requests.try_reserve() {
             self.send(permit);
@@ -98,12 +101,6 @@ impl Task {
         let limit = self.options.max_message_bytes;
         let responses = transport::open(channel, protocol, receiver, metadata, limit);
         self.serve(requests, responses).await
-    }
-
-    async fn connect(&self) -> Result<(Channel, MetadataMap), String> {
-        // First what costs no connection.
-        let metadata = self.connector.metadata().await?;
-        Ok((self.connector.connect().await?, metadata))
     }
 
     fn uri(&self) -> &ServerUri {

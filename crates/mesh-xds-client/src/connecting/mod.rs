@@ -1,21 +1,28 @@
 //! Connecting to a control-plane server: its address, how the connection is secured, and what is
 //! sent with each stream.
 
+mod dial;
+mod secure;
 mod token;
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
-use crate::bootstrap::{CallCreds, ChannelCreds, ServerConfig, ServerUri};
+use crate::bootstrap::{CallCreds, ChannelCreds, ServerConfig};
+use dial::Dial;
+use secure::Secure;
 
 /// The way to one server, for any number of connections one after the other.
 #[derive(Debug)]
 pub(crate) struct Connector {
     server: ServerConfig,
+    /// `None` for no encryption.
+    secure: Option<Secure>,
     settings: Settings,
 }
 
@@ -32,52 +39,56 @@ pub(crate) struct Settings {
 
 impl Connector {
     pub(crate) fn new(server: &ServerConfig, settings: Settings) -> Self {
-        Self { server: server.clone(), settings }
+        let secure = match &server.channel_creds {
+            ChannelCreds::Insecure => None,
+            ChannelCreds::Tls(files) => Some(Secure::new(files.clone())),
+        };
+        Self { server: server.clone(), secure, settings }
     }
 
     pub(crate) fn server(&self) -> &ServerConfig {
         &self.server
     }
 
-    /// Connects. The error tells every cause.
+    /// Connects. The error tells every cause. Files of certificates are read anew.
     pub(crate) async fn connect(&self) -> Result<Channel, String> {
-        if self.server.channel_creds != ChannelCreds::Insecure {
-            return Err("tls to the control plane is not supported".to_owned());
-        }
         let timeout = self.settings.connect_timeout;
-        match tokio::time::timeout(timeout, self.connect_any()).await {
+        match tokio::time::timeout(timeout, self.connect_now()).await {
             Ok(result) => result,
             Err(_) => Err(format!("no connection within {timeout:?}")),
         }
     }
 
-    async fn connect_any(&self) -> Result<Channel, String> {
-        let uris = uris(&self.server.uri);
-        let mut errors = Vec::new();
-        for uri in uris {
-            match self.connect_to(uri).await {
-                Ok(channel) => return Ok(channel),
-                Err(error) => errors.push(error),
-            }
-        }
-        Err(errors.join("; "))
-    }
-
-    async fn connect_to(&self, uri: String) -> Result<Channel, String> {
+    async fn connect_now(&self) -> Result<Channel, String> {
+        let tls = match &self.secure {
+            None => None,
+            Some(secure) => Some(secure.config().await?),
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let dial = Dial::new(self.server.uri.clone(), tls, self.settings.connect_timeout);
+        // tonic secures connections itself when an endpoint's URI says so; only the requests are
+        // to tell of it.
+        let authority = dial.authority();
+        let origin = format!("{scheme}://{authority}").parse().map_err(|_| "no URI".to_owned())?;
         // Without keep-alive, a server that vanished would never be missed.
-        let endpoint = Endpoint::from_shared(uri)
+        let endpoint = Endpoint::from_shared(format!("http://{authority}"))
             .map_err(|error| chain(&error))?
+            .origin(origin)
             .http2_keep_alive_interval(self.settings.keep_alive_interval)
             .keep_alive_timeout(self.settings.keep_alive_timeout)
             .keep_alive_while_idle(true);
-        endpoint.connect().await.map_err(|error| chain(&error))
+        let connector = service_fn(move |_| {
+            let dial = dial.clone();
+            async move { dial.run().await.map(TokioIo::new) }
+        });
+        endpoint.connect_with_connector(connector).await.map_err(|error| chain(&error))
     }
 
     /// What a new stream begins with beside its requests. Reads files.
     pub(crate) async fn metadata(&self) -> Result<MetadataMap, String> {
         let mut metadata = MetadataMap::new();
         for creds in &self.server.call_creds {
-            if self.server.channel_creds == ChannelCreds::Insecure {
+            if self.secure.is_none() {
                 return Err("call credentials are not sent without encryption".to_owned());
             }
             let CallCreds::JwtTokenFile(path) = creds;
@@ -89,17 +100,6 @@ impl Connector {
             metadata.append("authorization", value);
         }
         Ok(metadata)
-    }
-}
-
-/// What tonic takes, one for each address.
-fn uris(uri: &ServerUri) -> Vec<String> {
-    match uri {
-        ServerUri::Tcp { host, port } => vec![format!("http://{host}:{port}")],
-        ServerUri::Ip(addresses) => {
-            addresses.iter().map(|address: &SocketAddr| format!("http://{address}")).collect()
-        }
-        ServerUri::Unix(path) => vec![format!("unix:{}", path.display())],
     }
 }
 

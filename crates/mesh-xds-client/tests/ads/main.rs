@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod certificates;
 mod delta;
 mod outage;
 mod resources;
+mod secure;
 mod server;
 mod walk;

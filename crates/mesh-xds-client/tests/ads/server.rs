@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
+use tonic::metadata::MetadataMap;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -42,6 +43,8 @@ pub(crate) struct Server {
 
 /// The server's side of one ADS stream.
 pub(crate) struct AdsStream {
+    /// What the client sent beside its requests.
+    pub(crate) metadata: MetadataMap,
     first: Option<DiscoveryRequest>,
     requests: Streaming<DiscoveryRequest>,
     responses: mpsc::Sender<Result<DiscoveryResponse, Status>>,
@@ -227,11 +230,11 @@ impl AggregatedDiscoveryService for Service {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        let mut requests = request.into_inner();
+        let (metadata, _, mut requests) = request.into_parts();
         // As servers do that read a request before they send as much as headers.
         let first = requests.message().await?;
         let (responses, receiver) = mpsc::channel(16);
-        let stream = AdsStream { first, requests, responses, nonce: 0 };
+        let stream = AdsStream { metadata, first, requests, responses, nonce: 0 };
         self.streams.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }

@@ -23,6 +23,10 @@ impl Fixture {
     /// Waits are short, so that tests that connect again do not last.
     pub(crate) fn with_options(uri: &str, options: Options) -> Self {
         let bootstrap = Bootstrap::builder(uri).with_node_id("test-node").build().unwrap();
+        Self::with_bootstrap(bootstrap, options)
+    }
+
+    pub(crate) fn with_bootstrap(bootstrap: Bootstrap, options: Options) -> Self {
         let wait = Duration::from_millis(50);
         let options = options.with_backoff(wait, wait);
         let (client, updates) = Client::spawn_with(bootstrap, options, &Handle::current());

@@ -164,7 +164,7 @@ fn server_uris_of_all_forms() {
     let tcp = |host: &str, port| Ok(ServerUri::Tcp { host: host.to_owned(), port });
     let unix = |path: &str| Ok(ServerUri::Unix(path.into()));
     let ip = |list: &[&str]| Ok(ServerUri::Ip(list.iter().map(|ip| ip.parse().unwrap()).collect()));
-    let cases: [(&str, Result<ServerUri, ()>); 19] = [
+    let cases: [(&str, Result<ServerUri, ()>); 20] = [
         ("127.0.0.1:15010", tcp("127.0.0.1", 15010)),
         ("localhost:1", tcp("localhost", 1)),
         ("[::1]:1", tcp("[::1]", 1)),
@@ -182,6 +182,7 @@ fn server_uris_of_all_forms() {
         ("unix:", Err(())),
         ("host", Err(())),
         ("https://host:1", Err(())),
+        ("xds:///control-plane", Err(())),
         ("user@host:1", Err(())),
         ("host:99999", Err(())),
     ];
