@@ -59,6 +59,40 @@ impl RouteConfiguration {
             findings: Vec::new(),
         }
     }
+
+    /// The same but for its virtual hosts.
+    #[must_use]
+    pub fn with_virtual_hosts(&self, virtual_hosts: Vec<VirtualHost>) -> Self {
+        // By name, so that no field is forgotten, and without a copy of the hosts there are.
+        let Self {
+            name,
+            virtual_hosts: _,
+            ignore_port_in_host_matching,
+            vhost_header,
+            ignore_path_parameters_in_path_matching,
+            most_specific_header_mutations_wins,
+            request_mirror_policies,
+            request_headers,
+            response_headers,
+            internal_only_headers,
+            filters,
+            findings,
+        } = self;
+        Self {
+            name: name.clone(),
+            virtual_hosts,
+            ignore_port_in_host_matching: *ignore_port_in_host_matching,
+            vhost_header: vhost_header.clone(),
+            ignore_path_parameters_in_path_matching: *ignore_path_parameters_in_path_matching,
+            most_specific_header_mutations_wins: *most_specific_header_mutations_wins,
+            request_mirror_policies: request_mirror_policies.clone(),
+            request_headers: request_headers.clone(),
+            response_headers: response_headers.clone(),
+            internal_only_headers: internal_only_headers.clone(),
+            filters: filters.clone(),
+            findings: findings.clone(),
+        }
+    }
 }
 
 /// `envoy.config.route.v3.VirtualHost`.

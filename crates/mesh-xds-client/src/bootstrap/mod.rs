@@ -4,6 +4,7 @@
 //! [builder](Bootstrap::builder). A bad one reports everything that is wrong with it at once, each
 //! with its place; fields that are not known are skipped, as the format demands.
 
+mod ask;
 mod authority;
 mod builder;
 mod creds;
@@ -17,6 +18,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use ask::Ask;
 pub use authority::Authority;
 pub use builder::BootstrapBuilder;
 pub use creds::{CallCreds, ChannelCreds};
@@ -113,6 +115,18 @@ impl Bootstrap {
     /// Who we are.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// How the control plane is asked: as a sidecar, if the first server has the feature
+    /// `xds.envoy`; as a gRPC client of istiod, if the node's metadata has `GENERATOR` of `grpc`;
+    /// else by name.
+    pub fn ask(&self) -> Ask {
+        let generator = self.node.metadata.get("GENERATOR").and_then(|value| value.as_str());
+        match generator {
+            _ if self.servers.first().is_some_and(|server| server.features.envoy) => Ask::Envoy,
+            Some("grpc") => Ask::IstioGrpc,
+            _ => Ask::Native,
+        }
     }
 
     /// The name of the Listener for a target: by `client_default_listener_resource_name_template`,

@@ -70,6 +70,8 @@ pub struct ServerFeatures {
     /// `xds.delta`, a name of ours: the server is asked by the incremental protocol, and by the
     /// state of the world when it turns out not to speak it.
     pub delta: bool,
+    /// `xds.envoy`, a name of ours: it is asked as by a sidecar ([`Ask::Envoy`](super::Ask)).
+    pub envoy: bool,
 }
 
 /// The address of a control-plane server.

@@ -1,16 +1,16 @@
 //! The session and the graph together: what goes in at one has its consequences in the other.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use mesh_core::Finding;
-use mesh_core::resource::Name;
+use mesh_core::resource::{Name, ServerListener};
+use mesh_core::{Finding, ResourceType};
 
 use super::mailbox::Sender;
 use super::status::{ServerStatus, Status};
-use crate::bootstrap::{Bootstrap, ServerConfig};
-use crate::graph::{Graph, Interest};
-use crate::session::{Directory, Protocol, Request, Response, ServerIndex, Session};
+use crate::bootstrap::{Ask, Bootstrap, ServerConfig};
+use crate::graph::{Graph, Interest, Outbound};
+use crate::session::{Directory, Event, Protocol, Request, Response, ServerIndex, Session};
 
 /// All state of a client. Locked by its task for as long as it takes to take in one message, and
 /// by whoever asks for the status; never on the path of a request.
@@ -26,6 +26,8 @@ pub(super) struct Core {
 struct State {
     session: Session,
     graph: Graph,
+    /// Between the two, when all listeners of a sidecar come and each target has one of them.
+    outbound: Option<Outbound>,
     mailbox: Sender,
     wants_delta: bool,
     connected: bool,
@@ -33,12 +35,24 @@ struct State {
 }
 
 impl Core {
-    pub(super) fn new(bootstrap: &Bootstrap, server: &ServerConfig, mailbox: Sender) -> Self {
+    pub(super) fn new(
+        bootstrap: &Bootstrap,
+        server: &ServerConfig,
+        ask: Ask,
+        mailbox: Sender,
+        now: Instant,
+    ) -> Self {
         let mut directory = Directory::default();
         let index = directory.add_server(server.features);
         directory.set_default(vec![index]);
-        let session = Session::new(bootstrap.node(), directory);
-        let (graph, connected, error) = (Graph::new(), false, None);
+        let mut session = Session::new(bootstrap.node(), directory);
+        let outbound = (ask == Ask::Envoy).then(|| {
+            session.subscribe_all(ResourceType::Cluster, now);
+            session.subscribe_all(ResourceType::Listener, now);
+            Outbound::new(server.features.fail_on_data_errors)
+        });
+        let graph = Graph::new().with_narrowed_routes(ask.narrows_routes());
+        let (connected, error) = (false, None);
         Self {
             node_id: bootstrap.node().id.clone(),
             uri: server.uri.to_string(),
@@ -46,6 +60,7 @@ impl Core {
             state: Mutex::new(State {
                 session,
                 graph,
+                outbound,
                 mailbox,
                 wants_delta: server.features.delta,
                 connected,
@@ -149,6 +164,12 @@ impl Core {
         state.session.poll_request(self.server)
     }
 
+    /// The listeners for connections to the application.
+    pub(super) fn inbound_listeners(&self) -> Vec<Arc<ServerListener>> {
+        let state = self.lock();
+        state.outbound.iter().flat_map(Outbound::inbound).cloned().collect()
+    }
+
     pub(super) fn status(&self) -> Status {
         let state = self.lock();
         let (connected, error) = (state.connected, state.error.clone());
@@ -173,9 +194,10 @@ impl State {
     /// Events change what is wanted, and what is wanted may fail at once: until nothing moves.
     /// Each round goes one step down the chain from listeners to endpoints, so it ends.
     fn settle(&mut self, now: Instant) {
+        use ResourceType::Listener;
         loop {
             for event in self.session.take_events() {
-                self.graph.apply(event);
+                self.tell(event);
             }
             let step = self.graph.step();
             if step.is_empty() {
@@ -183,11 +205,26 @@ impl State {
             }
             for id in &step.unsubscribe {
                 self.session.unsubscribe(id.kind, &id.name);
+                if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
+                    outbound.forget(&id.name);
+                }
             }
             for id in &step.subscribe {
                 self.session.subscribe(id.kind, &id.name, now);
+                if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
+                    outbound.follow(&id.name).into_iter().for_each(|event| self.graph.apply(event));
+                }
             }
             self.mailbox.put(step.update);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        match &mut self.outbound {
+            Some(outbound) => {
+                outbound.take(event).into_iter().for_each(|event| self.graph.apply(event));
+            }
+            None => self.graph.apply(event),
         }
     }
 }

@@ -29,11 +29,12 @@ pub use subscription::Subscription;
 
 use std::sync::Arc;
 
+use mesh_core::resource::ServerListener;
 use mesh_core::{Dialect, Finding};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::bootstrap::{Bootstrap, Target};
+use crate::bootstrap::{Ask, Bootstrap, Target};
 use core::Core;
 use interests::Interests;
 
@@ -43,6 +44,7 @@ use interests::Interests;
 #[derive(Debug)]
 pub struct Client {
     bootstrap: Arc<Bootstrap>,
+    ask: Ask,
     core: Arc<Core>,
     interests: Arc<Interests>,
     task: JoinHandle<()>,
@@ -64,17 +66,22 @@ impl Client {
         server.features.delta |= options.delta;
         let interests = Arc::new(Interests::default());
         let (mailbox, updates) = mailbox::new();
-        let core = Arc::new(Core::new(&bootstrap, &server, mailbox));
+        let ask = options.ask.unwrap_or_else(|| bootstrap.ask());
+        let core = Arc::new(Core::new(&bootstrap, &server, ask, mailbox, task::now()));
         let task = task::Task::new(core.clone(), interests.clone(), &server, options);
         let task = runtime.spawn(task.run());
-        (Self { bootstrap, core, interests, task }, updates)
+        (Self { bootstrap, ask, core, interests, task }, updates)
     }
 
     /// Wants the configuration of a target, until the subscription is dropped.
     ///
     /// Never waits. Any number of subscriptions to one target cost one on the stream.
     pub fn subscribe(&self, target: &Target, dialect: Dialect) -> Subscription {
-        let listener = self.bootstrap.listener_name(target);
+        let listener = match self.ask {
+            // Nothing has the target's name.
+            Ask::Envoy => target.name().clone(),
+            _ => self.bootstrap.listener_name(target),
+        };
         Subscription::new(self.interests.clone(), listener, target.authority().clone(), dialect)
     }
 
@@ -83,6 +90,12 @@ impl Client {
     /// Copies the state of every resource; meant for people and for tools.
     pub fn status(&self) -> Status {
         self.core.status()
+    }
+
+    /// The listeners for connections to the application, as a sidecar has them; none unless the
+    /// client [asks as one](Ask::Envoy).
+    pub fn inbound_listeners(&self) -> Vec<Arc<ServerListener>> {
+        self.core.inbound_listeners()
     }
 
     /// What is configured and not honoured, in every resource in use. For the bootstrap's own, see

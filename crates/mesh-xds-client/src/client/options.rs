@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::bootstrap::Ask;
 use crate::connecting::Settings;
 use crate::session::Backoff;
 
@@ -12,6 +13,7 @@ pub struct Options {
     pub(super) max_message_bytes: usize,
     pub(super) backoff: Backoff,
     pub(super) delta: bool,
+    pub(super) ask: Option<Ask>,
 }
 
 impl Default for Options {
@@ -26,6 +28,7 @@ impl Default for Options {
             max_message_bytes: 64 << 20,
             backoff: Backoff::new(Backoff::BASE, Backoff::CAP),
             delta: false,
+            ask: None,
         }
     }
 }
@@ -37,6 +40,14 @@ impl Options {
             keep_alive_interval: self.keep_alive_interval,
             keep_alive_timeout: self.keep_alive_timeout,
         }
+    }
+
+    /// Sets how the control plane is asked; as the [bootstrap](crate::Bootstrap::ask) says when not
+    /// set.
+    #[must_use]
+    pub fn with_ask(mut self, ask: Ask) -> Self {
+        self.ask = Some(ask);
+        self
     }
 
     /// Sets how long the connection is silent before it is probed, and how long the answer may

@@ -183,6 +183,6 @@ impl Task {
 }
 
 /// The runtime's clock, which tests can hold.
-fn now() -> std::time::Instant {
+pub(super) fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

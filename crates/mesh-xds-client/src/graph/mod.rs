@@ -25,12 +25,14 @@
 mod cluster;
 mod interest;
 mod level;
+mod outbound;
 mod root;
 mod selection;
 #[cfg(test)]
 mod tests;
 
 pub use interest::Interest;
+pub(crate) use outbound::Outbound;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -45,6 +47,8 @@ use root::RootNode;
 /// What is wanted, known and published.
 #[derive(Debug, Default)]
 pub struct Graph {
+    /// Whether routes hold hosts that no target is meant by.
+    narrows_routes: bool,
     roots: HashMap<Name, RootNode>,
     routes: HashMap<Name, RoutesNode>,
     clusters: HashMap<Name, ClusterNode>,
@@ -92,6 +96,15 @@ impl Graph {
     /// A graph of nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A graph that takes, of all routes, those of the virtual hosts of its targets: where routes
+    /// come for every host that can be reached on a port, most are not wanted, nor what they lead
+    /// to.
+    #[must_use]
+    pub fn with_narrowed_routes(mut self, narrows: bool) -> Self {
+        self.narrows_routes = narrows;
+        self
     }
 
     /// Says who is interested in a listener; an empty interest ends it.

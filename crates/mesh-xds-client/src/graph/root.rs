@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mesh_core::finding::{Failure, FailureKind};
-use mesh_core::resource::{Entry, Listener, Name, Root, RouteSpecifier};
+use mesh_core::resource::{Entry, Listener, Name, Root, RouteConfiguration, RouteSpecifier};
 use mesh_core::{ResourceId, ResourceType};
 
 use super::level::Level;
@@ -21,6 +21,8 @@ pub(super) struct RootNode {
     /// How many clusters the next version lacks.
     missing: usize,
     published: Option<Version>,
+    /// The routes as they came and as they were narrowed for that interest.
+    narrowed: Option<(Arc<RouteConfiguration>, Interest, Arc<RouteConfiguration>)>,
 }
 
 /// A root and the clusters it needs.
@@ -39,6 +41,7 @@ impl RootNode {
             pending: None,
             missing: 0,
             published: None,
+            narrowed: None,
         }
     }
 
@@ -57,6 +60,20 @@ impl RootNode {
         let text = "is a server's listener, and a client needs one with an api_listener";
         let failure = Failure::new(id, FailureKind::Invalid, text, None);
         Entry { value: self.listener.value.clone(), failure: Some(Arc::new(failure)) }
+    }
+
+    /// The routes of the targets' hosts alone. The same for the same, so that nothing is published
+    /// anew.
+    fn narrow(&mut self, routes: &Arc<RouteConfiguration>) -> Arc<RouteConfiguration> {
+        if let Some((before, interest, narrowed)) = &self.narrowed
+            && Arc::ptr_eq(before, routes)
+            && *interest == self.interest
+        {
+            return narrowed.clone();
+        }
+        let narrowed = Arc::new(selection::narrowed(&self.interest, routes));
+        self.narrowed = Some((routes.clone(), self.interest.clone(), narrowed.clone()));
+        narrowed
     }
 
     /// What is asked of the parts of the next version.
@@ -90,7 +107,14 @@ impl Graph {
             self.set_pending(name, None);
             return;
         }
-        let Some(node) = self.roots.get(name) else { return };
+        let is_narrowed = self.narrows_routes;
+        let Some(node) = self.roots.get_mut(name) else { return };
+        let routes = match routes.value {
+            Some(value) if is_narrowed => {
+                Entry { value: Some(node.narrow(&value)), failure: routes.failure }
+            }
+            _ => routes,
+        };
         let clusters = routes.value.as_ref();
         let clusters = clusters.map(|routes| selection::clusters(&node.interest, routes));
         let root = Root { authority: node.interest.authority(), listener, routes };

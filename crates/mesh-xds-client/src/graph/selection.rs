@@ -58,3 +58,14 @@ fn hosts<'a>(interest: &Interest, routes: &'a RouteConfiguration) -> Vec<&'a Vir
         interest.authorities().map(|authority| routes.virtual_host(authority)).collect();
     selected.unwrap_or_else(all)
 }
+
+/// The routes with the hosts of the targets' authorities and no others, each once.
+pub(super) fn narrowed(interest: &Interest, routes: &RouteConfiguration) -> RouteConfiguration {
+    let mut found: Vec<&VirtualHost> = Vec::new();
+    for host in interest.authorities().filter_map(|authority| routes.virtual_host(authority)) {
+        if !found.iter().any(|other| std::ptr::eq(*other, host)) {
+            found.push(host);
+        }
+    }
+    routes.with_virtual_hosts(found.into_iter().cloned().collect())
+}

@@ -9,3 +9,4 @@ mod resources;
 mod secure;
 mod server;
 mod walk;
+mod ways;

@@ -40,11 +40,9 @@ fn features(at: &At<'_>) -> ServerFeatures {
             Some("resource_timer_is_transient_error") => {
                 features.resource_timer_is_transient_error = true;
             }
+            Some("xds.envoy") => features.envoy = true,
             Some("trusted_xds_server") => features.trusted_xds_server = true,
-            Some("xds.delta") => {
-                feature.note("the incremental protocol is not supported");
-                features.delta = true;
-            }
+            Some("xds.delta") => features.delta = true,
             _ => {}
         }
     }

@@ -1,0 +1,128 @@
+//! The listeners of a sidecar, and which of them is a target's.
+//!
+//! A sidecar's listeners are made for connections that are redirected to it: each has an address
+//! and a port, and serves all hosts that can be reached there. For a target this finds the one that
+//! its connection would have come to, and tells the graph of it as if it were a Listener by the
+//! target's name.
+
+mod choice;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use mesh_core::finding::{Failure, FailureKind};
+use mesh_core::resource::{Listener, Name, ServerListener, TrafficDirection};
+use mesh_core::{ResourceId, ResourceType};
+
+use crate::decode::Value;
+use crate::session::Event;
+
+/// All listeners that came, and the targets that want one.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    /// Whether a listener that is gone is gone for targets (gRFC A88), or stays.
+    fails_on_data_errors: bool,
+    listeners: BTreeMap<Name, Arc<ServerListener>>,
+    targets: HashMap<Name, Chosen>,
+}
+
+#[derive(Debug, Default)]
+struct Chosen {
+    /// The listener, and what was made of it.
+    made: Option<(Arc<ServerListener>, Arc<Listener>)>,
+    /// Why there is none, from the session: nobody answers, or not in time.
+    failure: Option<Arc<Failure>>,
+}
+
+impl Outbound {
+    pub(crate) fn new(fails_on_data_errors: bool) -> Self {
+        Self { fails_on_data_errors, listeners: BTreeMap::new(), targets: HashMap::new() }
+    }
+
+    /// A target wants its listener from now on. What there is to tell at once.
+    pub(crate) fn follow(&mut self, target: &Name) -> Vec<Event> {
+        let chosen = self.targets.entry(target.clone()).or_default();
+        if !self.listeners.is_empty() && chosen.failure.is_none() {
+            // Others have come, so that this one is not on its way.
+            chosen.failure = Some(missing(target, FailureKind::DoesNotExist));
+        }
+        self.settle(target).into_iter().collect()
+    }
+
+    pub(crate) fn forget(&mut self, target: &Name) {
+        self.targets.remove(target);
+    }
+
+    /// The listeners for connections to the application.
+    pub(crate) fn inbound(&self) -> impl Iterator<Item = &Arc<ServerListener>> {
+        let listeners = self.listeners.values();
+        listeners.filter(|listener| listener.traffic_direction == TrafficDirection::Inbound)
+    }
+
+    /// What the graph is told in place of an event of the session.
+    pub(crate) fn take(&mut self, event: Event) -> Vec<Event> {
+        if event.id.kind != ResourceType::Listener {
+            return vec![event];
+        }
+        let name = &event.id.name;
+        let port = match event.value {
+            Some(Value::ServerListener(listener)) => {
+                let port = listener.address.port();
+                let before = self.listeners.insert(name.clone(), listener);
+                let moved = before.map(|before| before.address.port());
+                return self.settle_ports(port, moved);
+            }
+            _ => self.listeners.remove(name).map(|gone| gone.address.port()),
+        };
+        if let Some(port) = port {
+            return self.settle_ports(port, None);
+        }
+        // No listener of that name: a target, for which the session has something to say.
+        let Some(target) = self.targets.get_mut(name) else { return Vec::new() };
+        target.failure = event.failure;
+        self.settle(&event.id.name).into_iter().collect()
+    }
+
+    fn settle_ports(&mut self, port: u16, other: Option<u16>) -> Vec<Event> {
+        let is_there = |target: &&Name| {
+            let there = choice::port(target);
+            there == port || Some(there) == other
+        };
+        let concerned: Vec<Name> = self.targets.keys().filter(is_there).cloned().collect();
+        concerned.iter().filter_map(|target| self.settle(target)).collect()
+    }
+
+    /// Chooses a target's listener; what there is to tell of it.
+    fn settle(&mut self, name: &Name) -> Option<Event> {
+        let target = self.targets.get_mut(name)?;
+        let id = ResourceId::new(ResourceType::Listener, name.clone());
+        let Some((listener, manager)) = choice::choose(self.listeners.values(), name) else {
+            if target.made.is_some() {
+                target.failure = Some(missing(name, FailureKind::Deleted));
+            }
+            if self.fails_on_data_errors {
+                target.made = None;
+            }
+            let value = target.made.as_ref().map(|(_, made)| Value::Listener(made.clone()));
+            let failure = target.failure.clone();
+            return (value.is_some() || failure.is_some()).then(|| Event::new(id, value, failure));
+        };
+        let unchanged = target.made.as_ref().filter(|(chosen, _)| Arc::ptr_eq(chosen, listener));
+        let made = match unchanged {
+            Some((_, made)) => made.clone(),
+            None => Arc::new(Listener::new(name.clone(), manager.clone())),
+        };
+        target.made = Some((listener.clone(), made.clone()));
+        // That no listener has the target's own name is as it should be.
+        target.failure.take_if(|failure| failure.kind != FailureKind::Unreachable);
+        Some(Event::new(id, Some(Value::Listener(made)), target.failure.clone()))
+    }
+}
+
+fn missing(target: &Name, kind: FailureKind) -> Arc<Failure> {
+    let id = ResourceId::new(ResourceType::Listener, target.clone());
+    let text = "no outbound listener of the sidecar's serves HTTP there";
+    Arc::new(Failure::new(id, kind, text, None))
+}

@@ -1,0 +1,180 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mesh_core::finding::{Failure, FailureKind};
+use mesh_core::resource::{
+    ChainAction, CidrRange, FilterChain, HttpConnectionManager, RouteSpecifier, ServerListener,
+    TrafficDirection,
+};
+use mesh_core::{ResourceId, ResourceType};
+
+use super::{Outbound, choice};
+use crate::decode::Value;
+use crate::session::Event;
+
+/// An outbound listener whose routes have that name.
+fn listener(name: &str, address: &str, routes: &str) -> ServerListener {
+    let address: SocketAddr = address.parse().unwrap();
+    let manager = HttpConnectionManager::new(RouteSpecifier::Rds(routes.into()));
+    let mut made = ServerListener::new(name, address);
+    made.traffic_direction = TrafficDirection::Outbound;
+    made.filter_chains = vec![FilterChain::new("http", ChainAction::Http(Box::new(manager)))];
+    made
+}
+
+fn tcp(name: &str, address: &str) -> ServerListener {
+    let mut made = listener(name, address, "-");
+    made.filter_chains = vec![FilterChain::new("tcp", ChainAction::Close("tcp_proxy".into()))];
+    made
+}
+
+fn chosen(listeners: Vec<ServerListener>, target: &str) -> Option<String> {
+    let listeners: Vec<Arc<ServerListener>> = listeners.into_iter().map(Arc::new).collect();
+    choice::choose(listeners.iter(), target).map(|(listener, _)| listener.name.to_string())
+}
+
+fn sidecar() -> Vec<ServerListener> {
+    let mut inbound = listener("virtualInbound", "0.0.0.0:9080", "inbound");
+    inbound.traffic_direction = TrafficDirection::Inbound;
+    vec![
+        listener("0.0.0.0_80", "0.0.0.0:80", "80"),
+        listener("0.0.0.0_9080", "0.0.0.0:9080", "9080"),
+        listener("10.0.0.1_9080", "10.0.0.1:9080", "shop.default.svc.cluster.local:9080"),
+        tcp("10.0.0.2_9080", "10.0.0.2:9080"),
+        tcp("0.0.0.0_3306", "0.0.0.0:3306"),
+        tcp("virtualOutbound", "0.0.0.0:15001"),
+        inbound,
+    ]
+}
+
+#[test]
+fn listener_is_chosen_by_port_and_address() {
+    for (target, expected) in [
+        ("reviews:9080", Some("0.0.0.0_9080")),
+        ("reviews.default.svc.cluster.local:9080", Some("0.0.0.0_9080")),
+        ("reviews", Some("0.0.0.0_80")),
+        ("10.0.0.9:9080", Some("0.0.0.0_9080")),
+        ("10.0.0.1:9080", Some("10.0.0.1_9080")),
+        ("shop:9080", Some("10.0.0.1_9080")),
+        ("shop.default:9080", Some("10.0.0.1_9080")),
+        ("shop.default.svc.cluster.local:9080", Some("10.0.0.1_9080")),
+        ("sho:9080", Some("0.0.0.0_9080")),
+        ("reviews:9081", None),
+        ("mysql:3306", None),
+        ("[::1]:9080", Some("0.0.0.0_9080")),
+        ("::1", Some("0.0.0.0_80")),
+    ] {
+        assert_eq!(chosen(sidecar(), target).as_deref(), expected, "{target}");
+    }
+    let bound = vec![listener("127.0.0.1_9080", "127.0.0.1:9080", "9080")];
+    assert_eq!(chosen(bound, "reviews:9080").as_deref(), Some("127.0.0.1_9080"));
+}
+
+#[test]
+fn chain_for_plain_http_is_taken() {
+    let routes = |change: fn(&mut FilterChain)| {
+        let mut made = listener("l", "0.0.0.0:80", "first");
+        change(&mut made.filter_chains[0]);
+        let other = HttpConnectionManager::new(RouteSpecifier::Rds("default".into()));
+        let other = FilterChain::new("default", ChainAction::Http(Box::new(other)));
+        made.default_filter_chain = Some(other);
+        let made = [Arc::new(made)];
+        let (_, manager) = choice::choose(made.iter(), "10.0.0.1:80").unwrap();
+        match &manager.routes {
+            RouteSpecifier::Rds(name) => name.to_string(),
+            RouteSpecifier::Inline(_) => unreachable!(),
+        }
+    };
+    assert_eq!(routes(|_| {}), "first");
+    assert_eq!(routes(|chain| chain.matches.transport_protocol = Some("tls".into())), "default");
+    assert_eq!(routes(|c| c.matches.transport_protocol = Some("raw_buffer".into())), "first");
+    assert_eq!(routes(|c| c.matches.application_protocols = vec!["istio".into()]), "default");
+    assert_eq!(routes(|c| c.matches.application_protocols = vec!["h2c".into()]), "first");
+    assert_eq!(routes(|chain| chain.matches.server_names = vec!["a".into()]), "default");
+    assert_eq!(routes(|chain| chain.matches.destination_port = Some(81)), "default");
+    assert_eq!(
+        routes(|c| c.matches.prefix_ranges = vec![CidrRange::new([10, 0, 0, 2].into(), 32)]),
+        "default"
+    );
+    assert_eq!(
+        routes(|c| c.matches.prefix_ranges = vec![CidrRange::new([10, 0, 0, 0].into(), 8)]),
+        "first"
+    );
+}
+
+fn came(made: &ServerListener) -> Event {
+    let id = ResourceId::new(ResourceType::Listener, made.name.clone());
+    Event::new(id, Some(Value::ServerListener(Arc::new(made.clone()))), None)
+}
+
+fn failed(name: &str, kind: FailureKind) -> Event {
+    let id = ResourceId::new(ResourceType::Listener, name);
+    Event::new(id.clone(), None, Some(Arc::new(Failure::new(id, kind, "text", None))))
+}
+
+/// Name, whether there is a value, and what failed.
+fn told(events: Vec<Event>) -> Vec<(String, bool, Option<FailureKind>)> {
+    let short = |event: Event| {
+        let failure = event.failure.map(|failure| failure.kind);
+        (event.id.name.to_string(), event.value.is_some(), failure)
+    };
+    events.into_iter().map(short).collect()
+}
+
+fn target(
+    has_value: bool,
+    failure: Option<FailureKind>,
+) -> Vec<(String, bool, Option<FailureKind>)> {
+    vec![("reviews:9080".to_owned(), has_value, failure)]
+}
+
+#[test]
+fn target_waits_for_its_listener_and_follows_it() {
+    use FailureKind::{Deleted, DoesNotExist, Unreachable};
+    let mut outbound = Outbound::new(false);
+    let name = "reviews:9080".into();
+    assert!(outbound.follow(&name).is_empty());
+    // What the session says of the name counts while no listener is known.
+    let down = outbound.take(failed("reviews:9080", Unreachable));
+    assert_eq!(told(down), target(false, Some(Unreachable)));
+    assert!(outbound.take(came(&listener("a", "0.0.0.0:80", "80"))).is_empty());
+    let missing = outbound.take(failed("reviews:9080", DoesNotExist));
+    assert_eq!(told(missing), target(false, Some(DoesNotExist)));
+    let first = listener("0.0.0.0_9080", "0.0.0.0:9080", "9080");
+    assert_eq!(told(outbound.take(came(&first))), target(true, None));
+    // That nothing has the target's name does not matter then.
+    assert_eq!(told(outbound.take(failed("reviews:9080", DoesNotExist))), target(true, None));
+    let down = outbound.take(failed("reviews:9080", Unreachable));
+    assert_eq!(told(down), target(true, Some(Unreachable)));
+    // One that is gone stays in force, and is reported.
+    let gone = outbound.take(failed("0.0.0.0_9080", Deleted));
+    assert_eq!(told(gone), target(true, Some(Deleted)));
+    assert_eq!(told(outbound.take(came(&first))), target(true, None));
+    outbound.forget(&name);
+    assert!(outbound.take(came(&listener("0.0.0.0_9080", "0.0.0.0:9080", "b"))).is_empty());
+}
+
+#[test]
+fn late_target_without_a_listener_is_told_at_once() {
+    let mut outbound = Outbound::new(false);
+    outbound.take(came(&listener("a", "0.0.0.0:80", "80")));
+    let events = outbound.follow(&"reviews:9080".into());
+    assert_eq!(told(events), target(false, Some(FailureKind::DoesNotExist)));
+}
+
+#[test]
+fn listener_that_moves_to_another_port_leaves_the_first() {
+    let mut outbound = Outbound::new(true);
+    outbound.follow(&"reviews:9080".into());
+    outbound.take(came(&listener("l", "0.0.0.0:9080", "r")));
+    let events = outbound.take(came(&listener("l", "0.0.0.0:9081", "r")));
+    assert_eq!(told(events), target(false, Some(FailureKind::Deleted)));
+}
+
+#[test]
+fn inbound_listeners_are_kept_apart() {
+    let mut outbound = Outbound::new(false);
+    sidecar().iter().for_each(|made| drop(outbound.take(came(made))));
+    let names: Vec<String> = outbound.inbound().map(|made| made.name.to_string()).collect();
+    assert_eq!(names, ["virtualInbound"]);
+}
