@@ -1,6 +1,6 @@
 //! The mesh as Tower services: HTTP clients and servers under live configuration.
 //!
-//! > A [`Mesh`] is a service's place in the mesh; a [`Channel`] is a client of one target, a
+//! > A [`Mesh`] is a service's place in the mesh; a [`Channel`] is a client of one target, a [`Client`] of any, a
 //! > [`Server`] where requests arrive.
 //!
 //! ```text
@@ -25,11 +25,12 @@ pub mod body;
 pub mod client;
 mod connection;
 mod error;
+mod health;
 mod mesh;
 pub mod server;
 
 pub use body::{Body, BoxError};
-pub use client::{Channel, ClientLayer, Deadline, Record};
+pub use client::{Channel, Client, ClientLayer, Deadline, Record};
 pub use error::{Error, ErrorKind};
 pub use mesh::{Builder, Mesh};
 pub use server::{Conn, Server};

@@ -10,6 +10,7 @@ mod failures;
 mod filters;
 mod flags;
 mod grpc;
+mod health;
 mod outliers;
 mod overload;
 mod paths;

@@ -13,7 +13,7 @@ use super::{EndpointState, PriorityLoad};
 use crate::dialect::Dialect;
 use crate::finding::Failure;
 use crate::resource::{
-    Cluster, ClusterLoadAssignment, Entry, LocalityLbEndpoints, Metadata, RetryPolicy,
+    Cluster, ClusterLoadAssignment, Endpoint, Entry, LocalityLbEndpoints, Metadata, RetryPolicy,
 };
 use crate::snapshot::Attach;
 
@@ -126,6 +126,11 @@ impl<A: Attach> Tables<A> {
             refused: plan.refused,
             membership: membership.clone(),
         }
+    }
+
+    /// All endpoints with what the assignment says of each, in its order.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, &Arc<EndpointState<A>>)> {
+        self.membership.specs().into_iter().zip(self.membership.states())
     }
 
     /// All endpoints, also those that may not be picked, in no order.

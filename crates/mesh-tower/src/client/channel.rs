@@ -3,6 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -17,7 +18,7 @@ use super::transport::Direct;
 use crate::body::BoxError;
 use crate::connection::Received;
 use crate::error::Error;
-use crate::mesh::{Mesh, Subscribed};
+use crate::mesh::{Mesh, Presence, Subscribed};
 
 /// A client of one target, over connections of the mesh's own.
 ///
@@ -74,6 +75,29 @@ impl Channel {
         self.mesh.inner().ready(&self.target).await
     }
 
+    /// As a `call`, which needs no channel of its own.
+    pub(super) fn send<B>(&self, request: Request<B>) -> ResponseFuture
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Self { mesh, target, dialect } = self;
+        let place = Place { mesh: mesh.inner(), target, dialect: *dialect };
+        ResponseFuture { call: Call::new(place, &Direct, request) }
+    }
+
+    /// What is known of the target in the mesh.
+    pub(super) fn presence(&self) -> Presence {
+        self.mesh.inner().presence(&self.target)
+    }
+
+    /// Waits until something is known of the target, no longer than until `deadline`.
+    pub(super) async fn resolved(&self, deadline: Option<Instant>) -> Result<(), Error> {
+        let own = tokio::time::Instant::now() + crate::mesh::RESOLUTION_TIMEOUT;
+        let deadline = deadline.map_or(own, |deadline| own.min(deadline.into()));
+        self.mesh.inner().resolved_by(&self.target, deadline).await
+    }
+
     /// The target, without a scheme.
     pub fn target(&self) -> &str {
         self.target.name()
@@ -94,9 +118,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let Self { mesh, target, dialect } = self;
-        let place = Place { mesh: mesh.inner(), target, dialect: *dialect };
-        ResponseFuture { call: Call::new(place, &Direct, request) }
+        self.send(request)
     }
 }
 

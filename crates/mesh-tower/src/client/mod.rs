@@ -4,6 +4,7 @@
 //! one counts. The whole of it is one future written by hand, over what sends an attempt: the
 //! mesh's own connections for [`Channel`], users' own clients for [`ClientLayer`].
 
+mod any;
 mod asked;
 mod begin;
 mod body;
@@ -28,6 +29,7 @@ mod transport;
 mod way;
 
 pub use crate::connection::Received;
+pub use any::{Client, ClientResponse, Outside};
 pub use body::ResponseBody;
 pub use channel::{Channel, ResponseFuture};
 pub use endpoint::Endpoint;
@@ -36,6 +38,6 @@ pub use layer::{ClientFuture, ClientLayer, ClientService};
 pub use record::{Deadline, Record};
 
 /// The time, by the clock of tokio's timers: tests pause it.
-fn now() -> std::time::Instant {
+pub(crate) fn now() -> std::time::Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -112,6 +112,11 @@ impl Connections {
         }
     }
 
+    /// The address they lead to.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.dialer.config.address
+    }
+
     /// Sends a request of no cluster.
     #[cfg(test)]
     pub(super) async fn send_alone(
@@ -143,7 +148,7 @@ impl Connections {
 
     /// How many connections are open now.
     #[cfg(test)]
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.dialer.open.load(std::sync::atomic::Ordering::Relaxed)
     }
 }

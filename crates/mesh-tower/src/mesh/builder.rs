@@ -119,6 +119,7 @@ impl Builder {
             targets: Mutex::new(Vec::new()),
             drain: Drain::default(),
             signal: io.signal.clone(),
+            runtime: runtime.clone(),
         });
         runtime.spawn(Task::new(feed, Arc::downgrade(&inner), io, snapshot).run());
         Ok(Mesh { inner })

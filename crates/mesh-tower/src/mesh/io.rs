@@ -31,16 +31,27 @@ impl Io {
 #[derive(Debug)]
 pub(crate) struct ClusterIo {
     ejected: Arc<AtomicBool>,
+    /// Whether some endpoint ever got a request.
+    had_traffic: Arc<AtomicBool>,
     signal: Arc<Notify>,
 }
 
 impl ClusterIo {
-    /// Has the tables built anew, because an endpoint was ejected.
+    /// Has the tables built anew, because the health of an endpoint changed.
     #[cold]
     pub(crate) fn ejected(&self) {
         // Release, with the Acquire below: who takes the note sees the ejection.
         self.ejected.store(true, Ordering::Release);
         self.signal.notify_one();
+    }
+
+    /// Whether the cluster ever had traffic; `own` tells it of the endpoint that asks. Endpoints
+    /// tell each other, so that none has to look at all.
+    pub(crate) fn had_traffic(&self, own: bool) -> bool {
+        if own {
+            self.had_traffic.store(true, Ordering::Relaxed);
+        }
+        own || self.had_traffic.load(Ordering::Relaxed)
     }
 
     /// Whether an endpoint was ejected since this was asked last.
@@ -69,7 +80,8 @@ impl Attach for Io {
 
     fn cluster(&self, _: &Cluster, previous: Option<&ClusterIo>) -> ClusterIo {
         let ejected = previous.map(|previous| previous.ejected.clone()).unwrap_or_default();
-        ClusterIo { ejected, signal: self.signal.clone() }
+        let had_traffic = previous.map(|previous| previous.had_traffic.clone()).unwrap_or_default();
+        ClusterIo { ejected, had_traffic, signal: self.signal.clone() }
     }
 
     fn endpoint(&self, cluster: &Cluster, spec: &EndpointSpec) -> EndpointIo {
@@ -103,6 +115,16 @@ impl EndpointIo {
             config.protocol = Protocol::Http2;
             Arc::new(Connections::new(config, self.runtime.clone()))
         })
+    }
+
+    /// Connections of their own for health checks.
+    pub(crate) fn for_checks(&self, protocol: Protocol, port: Option<u16>) -> Connections {
+        let mut config = self.config.clone();
+        config.protocol = protocol;
+        if let Some(port) = port {
+            config.address.set_port(port);
+        }
+        Connections::new(config, self.runtime.clone())
     }
 
     /// Where its connections live.

@@ -26,13 +26,14 @@ pub(crate) use io::Io;
 pub(crate) use published::Hold;
 pub(crate) use random::Random;
 pub(crate) use source::Subscribed;
-pub(crate) use wait::RESOLUTION_TIMEOUT;
+pub(crate) use wait::{Presence, RESOLUTION_TIMEOUT};
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use mesh_core::snapshot::Explanation;
 use mesh_core::{Dialect, Finding, Head};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -66,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) drain: Drain,
     /// Wakes the task, which ends when the mesh is gone.
     signal: Arc<Notify>,
+    /// Where tasks and connections live.
+    runtime: Handle,
 }
 
 impl Drop for Inner {
@@ -190,6 +193,16 @@ impl Inner {
     #[inline]
     pub(crate) fn hold(&self) -> Hold {
         self.published.hold()
+    }
+
+    /// Whether a control plane is asked about targets.
+    pub(crate) fn asks_control_plane(&self) -> bool {
+        matches!(self.source, Source::Xds(_))
+    }
+
+    /// Where tasks live.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// The random numbers of one request.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::dns::Mailbox;
 use super::{Inner, Io};
+use crate::health::Checks;
 
 /// How often what was replaced is looked at, to free what no request holds any more.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ pub(super) struct Task {
     resources: Resources,
     snapshot: Arc<Snapshot<Io>>,
     replaced: Replaced,
+    checks: Checks,
 }
 
 /// What requests may still hold: kept here, so that no request drops the last hold.
@@ -59,12 +61,14 @@ enum Event {
 
 impl Task {
     pub(super) fn new(feed: Feed, mesh: Weak<Inner>, io: Io, snapshot: Arc<Snapshot<Io>>) -> Self {
-        let resources = Resources::new();
-        Self { feed, mesh, io, resources, snapshot, replaced: Replaced::default() }
+        let (resources, replaced, checks) = Default::default();
+        Self { feed, mesh, io, resources, snapshot, replaced, checks }
     }
 
     pub(super) async fn run(mut self) {
         let signal = self.io.signal.clone();
+        // Resources that were given at once come with no update.
+        self.checks.follow(&self.snapshot, &self.io);
         loop {
             let due = self.next_due();
             let time = async {
@@ -85,6 +89,7 @@ impl Task {
                 Event::Update(None) => break,
                 Event::Update(Some(update)) => {
                     self.apply(update, &mesh);
+                    self.checks.follow(&self.snapshot, &self.io);
                     mesh.changed.notify_waiters();
                 }
                 Event::Signal => self.rebuild(|cluster| cluster.attached().take_ejected()),

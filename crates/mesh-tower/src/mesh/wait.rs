@@ -1,6 +1,8 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use mesh_core::finding::{Failure, FailureKind, ResourceType};
 use tokio::time::Instant;
 
 use super::{Inner, Subscribed};
@@ -11,6 +13,19 @@ pub(crate) const RESOLUTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How many requests wait at once. Each holds its body; more would only fail later.
 const MAX_WAITERS: usize = 1024;
+
+/// What is known of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Nothing yet.
+    Awaited,
+    /// It has routes.
+    Routed,
+    /// It has a listener, or may have one, and no routes.
+    Failed,
+    /// It is not in the mesh.
+    Absent,
+}
 
 /// Counts requests that wait for a first resolution.
 #[derive(Debug, Default)]
@@ -83,6 +98,25 @@ impl Inner {
             if !self.source.is_live() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Err(error);
             }
+        }
+    }
+
+    /// What is known of a target.
+    pub(crate) fn presence(&self, target: &Subscribed) -> Presence {
+        let snapshot = self.hold();
+        let Some(root) = snapshot.root(target.listener(), target.hint()) else {
+            return if self.source.is_live() { Presence::Awaited } else { Presence::Absent };
+        };
+        if snapshot.has_routes(root) {
+            return Presence::Routed;
+        }
+        let is_absent = |failure: &Arc<Failure>| {
+            failure.kind == FailureKind::DoesNotExist
+                && failure.resource.kind == ResourceType::Listener
+        };
+        match snapshot.failure(root).is_some_and(is_absent) {
+            true => Presence::Absent,
+            false => Presence::Failed,
         }
     }
 
