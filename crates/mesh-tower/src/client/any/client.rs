@@ -50,7 +50,7 @@ use crate::mesh::Mesh;
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    targets: Arc<Targets>,
+    pub(super) targets: Arc<Targets>,
 }
 
 /// What becomes of requests to hosts outside the mesh.

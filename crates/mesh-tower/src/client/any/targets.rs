@@ -73,9 +73,8 @@ impl Targets {
         let target = Arc::new(Target::new(self, name)?);
         let mut map = Map::clone(&current);
         if map.len() >= MAX_TARGETS {
-            let used_in =
-                |(_, target): &(&Box<str>, &Arc<Target>)| target.used_in.load(Ordering::Relaxed);
-            let oldest = map.iter().min_by_key(used_in).map(|(name, _)| name.clone());
+            let oldest = map.iter().min_by_key(|one| one.1.used_in.load(Ordering::Relaxed));
+            let oldest = oldest.map(|(name, _)| name.clone());
             map.remove(&oldest.unwrap_or_default());
         }
         map.insert(name.into(), target.clone());
