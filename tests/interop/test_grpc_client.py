@@ -1,4 +1,4 @@
-"""`meshctl serve` with gRPC's own xDS client."""
+"""`meshctl serve` with gRPC's own xDS clients: grpcio's, and grpc-go's where there is Go."""
 
 import json
 import os
@@ -12,13 +12,22 @@ from conftest import DEADLINE_S, eventually
 
 TARGET = "xds:///greeter:9080"
 
+# Programs made of tests/interop/go.
+GO = os.environ.get("MESH_INTEROP_GO")
+
+
+def program(language, stubs):
+    if language == "go":
+        return [Path(GO) / "client"]
+    return [sys.executable, Path(__file__).with_name("xds_client.py"), stubs]
+
 
 class Client:
-    """`xds_client.py` with a bootstrap that `meshctl` wrote."""
+    """One of gRPC's with a bootstrap that `meshctl` wrote."""
 
-    def __init__(self, stubs, bootstrap):
+    def __init__(self, command, bootstrap):
         self._child = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("xds_client.py"), stubs, TARGET],
+            [*command, TARGET],
             env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(bootstrap)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -49,7 +58,7 @@ class Client:
 class Mesh:
     """A control plane over a folder, two greeters, and a client."""
 
-    def __init__(self, meshctl, folder, stubs):
+    def __init__(self, meshctl, folder, client):
         self._meshctl = meshctl
         self._folder = folder / "mesh"
         self._folder.mkdir()
@@ -63,7 +72,7 @@ class Mesh:
             "bootstrap", "--xds", self._xds, "--name", "client", "--mode", "istio-grpc",
             "--out", bootstrap,
         ).wait(DEADLINE_S)  # fmt: skip
-        self.client = Client(stubs, bootstrap)
+        self.client = Client(client, bootstrap)
 
     def write(self, name, text):
         (self._folder / name).write_text(text)
@@ -79,9 +88,9 @@ class Mesh:
         self._control, _ = self._meshctl.server("serve", self._folder, "--xds", self._xds)
 
 
-@pytest.fixture
-def mesh(meshctl, tmp_path, stubs):
-    made = Mesh(meshctl, tmp_path, stubs)
+@pytest.fixture(params=["python", "go"] if GO else ["python"])
+def mesh(request, meshctl, tmp_path, stubs):
+    made = Mesh(meshctl, tmp_path, program(request.param, stubs))
     yield made
     made.client.end()
 

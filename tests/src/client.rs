@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use mesh_tower::{Body, BoxError, Channel, Mesh};
 use mesh_xds_client::Bootstrap;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 /// The workload that all meshes here are.
@@ -17,6 +17,25 @@ const NODE: &str = "sidecar~127.0.0.1~client.default~default.svc.cluster.local";
 pub fn bootstrap(xds: SocketAddr) -> Bootstrap {
     let built = Bootstrap::builder(xds.to_string()).with_node_id(NODE).build();
     built.expect("an address is a valid server")
+}
+
+/// The same, of a server with these features, as a file would have it.
+pub fn bootstrap_with(xds: SocketAddr, features: &[&str]) -> Bootstrap {
+    let text = json!({
+        "xds_servers": [{
+            "server_uri": xds.to_string(),
+            "channel_creds": [{"type": "insecure"}],
+            "server_features": features,
+        }],
+        "node": {"id": NODE},
+    });
+    Bootstrap::from_json(&text.to_string()).expect("these are all its fields")
+}
+
+/// A mesh that asks the control plane at `xds` by the incremental protocol.
+pub fn delta_mesh(xds: SocketAddr) -> Mesh {
+    let bootstrap = bootstrap_with(xds, &["xds.delta"]);
+    Mesh::builder().bootstrap(bootstrap).build().expect("a runtime is running")
 }
 
 /// A mesh configured by the control plane at `xds`.

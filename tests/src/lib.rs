@@ -23,7 +23,7 @@ pub mod yaml;
 
 pub use ads::Ads;
 pub use backend::Backend;
-pub use client::{Answer, get, mesh, mesh_with_seed, send};
+pub use client::{Answer, delta_mesh, get, mesh, mesh_with_seed, send};
 pub use mesh_test::{
     Control, DEADLINE, FaultProxy, Load, TestMesh, eventually, fault, serve, within,
 };

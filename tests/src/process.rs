@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use mesh_test::within;
 
@@ -13,20 +13,39 @@ use mesh_test::within;
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
     ready: Value,
 }
 
 impl Process {
     /// Starts a prepared server and waits for its ready line.
     pub async fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the program can be started");
-        let stdout = child.stdout.take().expect("it was piped");
-        let mut lines = BufReader::new(stdout).lines();
-        let line = within("ready line", lines.next_line()).await.expect("output is text");
-        let line = line.expect("the server says that it is ready before it ends");
-        let ready: Value = serde_json::from_str(&line).expect("the ready line is JSON");
-        Self { child, ready }
+        let input = child.stdin.take().expect("it was piped");
+        let output = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+        let mut started = Self { child, input, output, ready: Value::Null };
+        started.ready = started.line("ready line").await;
+        started
+    }
+
+    /// What it answers to a command, each a line.
+    pub async fn ask(&mut self, command: &str) -> Value {
+        let line = format!("{command}\n");
+        self.input.write_all(line.as_bytes()).await.expect("it reads its commands");
+        self.line(command).await
+    }
+
+    async fn line(&mut self, what: &str) -> Value {
+        let line = within(what, self.output.next_line()).await.expect("output is text");
+        let line = line.unwrap_or_else(|| panic!("it ended before {what}"));
+        serde_json::from_str(&line).expect("each line is JSON")
+    }
+
+    /// Its id in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs until this is dropped")
     }
 
     /// An address of the ready line.

@@ -1,6 +1,6 @@
 //! Programs that are not ours, on the other end of xDS.
 //!
-//! They are Python's: gRPC's own xDS client, and an ADS server made of its protocol buffers. The
+//! They are gRPC's own xDS clients, an ADS server made of its protocol buffers, and Envoy. The
 //! tests themselves are in `tests/interop/`.
 
 use std::path::Path;
