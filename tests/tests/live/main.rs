@@ -10,6 +10,7 @@ mod outages;
 mod peers;
 mod silence;
 mod split;
+mod ways;
 
 use tokio::sync::{Mutex, MutexGuard};
 
