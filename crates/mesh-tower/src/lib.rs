@@ -24,13 +24,15 @@
 pub mod body;
 pub mod client;
 mod connection;
+mod deadline;
 mod error;
 mod health;
 mod mesh;
 pub mod server;
 
 pub use body::{Body, BoxError};
-pub use client::{Channel, Client, ClientLayer, Deadline, Record};
+pub use client::{Channel, Client, ClientLayer, Record};
+pub use deadline::Deadline;
 pub use error::{Error, ErrorKind};
-pub use mesh::{Builder, Mesh};
-pub use server::{Conn, Server};
+pub use mesh::{Builder, Mesh, Readiness};
+pub use server::{Acceptor, Conn, Peer, Server, ServerLayer};

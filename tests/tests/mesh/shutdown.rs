@@ -27,7 +27,7 @@ async fn node(version: &str) -> Node {
     let arrived = Arc::new(Notify::new());
     let echo = Echo::new(Settings::new("echo").with_version(version)).unwrap();
     let notify = arrived.clone();
-    let app = echo.map_request(move |request: Request<hyper::body::Incoming>| {
+    let app = echo.map_request(move |request: Request<mesh_tower::server::RequestBody>| {
         notify.notify_one();
         request
     });

@@ -16,10 +16,11 @@ use super::flight::Flight;
 use super::history::History;
 use super::messages::{Unwritable, answer, context, with_request};
 use super::now;
-use super::record::{Deadline, Record};
+use super::record::Record;
 use super::routing::{Answer, Place, caller_deadline, decide, not_routed, note, record_of};
 use super::transport::{Transport, Unsent};
 use crate::body::Body;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Inner, Random, Subscribed};
 
@@ -86,6 +87,9 @@ pub(super) fn begin<T: Transport>(
     let place = beginning.place;
     let head = beginning.request.as_mut().expect("not sent yet");
     settle_authority(head, place.target.host())?;
+    if let Some(inherited) = Deadline::inherited() {
+        inherited.bound(head, now);
+    }
     let random = place.mesh.random();
     let record = record_of(head);
     if hold.is_plain(root)

@@ -29,6 +29,7 @@ use super::outliers::OpenCall;
 use super::routing::caller_deadline;
 use super::transport::{Failed, To, Transport};
 use crate::body::Body;
+use crate::deadline::{EXPECTED_TIMEOUT, expected_timeout};
 use crate::error::Error;
 use crate::mesh::{Hold, Io, Random};
 
@@ -172,6 +173,8 @@ impl Flight {
             limits.begin(forwarding, dialect, None);
             caller_decides = caller.is_some() && caller == limits.total();
             write_grpc_timeout(request, limits.total(), caller_decides);
+        } else if let Some(caller) = caller {
+            request.headers_mut().insert(EXPECTED_TIMEOUT, left_until(caller));
         }
         let to = To { state, priority: forwarding.priority(), dialect };
         let future = transport.send(to, &endpoint, unsent);
@@ -244,8 +247,15 @@ impl Flight {
                 let attempts = HeaderValue::from(self.retries());
                 request.headers_mut().insert("grpc-previous-rpc-attempts", attempts);
             }
-        } else if let Some(asked) = self.asked() {
-            asked.tell(request);
+        } else {
+            if let Some(asked) = self.asked() {
+                asked.tell(request);
+            }
+            if let (Some(told), Some(total)) =
+                (request.headers_mut().get_mut(EXPECTED_TIMEOUT), self.limits.total())
+            {
+                *told = left_until(total);
+            }
         }
         Ok(())
     }
@@ -388,6 +398,12 @@ fn policy<'a>(asked: Option<&'a Asked>, forwarding: &'a Forwarding) -> Option<&'
 }
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+/// What a server is told of a deadline in plain HTTP.
+#[cold]
+fn left_until(deadline: Instant) -> HeaderValue {
+    expected_timeout(deadline.saturating_duration_since(now()))
+}
 
 /// Tells the server how long is left, unless the caller's own header still says so.
 fn write_grpc_timeout(request: &mut Request<Body>, total: Option<Instant>, callers: bool) {

@@ -35,7 +35,7 @@ pub use channel::{Channel, ResponseFuture};
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::Slots;
 pub use layer::{ClientFuture, ClientLayer, ClientService};
-pub use record::{Deadline, Record};
+pub use record::Record;
 
 /// The time, by the clock of tokio's timers: tests pause it.
 pub(crate) fn now() -> std::time::Instant {

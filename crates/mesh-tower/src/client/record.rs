@@ -1,14 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use mesh_core::exchange::{Reply, ResponseFlags};
-
-/// When a request must be over, as a request extension: the caller's deadline.
-///
-/// The route's own limit still counts where it is earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline(pub Instant);
 
 /// What became of one request: which route, cluster and endpoint, in how many attempts.
 ///

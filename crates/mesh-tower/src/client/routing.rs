@@ -8,8 +8,9 @@ use mesh_core::{Dialect, Head};
 
 use super::body::ResponseBody;
 use super::now;
-use super::record::{Deadline, Record};
+use super::record::Record;
 use crate::body::Body;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Inner, Subscribed};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use mesh_core::resource::Resources;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -18,7 +18,8 @@ use tokio::runtime::Handle;
 use super::error::{ConnectFailure, SendError, SendErrorKind};
 use super::{Config, Connections, Protocol, Received};
 use crate::body::Body;
-use crate::server::{Conn, Drain, Server};
+use crate::mesh::Mesh;
+use crate::server::{Conn, RequestBody, Server};
 
 const BOTH: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
 
@@ -47,30 +48,30 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 
 /// A server of ours that answers with `answer`, and counts connections by their peers' ports.
 async fn serve<F>(
-    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-) -> (SocketAddr, Drain)
+    answer: impl Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
+) -> (SocketAddr, Mesh)
 where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let drain = Drain::default();
-    let server = Server::listen(&drain, "127.0.0.1:0").await.unwrap();
+    let mesh = Mesh::builder().resources(Resources::new()).build().unwrap();
+    let server = Server::bind(&mesh, "127.0.0.1:0").await.unwrap();
     let address = server.local_addr();
     let app = tower::service_fn(move |request| {
         let answer = answer(request);
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
     tokio::spawn(server.serve(app));
-    (address, drain)
+    (address, mesh)
 }
 
 /// The peer's port, which tells connections apart.
-async fn port(request: Request<Incoming>) -> Response<Body> {
-    let port = request.extensions().get::<Conn>().unwrap().peer.port();
+async fn port(request: Request<RequestBody>) -> Response<Body> {
+    let port = request.extensions().get::<Conn>().unwrap().peer().address().port();
     Response::new(Body::from(port.to_string()))
 }
 
-async fn echo(request: Request<Incoming>) -> Response<Body> {
-    Response::new(Body::from(request.into_body()))
+async fn echo(request: Request<RequestBody>) -> Response<Body> {
+    Response::new(Body::new(request.into_body()))
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {
@@ -82,7 +83,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
 #[tokio::test]
 async fn sequential_requests_share_one_connection() {
     for protocol in BOTH {
-        let (address, _drain) = serve(port).await;
+        let (address, _mesh) = serve(port).await;
         let connections = connections(address, protocol);
         let first = text(connections.send_alone(get("/")).await.unwrap()).await;
         for _ in 0..50 {
@@ -95,7 +96,7 @@ async fn sequential_requests_share_one_connection() {
 #[tokio::test]
 async fn large_bodies_pass_both_ways() {
     for protocol in BOTH {
-        let (address, _drain) = serve(echo).await;
+        let (address, _mesh) = serve(echo).await;
         let connections = connections(address, protocol);
         let large: Bytes = (0..1 << 20).map(|i| i as u8).collect::<Vec<_>>().into();
         for _ in 0..3 {
@@ -111,10 +112,10 @@ async fn large_bodies_pass_both_ways() {
 #[tokio::test]
 async fn path_arrives_as_it_was_sent() {
     for protocol in BOTH {
-        let path = |request: Request<Incoming>| async move {
+        let path = |request: Request<RequestBody>| async move {
             Response::new(Body::from(request.uri().path_and_query().unwrap().to_string()))
         };
-        let (address, _drain) = serve(path).await;
+        let (address, _mesh) = serve(path).await;
         let sent = "//a/../b%2Fc;d=1/%20?x=%31&x&y=/..";
         let response = connections(address, protocol).send_alone(get(sent)).await.unwrap();
         assert_eq!(text(response).await, sent);
@@ -156,7 +157,7 @@ async fn connect_times_out() {
 #[tokio::test]
 async fn draining_closes_idle_connections_and_still_sends() {
     for protocol in BOTH {
-        let (address, _drain) = serve(port).await;
+        let (address, _mesh) = serve(port).await;
         let connections = connections(address, protocol);
         connections.send_alone(get("/")).await.unwrap().into_body().collect().await.unwrap();
         assert_eq!(connections.open(), 1);
@@ -180,7 +181,7 @@ async fn dropping_lets_requests_under_way_finish() {
                 port(request).await
             }
         };
-        let (address, _drain) = serve(answer).await;
+        let (address, _mesh) = serve(answer).await;
         let connections = connections(address, protocol);
         let open = Arc::clone(&connections.dialer.open);
         let request = {
@@ -205,7 +206,7 @@ fn connections_live_on_the_given_runtime() {
             .enable_all()
             .build()
             .unwrap();
-        let (address, _drain) = home.block_on(serve(port));
+        let (address, _mesh) = home.block_on(serve(port));
         let connections = Connections::new(Config::new(address, protocol), home.handle().clone());
         // No i/o and no timers here: a socket or a sleep of the caller's own would panic.
         let caller = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -225,7 +226,7 @@ fn connections_live_on_the_given_runtime() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_requests_at_once_on_several_threads() {
     for protocol in BOTH {
-        let (address, _drain) = serve(echo).await;
+        let (address, _mesh) = serve(echo).await;
         let connections = connections(address, protocol);
         let tasks = (0..16).map(|task| {
             let connections = Arc::clone(&connections);

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::dns::Resolver;
 use super::published::Published;
+use super::readiness::Standings;
 use super::source::Source;
 use super::task::{Feed, Task};
 use super::{Inner, Io, Mesh, random, wait};
@@ -118,6 +119,7 @@ impl Builder {
             source,
             targets: Mutex::new(Vec::new()),
             drain: Drain::default(),
+            standings: Standings::default(),
             signal: io.signal.clone(),
             runtime: runtime.clone(),
         });

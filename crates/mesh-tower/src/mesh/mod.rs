@@ -15,6 +15,7 @@ mod dns;
 mod io;
 mod published;
 mod random;
+mod readiness;
 mod source;
 mod task;
 #[cfg(test)]
@@ -25,6 +26,8 @@ pub use builder::Builder;
 pub(crate) use io::Io;
 pub(crate) use published::Hold;
 pub(crate) use random::Random;
+pub use readiness::Readiness;
+use readiness::Standings;
 pub(crate) use source::Subscribed;
 pub(crate) use wait::{Presence, RESOLUTION_TIMEOUT};
 
@@ -48,7 +51,7 @@ const CUT_TIME: Duration = Duration::from_secs(1);
 /// A service's place in the mesh: its configuration, live, and all it makes for it.
 ///
 /// Cheap to clone; all clones are one mesh, with one stream to its control plane. One mesh per
-/// process is the normal case. It ends when the last clone and channel is dropped; servers go on.
+/// process is the normal case. It ends when the last clone, channel and server is dropped.
 #[derive(Clone, Debug)]
 pub struct Mesh {
     inner: Arc<Inner>,
@@ -65,6 +68,7 @@ pub(crate) struct Inner {
     /// The targets in use, for [`Mesh::ready`]. Weak: a target goes with its last channel.
     targets: Mutex<Vec<Weak<Subscribed>>>,
     pub(crate) drain: Drain,
+    pub(crate) standings: Standings,
     /// Wakes the task, which ends when the mesh is gone.
     signal: Arc<Notify>,
     /// Where tasks and connections live.
@@ -152,14 +156,15 @@ impl Mesh {
         Ok(snapshot.explain(root, &head, dialect, self.inner.random.request().next()))
     }
 
-    /// Ends this mesh's servers: they take no new connections, finish their calls and close, or
-    /// are cut at `deadline` from now. Then connections to other services close, those in use with
-    /// their last request.
+    /// Ends this mesh's servers: readiness probes and health checks say that it goes, no new
+    /// connections are taken, calls finish and their connections close, or are cut at `deadline`
+    /// from now. Then connections to other services close, those in use with their last request.
     ///
     /// A server that does not end when it is cut (its handler blocks the thread, or it was bound
     /// and is not served) is waited for no longer than a second more.
     pub async fn shutdown(&self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
+        self.inner.standings.stop();
         self.inner.drain.begin(deadline);
         let ended = self.inner.drain.finished();
         if tokio::time::timeout_at(deadline + CUT_TIME, ended).await.is_err() {
@@ -168,6 +173,23 @@ impl Mesh {
         for cluster in self.inner.hold().clusters() {
             cluster.tables().all().for_each(|endpoint| endpoint.attached().drain());
         }
+    }
+
+    /// Completes when [`shutdown`](Self::shutdown) begins: the signal for the graceful shutdown of
+    /// a server that is not ours (`axum::serve`, tonic), which then sends `GOAWAY`.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.readiness().stopping()
+    }
+
+    /// Whether this process should be sent requests, as probes and health checks tell.
+    pub fn readiness(&self) -> Readiness {
+        self.inner.standings.readiness()
+    }
+
+    /// Says that this process should be sent no requests (`true`), for reasons of the application.
+    /// Requests that come are served.
+    pub fn set_unready(&self, unready: bool) {
+        self.inner.standings.set_unready(unready);
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -3,22 +3,22 @@ use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::ToSocketAddrs;
 
-use super::drain::{Drain, Draining};
-use super::limits;
+use super::acceptor::Acceptor;
+use super::limits::{self, Limits};
+use super::probes::Probes;
 use crate::mesh::Mesh;
 
 /// An HTTP server: HTTP/1.1 and HTTP/2 with prior knowledge on one port.
 pub struct Server {
-    pub(super) listener: TcpListener,
-    pub(super) local: SocketAddr,
-    pub(super) draining: Draining,
+    pub(super) acceptor: Acceptor,
     pub(super) signal: Signal,
     pub(super) drain_timeout: Duration,
-    pub(super) max_connections: usize,
+    pub(super) probes: Option<Probes>,
 }
 
 pub(super) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -31,24 +31,17 @@ impl Server {
     /// # Errors
     /// What binding the address gives.
     pub async fn bind(mesh: &Mesh, address: impl ToSocketAddrs) -> io::Result<Self> {
-        Self::listen(&mesh.inner().drain, address).await
-    }
-
-    pub(crate) async fn listen(drain: &Drain, address: impl ToSocketAddrs) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
         Ok(Self {
-            local: listener.local_addr()?,
-            listener,
-            draining: drain.server(),
+            acceptor: Acceptor::bind(mesh, address).await?,
             signal: Box::pin(pending()),
             drain_timeout: limits::DRAIN_TIMEOUT,
-            max_connections: limits::MAX_CONNECTIONS,
+            probes: None,
         })
     }
 
     /// The address it listens on, with the port that was chosen for 0.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.acceptor.local_addr()
     }
 
     /// Drains when `signal` completes: no more connections, `GOAWAY` on HTTP/2 and no more
@@ -65,16 +58,55 @@ impl Server {
         Self { drain_timeout, ..self }
     }
 
+    /// Other limits than the default ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { acceptor: self.acceptor.with_limits(limits), ..self }
+    }
+
     /// How many connections to hold at once; 32,768 unless told otherwise. Further ones wait in the
     /// system's queue until one ends.
     #[must_use]
     pub fn with_max_connections(self, max_connections: usize) -> Self {
-        Self { max_connections, ..self }
+        let mut limits = Limits::clone(&self.acceptor.limits);
+        limits.max_connections = max_connections;
+        self.with_limits(limits)
+    }
+
+    /// Answers health checks on `address` as well, in plain text and without policy, for who has no
+    /// certificate or identity in the mesh, such as a kubelet: `/healthz/live` with 200,
+    /// `/healthz/ready` with 200 or 503 by the mesh's [readiness](Mesh::readiness), and nothing
+    /// else but what [`with_probe_path`](Self::with_probe_path) names.
+    ///
+    /// # Errors
+    /// What binding the address gives.
+    pub fn with_probes(self, address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { probes: Some(Probes::bind(address)?), ..self })
+    }
+
+    /// The address health checks are answered on, with the port that was chosen for 0; `None`
+    /// without [probes](Self::with_probes).
+    pub fn probes_addr(&self) -> Option<SocketAddr> {
+        self.probes.as_ref()?.local_addr().ok()
+    }
+
+    /// Lets the application answer GET and HEAD requests for this very path among the
+    /// [probes](Self::with_probes). No policy guards it there.
+    #[must_use]
+    pub fn with_probe_path(mut self, path: impl Into<String>) -> Self {
+        if let Some(probes) = &mut self.probes {
+            probes.add(path.into());
+        }
+        self
+    }
+
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        &self.acceptor.limits
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("Server").field("local", &self.local_addr()).finish_non_exhaustive()
     }
 }

@@ -1,91 +1,229 @@
-use std::future::Future;
+use std::fmt;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, Version};
-use hyper::body::Incoming;
-use pin_project_lite::pin_project;
-use tower_service::Service;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// The connection a request came on; in the extensions of each request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+///
+/// Cheap to clone. It says who is at the other end ([`Peer`], also an extension of its own), and
+/// carries what server policy has to know: a request without one is denied where the mesh
+/// configures its servers.
+#[derive(Clone)]
 pub struct Conn {
-    /// The other end's address. Behind a proxy, that is the proxy's.
-    pub peer: SocketAddr,
-    /// The address it came to.
-    pub local: SocketAddr,
+    inner: Arc<Inner>,
+    /// Whether a layer has seen to the request that carries this.
+    governed: bool,
 }
 
-/// Whether answers ask their HTTP/1.1 connection to close.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Closing(Arc<AtomicBool>);
-
-impl Closing {
-    pub(super) fn begin(&self) {
-        // Relaxed: the flag is all there is to see.
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn begun(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// An application that tells each request its connection, and the peer when that is to close.
+/// Who is at the other end of a connection; in the extensions of each request.
 #[derive(Clone, Debug)]
-pub(super) struct WithConn<S> {
-    pub(super) app: S,
-    pub(super) conn: Conn,
-    pub(super) closing: Closing,
+pub struct Peer(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    address: SocketAddr,
 }
 
-impl<S, B> Service<Request<Incoming>> for WithConn<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>>,
-{
-    type Response = Response<B>;
-    type Error = S::Error;
-    type Future = Answer<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.app.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Incoming>) -> Answer<S::Future> {
-        // HTTP/2 has GOAWAY for it, and no such header.
-        let closing = (request.version() <= Version::HTTP_11).then(|| self.closing.clone());
-        request.extensions_mut().insert(self.conn);
-        Answer { future: self.app.call(request), closing }
-    }
+struct Inner {
+    peer: Peer,
+    local: SocketAddr,
+    max_headers: usize,
+    calls: AtomicUsize,
+    /// How many calls there ever were, wrapping.
+    begun: AtomicUsize,
+    /// How often bytes were sent, wrapping; only counted where somebody asks.
+    writes: AtomicUsize,
+    /// Woken when the last call ends while the connection drains.
+    idle: Notify,
+    is_http2: AtomicBool,
+    /// Whether answers ask an HTTP/1.1 connection to close.
+    closing: AtomicBool,
+    order: watch::Sender<Order>,
 }
 
-pin_project! {
-    /// The application's answer. Dropping it drops the application's future.
-    pub(super) struct Answer<F> {
-        #[pin]
-        future: F,
-        closing: Option<Closing>,
-    }
+/// What is to become of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Order {
+    drains: bool,
+    cut: Option<Instant>,
 }
 
-impl<F, B, E> Future for Answer<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    type Output = Result<Response<B>, E>;
+/// What a connection's task listens to.
+#[derive(Debug)]
+pub(super) struct Orders(watch::Receiver<Order>);
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut answer = ready!(this.future.poll(cx));
-        let closing = this.closing.as_ref().is_some_and(Closing::begun);
-        if let (Ok(response), true) = (&mut answer, closing) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+/// A call on a connection. Its drop says that the call has ended.
+#[derive(Debug)]
+pub(super) struct Call(Conn);
+
+impl Conn {
+    pub(super) fn new(peer: SocketAddr, local: SocketAddr, max_headers: usize) -> Self {
+        let inner = Arc::new(Inner {
+            peer: Peer(Arc::new(Known { address: peer })),
+            local,
+            max_headers,
+            calls: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
+            idle: Notify::new(),
+            is_http2: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            order: watch::Sender::new(Order::default()),
+        });
+        Self { inner, governed: false }
+    }
+
+    /// The same for a request that a layer has seen to.
+    pub(super) fn governed(self) -> Self {
+        Self { governed: true, ..self }
+    }
+
+    pub(super) fn is_governed(&self) -> bool {
+        self.governed
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.inner.peer
+    }
+
+    /// The address it came to.
+    pub fn local_address(&self) -> SocketAddr {
+        self.inner.local
+    }
+
+    pub(super) fn max_headers(&self) -> usize {
+        self.inner.max_headers
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.inner.is_http2.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_http2(&self) {
+        self.inner.is_http2.store(true, Ordering::Relaxed);
+    }
+
+    /// A request came.
+    pub(super) fn call(&self) -> Call {
+        self.inner.calls.fetch_add(1, Ordering::Relaxed);
+        self.inner.begun.fetch_add(1, Ordering::Relaxed);
+        Call(self.clone())
+    }
+
+    /// How many requests came so far.
+    pub(super) fn begun(&self) -> usize {
+        self.inner.begun.load(Ordering::Relaxed)
+    }
+
+    /// Bytes were sent.
+    pub(super) fn wrote(&self) {
+        self.inner.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn writes(&self) -> usize {
+        self.inner.writes.load(Ordering::Relaxed)
+    }
+
+    /// Whether no call is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inner.calls.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits until no call is under way, on a connection that [drains](Self::drain).
+    pub(super) async fn idle(&self) {
+        loop {
+            // Registered before the look, so that an end between the two is not missed.
+            let idle = self.inner.idle.notified();
+            if self.is_idle() {
+                return;
+            }
+            idle.await;
         }
-        Poll::Ready(answer)
+    }
+
+    /// Has the connection end: with its calls, or at `cut`, whichever comes first. Of several
+    /// times to cut the earliest counts.
+    pub(super) fn drain(&self, cut: Option<Instant>) {
+        self.inner.closing.store(true, Ordering::SeqCst);
+        self.inner.order.send_modify(|order| {
+            order.drains = true;
+            order.cut = [order.cut, cut].into_iter().flatten().min();
+        });
+        self.inner.idle.notify_waiters();
+    }
+
+    /// Whether it is to end soon.
+    pub(super) fn is_closing(&self) -> bool {
+        self.inner.closing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn orders(&self) -> Orders {
+        Orders(self.inner.order.subscribe())
+    }
+}
+
+impl Call {
+    pub(super) fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let inner = &self.0.inner;
+        // SeqCst on both, with `drain`: either it sees no call, or this sees that it began.
+        if inner.calls.fetch_sub(1, Ordering::SeqCst) == 1 && inner.closing.load(Ordering::SeqCst) {
+            inner.idle.notify_waiters();
+        }
+    }
+}
+
+impl Orders {
+    /// Waits until the connection is to drain. Cancel safe.
+    pub(super) async fn drained(&mut self) {
+        if self.0.wait_for(|order| order.drains).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits until the connection is to be cut. Cancel safe.
+    pub(super) async fn cut(&mut self) {
+        loop {
+            let cut = self.0.borrow_and_update().cut;
+            let time = async {
+                match cut {
+                    Some(cut) => tokio::time::sleep_until(cut).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = time => return,
+                changed = self.0.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// The other end's address. Behind a proxy, that is the proxy's.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("peer", self.peer())
+            .field("local_address", &self.local_address())
+            .finish_non_exhaustive()
     }
 }

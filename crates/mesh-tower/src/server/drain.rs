@@ -7,8 +7,8 @@ use tokio::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Drain(Arc<watch::Sender<Option<Instant>>>);
 
-/// A server's side. Its drop says that the server has ended.
-#[derive(Debug)]
+/// A server's or a connection's side. Its drop says that it has ended.
+#[derive(Clone, Debug)]
 pub(super) struct Draining(watch::Receiver<Option<Instant>>);
 
 impl Drain {

@@ -4,16 +4,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use super::conn::Conn;
 
 /// A connection whose first bytes have to come in time.
 ///
 /// hyper limits the time of an HTTP/1.1 head, but only once it knows that it is one. Until the
 /// bytes differ from the preface of HTTP/2, or are all of it, it waits without limit.
 #[derive(Debug)]
-pub(super) struct Opening {
-    stream: TcpStream,
+pub(super) struct Opening<T> {
+    stream: T,
     /// Until the protocol is known.
     wait: Option<Wait>,
 }
@@ -22,15 +23,17 @@ pub(super) struct Opening {
 struct Wait {
     seen: usize,
     timer: Pin<Box<Sleep>>,
+    /// To be told that it is HTTP/2.
+    conn: Conn,
 }
 
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-impl Opening {
-    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
+impl<T> Opening<T> {
+    pub(super) fn new(stream: T, timeout: Duration, conn: Conn) -> Self {
         let timer = Box::pin(tokio::time::sleep(timeout));
-        Self { stream, wait: Some(Wait { seen: 0, timer }) }
+        Self { stream, wait: Some(Wait { seen: 0, timer, conn }) }
     }
 }
 
@@ -39,11 +42,15 @@ impl Wait {
     fn is_over(&mut self, bytes: &[u8]) -> bool {
         let rest = &PREFACE[self.seen..];
         self.seen += bytes.len();
-        bytes.len() >= rest.len() || !rest.starts_with(bytes)
+        if bytes.starts_with(rest) {
+            self.conn.set_http2();
+            return true;
+        }
+        !rest.starts_with(bytes)
     }
 }
 
-impl AsyncRead for Opening {
+impl<T: AsyncRead + Unpin> AsyncRead for Opening<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -63,7 +70,7 @@ impl AsyncRead for Opening {
     }
 }
 
-impl AsyncWrite for Opening {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Opening<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,3 +1,8 @@
+mod acceptor;
+mod attacks;
+mod limits;
+mod probes;
+
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::net::SocketAddr;
@@ -11,21 +16,33 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_core::resource::Resources;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Conn, Drain, Server};
+use super::{Conn, RequestBody, Server};
 use crate::body::Body;
+use crate::mesh::Mesh;
 
 const ANY: &str = "127.0.0.1:0";
+
+/// A mesh without configuration.
+fn mesh() -> Mesh {
+    Mesh::builder().resources(Resources::new()).build().unwrap()
+}
+
+/// A server of a mesh of its own.
+async fn bound() -> Server {
+    Server::bind(&mesh(), ANY).await.unwrap()
+}
 
 /// An application of one function, in the background.
 fn start<F>(
     server: Server,
-    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    answer: impl Fn(Request<RequestBody>) -> F + Clone + Send + 'static,
 ) -> (SocketAddr, JoinHandle<std::io::Result<()>>)
 where
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -38,7 +55,7 @@ where
     (address, tokio::spawn(server.serve(app)))
 }
 
-async fn hello(_: Request<Incoming>) -> Response<Body> {
+async fn hello(_: Request<RequestBody>) -> Response<Body> {
     Response::new(Body::from("hello"))
 }
 
@@ -56,7 +73,7 @@ impl Held {
         Self { begun, release, dropped: Arc::default() }
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self, request: Request<RequestBody>) -> Response<Body> {
         struct Guard(Option<Arc<AtomicBool>>);
         impl Drop for Guard {
             fn drop(&mut self) {
@@ -111,10 +128,10 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn serves_an_axum_router_over_both_protocols_on_one_port() {
-    let server = Server::listen(&Drain::default(), ANY).await.unwrap();
+    let server = bound().await;
     let address = server.local_addr();
     let who = |axum::Extension(conn): axum::Extension<Conn>, version: Version| async move {
-        format!("{version:?} {} {}", conn.peer.ip(), conn.local)
+        format!("{version:?} {} {}", conn.peer().address().ip(), conn.local_address())
     };
     let app = axum::Router::new().route("/who", axum::routing::get(who));
     tokio::spawn(server.serve(app));
@@ -127,11 +144,11 @@ async fn serves_an_axum_router_over_both_protocols_on_one_port() {
 
 #[tokio::test]
 async fn panic_in_a_handler_costs_its_request_alone() {
-    let answer = |request: Request<Incoming>| async move {
+    let answer = |request: Request<RequestBody>| async move {
         assert!(request.uri().path() != "/panic", "as it was told");
         hello(request).await
     };
-    let server = Server::listen(&Drain::default(), ANY).await.unwrap();
+    let server = bound().await;
     let (address, _server) = start(server, answer);
 
     let mut two = client2(address).await;
@@ -150,10 +167,7 @@ async fn panic_in_a_handler_costs_its_request_alone() {
 async fn graceful_shutdown_finishes_calls_and_refuses_new_connections() {
     let held = Held::new();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = Server::listen(&Drain::default(), ANY)
-        .await
-        .unwrap()
-        .with_graceful_shutdown(async { drop(stopped.await) });
+    let server = bound().await.with_graceful_shutdown(async { drop(stopped.await) });
     let app = held.clone();
     let (address, server) = start(server, move |request| app.clone().answer(request));
 
@@ -186,8 +200,9 @@ async fn graceful_shutdown_finishes_calls_and_refuses_new_connections() {
 async fn calls_are_cut_at_the_deadline() {
     for http2 in [false, true] {
         let held = Held::new();
-        let drain = Drain::default();
-        let server = Server::listen(&drain, ANY).await.unwrap();
+        let mesh = mesh();
+        let drain = &mesh.inner().drain;
+        let server = Server::bind(&mesh, ANY).await.unwrap();
         let app = held.clone();
         let (address, server) = start(server, move |request| app.clone().answer(request));
         let call = tokio::spawn(async move {
@@ -215,9 +230,10 @@ async fn calls_are_cut_at_the_deadline() {
 #[tokio::test]
 async fn mesh_shutting_down_cuts_a_longer_drain_short() {
     let held = Held::new();
-    let drain = Drain::default();
+    let mesh = mesh();
+    let drain = &mesh.inner().drain;
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = Server::listen(&drain, ANY)
+    let server = Server::bind(&mesh, ANY)
         .await
         .unwrap()
         .with_graceful_shutdown(async { drop(stopped.await) })
@@ -241,16 +257,16 @@ async fn mesh_shutting_down_cuts_a_longer_drain_short() {
 
 #[tokio::test]
 async fn server_bound_after_the_drain_began_ends_at_once() {
-    let drain = Drain::default();
-    drain.begin(Instant::now());
-    let (_, server) = start(Server::listen(&drain, ANY).await.unwrap(), hello);
+    let mesh = mesh();
+    mesh.inner().drain.begin(Instant::now());
+    let (_, server) = start(Server::bind(&mesh, ANY).await.unwrap(), hello);
     soon(server).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn dropping_the_server_cuts_its_connections() {
     let held = Held::new();
-    let server = Server::listen(&Drain::default(), ANY).await.unwrap();
+    let server = bound().await;
     let app = held.clone();
     let (address, server) = start(server, move |request| app.clone().answer(request));
     let mut client = client1(address).await;
@@ -263,7 +279,7 @@ async fn dropping_the_server_cuts_its_connections() {
 
 #[tokio::test]
 async fn connection_beyond_the_limit_waits_for_another_to_end() {
-    let server = Server::listen(&Drain::default(), ANY).await.unwrap().with_max_connections(1);
+    let server = bound().await.with_max_connections(1);
     let (address, _server) = start(server, hello);
     let mut first = client1(address).await;
     assert_eq!(text(first.send_request(get1("/")).await.unwrap()).await, "hello");
@@ -281,7 +297,7 @@ async fn connection_beyond_the_limit_waits_for_another_to_end() {
 #[tokio::test(start_paused = true)]
 async fn silent_connection_is_closed() {
     for begun in ["", "PRI * HT", "GET / HTTP/1.1\r\nhost:"] {
-        let server = Server::listen(&Drain::default(), ANY).await.unwrap();
+        let server = bound().await;
         let (address, _server) = start(server, hello);
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(begun.as_bytes()).await.unwrap();
@@ -296,7 +312,7 @@ async fn silent_connection_is_closed() {
 
 #[tokio::test]
 async fn refuses_headers_beyond_the_limit() {
-    let server = Server::listen(&Drain::default(), ANY).await.unwrap();
+    let server = bound().await;
     let (address, _server) = start(server, hello);
     let large = |bytes: usize, mut request: Request<Empty<Bytes>>| {
         request.headers_mut().insert("x-large", "x".repeat(bytes).parse().unwrap());
@@ -320,7 +336,7 @@ async fn refuses_headers_beyond_the_limit() {
 #[tokio::test]
 async fn many_streams_share_a_connection() {
     let held = Held::new();
-    let server = Server::listen(&Drain::default(), ANY).await.unwrap();
+    let server = bound().await;
     let app = held.clone();
     let (address, _server) = start(server, move |request| app.clone().answer(request));
     let two = client2(address).await;
@@ -342,12 +358,12 @@ async fn serve_future_is_send_and_ends_with_its_signal() {
     fn send<T: Send>(future: T) -> T {
         future
     }
-    let server = Server::listen(&Drain::default(), ANY)
+    let server = bound()
         .await
-        .unwrap()
         .with_graceful_shutdown(std::future::ready(()))
         .with_drain_timeout(Duration::ZERO);
-    let app =
-        tower::service_fn(|_: Request<Incoming>| pending::<Result<Response<Body>, Infallible>>());
+    let app = tower::service_fn(|_: Request<RequestBody>| {
+        pending::<Result<Response<Body>, Infallible>>()
+    });
     soon(send(server.serve(app))).await.unwrap();
 }

@@ -32,7 +32,7 @@ impl Connection {
     /// [`serve`], or the mesh's own.
     pub(super) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
         let own = extensions.get::<Self>().map(|connection| connection.peer);
-        own.or_else(|| extensions.get::<mesh_tower::Conn>().map(|connection| connection.peer))
+        own.or_else(|| extensions.get::<mesh_tower::Conn>().map(|conn| conn.peer().address()))
     }
 
     /// Drops the connection, with every request on it.

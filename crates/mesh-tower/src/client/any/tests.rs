@@ -43,7 +43,7 @@ fn target_is_the_authority_in_lower_case_with_its_port() {
 async fn server() -> SocketAddr {
     let server = Server::bind(&Mesh::disabled().unwrap(), "127.0.0.1:0").await.unwrap();
     let address = server.local_addr();
-    let app = tower::service_fn(|request: Request<hyper::body::Incoming>| async move {
+    let app = tower::service_fn(|request: Request<crate::server::RequestBody>| async move {
         let host = request.headers()["host"].to_str().unwrap().to_owned();
         Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(host)))
     });

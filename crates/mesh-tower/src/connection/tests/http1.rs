@@ -185,7 +185,7 @@ async fn connect_that_nobody_waits_for_is_kept() {
 
 #[tokio::test]
 async fn keeps_no_more_idle_connections_than_configured() {
-    let (address, _drain) = serve(port).await;
+    let (address, _mesh) = serve(port).await;
     let mut config = Config::new(address, Protocol::Http1);
     config.max_idle = 2;
     let connections = Connections::new(config, Handle::current());
@@ -230,7 +230,7 @@ async fn failing_request_body_is_told_apart() {
     use http_body_util::StreamBody;
 
     for protocol in BOTH {
-        let (address, _drain) = serve(echo).await;
+        let (address, _mesh) = serve(echo).await;
         let frames = futures_util::stream::iter([
             Ok(http_body::Frame::data(Bytes::from_static(b"ab"))),
             Err(std::io::Error::other("disk on fire")),

@@ -127,7 +127,7 @@ async fn end_of_stream_goes_with_the_last_data_frame() {
 
 #[tokio::test]
 async fn trailers_pass_both_ways() {
-    let (address, _drain) = serve(echo).await;
+    let (address, _mesh) = serve(echo).await;
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
     let frames = [Frame::data(Bytes::from_static(b"ab")), Frame::trailers(trailers.clone())];
