@@ -11,6 +11,7 @@ mod filters;
 mod flags;
 mod grpc;
 mod health;
+mod names;
 mod outliers;
 mod overload;
 mod paths;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Balancing, CircuitBreakers, ClusterLoadAssignment, ConnectionOptions, Endpoint, HealthCheck,
-    LbPolicy, Name, OutlierDetection, TransportSocket, TransportSocketMatch,
+    Balancing, CircuitBreakers, ClusterLoadAssignment, ConnectionOptions, DnsCluster, Endpoint,
+    HealthCheck, LbPolicy, Name, OutlierDetection, TransportSocket, TransportSocketMatch,
 };
 use crate::finding::Finding;
 
@@ -33,6 +33,8 @@ pub struct Cluster {
     pub connections: Arc<ConnectionOptions>,
     /// The HTTP version spoken to the endpoints.
     pub protocol: UpstreamProtocol,
+    /// Whether its load is reported to the server it came from (`lrs_server` of `self`).
+    pub reports_load: bool,
     /// How bytes reach the endpoints that none of the following is meant for.
     pub transport_socket: TransportSocket,
     /// Other ways for some endpoints; the first that is meant for one counts.
@@ -56,6 +58,7 @@ impl Cluster {
             health_check: None,
             connections: Arc::default(),
             protocol: UpstreamProtocol::Http1,
+            reports_load: false,
             transport_socket: TransportSocket::RawBuffer,
             transport_socket_matches: Vec::new(),
             findings: Vec::new(),
@@ -89,12 +92,29 @@ pub enum Discovery {
     },
     /// They are part of the cluster (`type: STATIC`).
     Static(Arc<ClusterLoadAssignment>),
+    /// They are looked up by name (`type: STRICT_DNS` and `LOGICAL_DNS`).
+    Dns(Arc<DnsCluster>),
+    /// They are where a connection was meant to go (`type: ORIGINAL_DST`). Nobody's connection is
+    /// caught here, so that there are none.
+    OriginalDestination,
     /// It has none of its own, but other clusters whose endpoints are used in its place
     /// (`envoy.extensions.clusters.aggregate.v3.ClusterConfig`).
     Aggregate {
         /// Their names, the most preferred first; never empty.
         clusters: Arc<[Name]>,
     },
+}
+
+impl Discovery {
+    /// What its endpoints go by among [`Resources`](super::Resources), if they are not part of the
+    /// cluster.
+    pub fn endpoints_name(&self) -> Option<&Name> {
+        match self {
+            Self::Eds { service_name } => Some(service_name),
+            Self::Dns(dns) => Some(&dns.key),
+            Self::Static(_) | Self::OriginalDestination | Self::Aggregate { .. } => None,
+        }
+    }
 }
 
 /// The HTTP version spoken to a cluster's endpoints. gRPC is always HTTP/2.

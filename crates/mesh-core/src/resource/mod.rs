@@ -18,6 +18,7 @@ mod cidr;
 mod cluster;
 mod connections;
 mod csrf;
+mod dns;
 mod endpoints;
 mod fault;
 mod filter;
@@ -56,6 +57,7 @@ pub use connections::{
     ConnectionOptions, Http2Keepalive, Http2Options, PreconnectPolicy, TcpKeepalive,
 };
 pub use csrf::CsrfPolicy;
+pub use dns::{DnsCluster, DnsEndpoint, DnsKind, DnsLookupFamily};
 pub use endpoints::{
     ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
 };

@@ -125,11 +125,19 @@ impl Resources {
         }
         match &cluster.discovery {
             Discovery::Static(assignment) => Entry::of(assignment.clone()),
-            Discovery::Eds { service_name } => {
-                self.endpoints.get(service_name).cloned().unwrap_or_default()
-            }
+            Discovery::Eds { service_name: name } => self.endpoints_named(name),
+            Discovery::Dns(dns) => self.endpoints_named(&dns.key),
             Discovery::Aggregate { clusters } => self.none_of(&cluster.name, clusters),
+            Discovery::OriginalDestination => {
+                let id = ResourceId::new(ResourceType::Cluster, cluster.name.clone());
+                let text = "ORIGINAL_DST has no endpoints where no connection is caught";
+                Entry::failed(Failure::new(id, FailureKind::Invalid, text, None))
+            }
         }
+    }
+
+    fn endpoints_named(&self, name: &Name) -> Entry<ClusterLoadAssignment> {
+        self.endpoints.get(name).cloned().unwrap_or_default()
     }
 
     /// Why an aggregate has nothing: none of its clusters exists.

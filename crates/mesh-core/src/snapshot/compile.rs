@@ -6,7 +6,7 @@ use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot, aggregate}
 use crate::cluster::{ClusterState, Tables};
 use crate::filter::Chains;
 use crate::finding::Finding;
-use crate::resource::{Cluster, Discovery, Name, Resources, Root};
+use crate::resource::{Cluster, Name, Resources, Root};
 use crate::route::RouteTable;
 
 impl<A: Attach> Snapshot<A> {
@@ -100,11 +100,9 @@ fn compile_root<A: Attach>(
 
 fn by_service<A: Attach>(clusters: &Slots<ClusterSlot<A>>) -> Box<[(Name, ClusterIndex)]> {
     let states = clusters.iter().filter_map(|(at, slot)| Some((at, slot.state.as_ref()?)));
-    let named = states.filter_map(|(at, state)| match &state.spec().discovery {
-        Discovery::Eds { service_name } if *service_name != state.spec().name => {
-            Some((service_name.clone(), ClusterIndex(at)))
-        }
-        Discovery::Eds { .. } | Discovery::Static(_) | Discovery::Aggregate { .. } => None,
+    let named = states.filter_map(|(at, state)| {
+        let name = state.spec().discovery.endpoints_name()?;
+        (*name != state.spec().name).then(|| (name.clone(), ClusterIndex(at)))
     });
     let mut named: Vec<_> = named.collect();
     named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use crate::cluster::{ClusterState, Tables};
 use crate::filter::Chains;
 use crate::finding::Failure;
-use crate::resource::{Discovery, Name, Resources, Root};
+use crate::resource::{Name, Resources, Root};
 use crate::route::RouteTable;
 use slots::Slots;
 
@@ -147,10 +147,7 @@ impl<A: Attach> Snapshot<A> {
 
 /// The name of the resource a cluster's endpoints come from.
 fn service_name<A: Attach>(cluster: &ClusterState<A>) -> Option<&str> {
-    match &cluster.spec().discovery {
-        Discovery::Eds { service_name } => Some(service_name),
-        Discovery::Static(_) | Discovery::Aggregate { .. } => None,
-    }
+    cluster.spec().discovery.endpoints_name().map(|name| &**name)
 }
 
 impl<A: Attach> fmt::Debug for Snapshot<A> {

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use mesh_core::resource::{Name, ServerListener};
-use mesh_core::{Finding, ResourceType};
+use mesh_core::{Finding, ResourceId, ResourceType};
 
 use super::mailbox::Sender;
+use super::names::{Found, Names};
 use super::status::{ServerStatus, Status};
 use crate::bootstrap::{Ask, Bootstrap, ServerConfig};
+use crate::decode::Value;
 use crate::graph::{Graph, Interest, Outbound};
 use crate::session::{Directory, Event, Protocol, Request, Response, ServerIndex, Session};
 
@@ -19,6 +21,7 @@ pub(super) struct Core {
     node_id: String,
     uri: String,
     server: ServerIndex,
+    found: Arc<Found>,
     state: Mutex<State>,
 }
 
@@ -28,6 +31,7 @@ struct State {
     graph: Graph,
     /// Between the two, when all listeners of a sidecar come and each target has one of them.
     outbound: Option<Outbound>,
+    names: Names,
     mailbox: Sender,
     wants_delta: bool,
     connected: bool,
@@ -39,6 +43,7 @@ impl Core {
         bootstrap: &Bootstrap,
         server: &ServerConfig,
         ask: Ask,
+        (names, found): (Names, Arc<Found>),
         mailbox: Sender,
         now: Instant,
     ) -> Self {
@@ -57,10 +62,12 @@ impl Core {
             node_id: bootstrap.node().id.clone(),
             uri: server.uri.to_string(),
             server: index,
+            found,
             state: Mutex::new(State {
                 session,
                 graph,
                 outbound,
+                names,
                 mailbox,
                 wants_delta: server.features.delta,
                 connected,
@@ -110,6 +117,22 @@ impl Core {
     pub(super) fn receive(&self, response: Response, now: Instant) {
         let mut state = self.lock();
         state.session.receive(self.server, response, now);
+        state.settle(now);
+    }
+
+    /// Waits until [`take_names`](Self::take_names) has something to take in. Cancel safe.
+    pub(super) async fn names_changed(&self) {
+        self.found.changed().await;
+    }
+
+    /// Names of endpoints were resolved, or could not be.
+    pub(super) fn take_names(&self, now: Instant) {
+        let mut state = self.lock();
+        for (key, entry) in self.found.take() {
+            let id = ResourceId::new(ResourceType::ClusterLoadAssignment, key);
+            let value = entry.value.map(Value::ClusterLoadAssignment);
+            state.graph.apply(Event::new(id, value, entry.failure));
+        }
         state.settle(now);
     }
 
@@ -215,6 +238,8 @@ impl State {
                     outbound.follow(&id.name).into_iter().for_each(|event| self.graph.apply(event));
                 }
             }
+            step.stop_resolving.iter().for_each(|key| self.names.stop(key));
+            step.resolve.into_iter().for_each(|dns| self.names.start(dns));
             self.mailbox.put(step.update);
         }
     }

@@ -16,7 +16,9 @@
 mod core;
 mod interests;
 mod mailbox;
+mod names;
 mod options;
+mod resolver;
 mod status;
 mod subscription;
 mod task;
@@ -24,6 +26,7 @@ mod transport;
 
 pub use mailbox::Updates;
 pub use options::Options;
+pub use resolver::{Lookup, Resolve, SystemResolver};
 pub use status::{ServerStatus, Status};
 pub use subscription::Subscription;
 
@@ -37,6 +40,7 @@ use tokio::task::JoinHandle;
 use crate::bootstrap::{Ask, Bootstrap, Target};
 use core::Core;
 use interests::Interests;
+use names::Names;
 
 /// A connection to the control plane, and what is wanted from it.
 ///
@@ -67,7 +71,9 @@ impl Client {
         let interests = Arc::new(Interests::default());
         let (mailbox, updates) = mailbox::new();
         let ask = options.ask.unwrap_or_else(|| bootstrap.ask());
-        let core = Arc::new(Core::new(&bootstrap, &server, ask, mailbox, task::now()));
+        let names = Names::new(options.resolver.clone(), runtime.clone());
+        let core = Core::new(&bootstrap, &server, ask, names, mailbox, task::now());
+        let core = Arc::new(core);
         let task = task::Task::new(core.clone(), interests.clone(), &server, options);
         let task = runtime.spawn(task.run());
         (Self { bootstrap, ask, core, interests, task }, updates)

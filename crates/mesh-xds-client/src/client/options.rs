@@ -1,5 +1,7 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::resolver::{Resolve, SystemResolver};
 use crate::bootstrap::Ask;
 use crate::connecting::Settings;
 use crate::session::Backoff;
@@ -14,6 +16,7 @@ pub struct Options {
     pub(super) backoff: Backoff,
     pub(super) delta: bool,
     pub(super) ask: Option<Ask>,
+    pub(super) resolver: Arc<dyn Resolve>,
 }
 
 impl Default for Options {
@@ -29,6 +32,7 @@ impl Default for Options {
             backoff: Backoff::new(Backoff::BASE, Backoff::CAP),
             delta: false,
             ask: None,
+            resolver: Arc::new(SystemResolver),
         }
     }
 }
@@ -78,6 +82,14 @@ impl Options {
     #[must_use]
     pub fn with_delta(mut self) -> Self {
         self.delta = true;
+        self
+    }
+
+    /// Sets what looks up names of endpoints (`STRICT_DNS`, `LOGICAL_DNS`): the
+    /// [`SystemResolver`] when not set.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: impl Resolve) -> Self {
+        self.resolver = Arc::new(resolver);
         self
     }
 

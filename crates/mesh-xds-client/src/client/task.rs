@@ -177,6 +177,7 @@ impl Task {
             () = self.interests.changed() => {
                 self.core.set_interests(self.interests.take(), now());
             }
+            () = self.core.names_changed() => self.core.take_names(now()),
             () = expired => self.core.expire(now()),
         }
     }

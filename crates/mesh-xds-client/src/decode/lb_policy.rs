@@ -13,7 +13,7 @@ use mesh_pb::google::protobuf::{Any, UInt32Value, UInt64Value};
 use prost::{Message, Name};
 
 use super::at::{At, Invalid};
-use super::{balancing, cluster, subsets};
+use super::{balancing, discovery, subsets};
 
 /// How deep policies may nest (gRFC A52).
 const DEPTH_LIMIT: usize = 16;
@@ -42,7 +42,7 @@ pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<(LbPolicy, Balan
     }
     let made = match list {
         // Its clusters pick by policies of their own.
-        Some(_) if cluster::is_aggregate(proto) => LbPolicy::RoundRobin,
+        Some(_) if discovery::is_aggregate(proto) => LbPolicy::RoundRobin,
         Some(list) => {
             balancing.wrr_locality = false;
             from_list(at.field("load_balancing_policy"), list, &mut balancing, 0)?
@@ -60,8 +60,7 @@ pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<(LbPolicy, Balan
         }
     };
     if let LbPolicy::RingHash(RingHash { hash_function: HashFunction::MurmurHash2, .. }) = made {
-        balancing.refused_by_grpc = Some("its ring is hashed by MURMUR_HASH_2");
-        at.finding("MURMUR_HASH_2 is not supported by gRPC: gRPC requests fail");
+        at.refused_by_grpc("its ring is hashed by MURMUR_HASH_2");
     }
     Ok((made, balancing))
 }
@@ -117,7 +116,7 @@ fn legacy(at: At<'_>, proto: &pb::Cluster, balancing: &mut Balancing) -> Result<
             maglev(at.field("maglev_lb_config"), size, hashing)
         }
         Ok(ProtoPolicy::Random) => Ok(LbPolicy::Random),
-        Ok(ProtoPolicy::ClusterProvided) if cluster::is_aggregate(proto) => {
+        Ok(ProtoPolicy::ClusterProvided) if discovery::provides_policy(proto) => {
             Ok(LbPolicy::RoundRobin)
         }
         Ok(ProtoPolicy::ClusterProvided) => {

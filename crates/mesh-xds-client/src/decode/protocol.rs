@@ -1,24 +1,30 @@
 //! The HTTP version spoken to a cluster.
 
-use mesh_core::resource::UpstreamProtocol;
+use std::time::Duration;
+
+use mesh_core::resource::{ConnectionOptions, TcpKeepalive, UpstreamProtocol};
 use mesh_pb::envoy::config::cluster::v3 as pb;
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use mesh_pb::envoy::extensions::upstreams::http::v3 as http;
 use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options as options;
+use mesh_pb::google::protobuf::UInt32Value;
 use mesh_pb::type_url;
 use prost::Message;
 
 use super::at::{At, Invalid, is_set, not_honoured};
+use super::http_options::{self, limit};
 
 /// The key of HttpProtocolOptions among `typed_extension_protocol_options`.
 const HTTP_OPTIONS_KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const UPSTREAM_CODEC: &str =
     "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 
-/// The HTTP version of a cluster.
+type Made = (UpstreamProtocol, ConnectionOptions);
+
+/// The HTTP version of a cluster, and how its connections are used.
 #[allow(deprecated, reason = "older control planes ask for HTTP/2 this way")]
-pub(super) fn protocol(at: At<'_>, proto: &pb::Cluster) -> Result<UpstreamProtocol, Invalid> {
+pub(super) fn protocol(at: At<'_>, proto: &pb::Cluster) -> Result<Made, Invalid> {
     const FIELD: &str = "typed_extension_protocol_options";
     let mut keys: Vec<&str> =
         proto.typed_extension_protocol_options.keys().map(String::as_str).collect();
@@ -27,7 +33,21 @@ pub(super) fn protocol(at: At<'_>, proto: &pb::Cluster) -> Result<UpstreamProtoc
     for key in keys.into_iter().filter(|key| *key != HTTP_OPTIONS_KEY) {
         at.key(FIELD, key).finding("is not honoured");
     }
-    not_honoured!(at, proto, [upstream_http_protocol_options, common_http_protocol_options]);
+    not_honoured!(
+        at,
+        proto,
+        [upstream_http_protocol_options, common_http_protocol_options, max_requests_per_connection]
+    );
+    let mut made = ConnectionOptions::default();
+    made.max_requests = proto.max_requests_per_connection.as_ref().and_then(limit);
+    made.tcp_keepalive = tcp_keepalive(at, proto);
+    made.close_on_health_failure = proto.close_connections_on_host_health_failure;
+    if let Some(policy) = &proto.preconnect_policy {
+        made.preconnect = http_options::preconnect(at.field("preconnect_policy"), policy)?;
+    }
+    if let Some(options) = &proto.common_http_protocol_options {
+        http_options::common(at.field("common_http_protocol_options"), options, &mut made)?;
+    }
     if let Some(any) = proto.typed_extension_protocol_options.get(HTTP_OPTIONS_KEY) {
         let at = at.key(FIELD, HTTP_OPTIONS_KEY);
         if any.type_url != type_url::HTTP_PROTOCOL_OPTIONS {
@@ -35,22 +55,26 @@ pub(super) fn protocol(at: At<'_>, proto: &pb::Cluster) -> Result<UpstreamProtoc
         }
         let options = http::HttpProtocolOptions::decode(any.value.as_slice())
             .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
-        return http_options(at, &options);
+        return Ok((http_options(at, &options, &mut made)?, made));
     }
     if let Some(options) = &proto.http2_protocol_options {
-        http2(at.field("http2_protocol_options"), options);
-        return Ok(UpstreamProtocol::Http2);
+        http2(at.field("http2_protocol_options"), options, &mut made)?;
+        return Ok((UpstreamProtocol::Http2, made));
     }
     not_honoured!(at, proto, [http_protocol_options, protocol_selection]);
-    Ok(UpstreamProtocol::Http1)
+    Ok((UpstreamProtocol::Http1, made))
 }
 
 fn http_options(
     at: At<'_>,
     proto: &http::HttpProtocolOptions,
+    made: &mut ConnectionOptions,
 ) -> Result<UpstreamProtocol, Invalid> {
     use options::UpstreamProtocolOptions as Proto;
     check_filters(at, &proto.http_filters)?;
+    if let Some(options) = &proto.common_http_protocol_options {
+        http_options::common(at.field("common_http_protocol_options"), options, made)?;
+    }
     not_honoured!(
         at,
         proto,
@@ -66,22 +90,33 @@ fn http_options(
     );
     match &proto.upstream_protocol_options {
         Some(Proto::ExplicitHttpConfig(config)) => {
-            explicit(at.field("explicit_http_config"), config)
+            explicit(at.field("explicit_http_config"), config, made)
         }
-        Some(Proto::UseDownstreamProtocolConfig(_)) => {
+        Some(Proto::UseDownstreamProtocolConfig(config)) => {
             let at = at.field("use_downstream_protocol_config");
+            if let Some(options) = &config.http2_protocol_options {
+                http2(at.field("http2_protocol_options"), options, made)?;
+            }
             at.finding("is not honoured; HTTP/1.1 is spoken, and HTTP/2 for gRPC");
             Ok(UpstreamProtocol::Http1)
         }
-        Some(Proto::AutoConfig(_)) => {
-            at.field("auto_config").finding("is not honoured; HTTP/1.1 is spoken");
+        Some(Proto::AutoConfig(config)) => {
+            let at = at.field("auto_config");
+            if let Some(options) = &config.http2_protocol_options {
+                http2(at.field("http2_protocol_options"), options, made)?;
+            }
+            at.finding("is not honoured; HTTP/1.1 is spoken");
             Ok(UpstreamProtocol::Http1)
         }
         None => Ok(UpstreamProtocol::Http1),
     }
 }
 
-fn explicit(at: At<'_>, proto: &options::ExplicitHttpConfig) -> Result<UpstreamProtocol, Invalid> {
+fn explicit(
+    at: At<'_>,
+    proto: &options::ExplicitHttpConfig,
+    made: &mut ConnectionOptions,
+) -> Result<UpstreamProtocol, Invalid> {
     use options::explicit_http_config::ProtocolConfig as Proto;
     match &proto.protocol_config {
         Some(Proto::HttpProtocolOptions(options)) => {
@@ -91,7 +126,7 @@ fn explicit(at: At<'_>, proto: &options::ExplicitHttpConfig) -> Result<UpstreamP
             Ok(UpstreamProtocol::Http1)
         }
         Some(Proto::Http2ProtocolOptions(options)) => {
-            http2(at.field("http2_protocol_options"), options);
+            http2(at.field("http2_protocol_options"), options, made)?;
             Ok(UpstreamProtocol::Http2)
         }
         Some(Proto::Http3ProtocolOptions(_)) => {
@@ -101,10 +136,35 @@ fn explicit(at: At<'_>, proto: &options::ExplicitHttpConfig) -> Result<UpstreamP
     }
 }
 
-fn http2(at: At<'_>, proto: &core::Http2ProtocolOptions) {
+fn http2(
+    at: At<'_>,
+    proto: &core::Http2ProtocolOptions,
+    made: &mut ConnectionOptions,
+) -> Result<(), Invalid> {
     if is_set(proto) {
         at.finding("its settings are not honoured");
     }
+    made.http2 = http_options::http2(at, proto)?;
+    Ok(())
+}
+
+/// When the system asks a silent peer whether it is there.
+fn tcp_keepalive(at: At<'_>, proto: &pb::Cluster) -> Option<TcpKeepalive> {
+    let options = proto.upstream_connection_options.as_ref()?;
+    let at = at.field("upstream_connection_options");
+    not_honoured!(
+        at,
+        options,
+        [tcp_keepalive, set_local_interface_name_on_upstream_connections, happy_eyeballs_config,]
+    );
+    let proto = options.tcp_keepalive.as_ref()?;
+    let seconds =
+        |value: Option<UInt32Value>| value.map(|value| Duration::from_secs(value.value.into()));
+    let mut made = TcpKeepalive::default();
+    made.probes = proto.keepalive_probes.map(|value| value.value);
+    made.time = seconds(proto.keepalive_time);
+    made.interval = seconds(proto.keepalive_interval);
+    Some(made)
 }
 
 /// A filter on the way to the endpoint may guard something, as on the listener.

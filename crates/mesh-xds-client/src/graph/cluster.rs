@@ -35,6 +35,8 @@ pub(super) struct ClusterNode {
 pub(super) struct EndpointsNode {
     entry: Entry<ClusterLoadAssignment>,
     clusters: BTreeSet<Name>,
+    /// Whether they come from names, and not from the control plane.
+    is_looked_up: bool,
 }
 
 impl ClusterNode {
@@ -51,12 +53,9 @@ impl ClusterNode {
     }
 }
 
-/// The name of the endpoints, if they are a resource of their own.
-fn service_name(entry: &Entry<Cluster>) -> Option<Name> {
-    match &entry.value.as_ref()?.discovery {
-        Discovery::Eds { service_name } => Some(service_name.clone()),
-        _ => None,
-    }
+/// What the endpoints go by, if they are not part of the cluster.
+fn endpoints_name(entry: &Entry<Cluster>) -> Option<Name> {
+    entry.value.as_ref()?.discovery.endpoints_name().cloned()
 }
 
 /// The clusters that stand for an aggregate.
@@ -120,7 +119,7 @@ impl Graph {
 
     fn level_with_endpoints(&self, entry: &Entry<Cluster>) -> Level {
         let own = Level::of(entry);
-        match service_name(entry) {
+        match endpoints_name(entry) {
             Some(name) => own.min(
                 self.endpoints.get(&name).map_or(Level::Unknown, |node| Level::of(&node.entry)),
             ),
@@ -134,8 +133,8 @@ impl Graph {
         let Some(node) = self.clusters.get(name) else { return };
         let entry = node.entry.clone();
         let before = node.published.clone();
-        if let Some(service) = service_name(&entry) {
-            self.attach_endpoints(&service, name);
+        if let Some(value) = &entry.value {
+            self.attach_endpoints(&value.discovery, name);
         }
         self.attach_children(children(&entry), name);
         let works = before.as_ref().is_some_and(|entry| entry.value.is_some());
@@ -162,8 +161,8 @@ impl Graph {
     /// Lets go of endpoints that neither the published version nor the next one has.
     fn detach_unused(&mut self, name: &Name) {
         let Some(node) = self.clusters.get(name) else { return };
-        let next = service_name(&node.entry);
-        let published = node.published.as_ref().and_then(service_name);
+        let next = endpoints_name(&node.entry);
+        let published = node.published.as_ref().and_then(endpoints_name);
         let is_unused =
             |name: &&Name| next.as_ref() != Some(*name) && published.as_ref() != Some(*name);
         let unused: Vec<Name> = node.attached.iter().filter(is_unused).cloned().collect();
@@ -245,11 +244,16 @@ impl Graph {
         self.update.endpoints.insert(name, Some(entry));
     }
 
-    fn attach_endpoints(&mut self, name: &Name, cluster: &Name) {
+    fn attach_endpoints(&mut self, discovery: &Discovery, cluster: &Name) {
+        let Some(name) = discovery.endpoints_name() else { return };
         if !self.endpoints.contains_key(name) {
-            self.want(ResourceType::ClusterLoadAssignment, name);
+            match discovery {
+                Discovery::Dns(dns) => self.lookups.start(dns.clone()),
+                _ => self.want(ResourceType::ClusterLoadAssignment, name),
+            }
         }
         let node = self.endpoints.entry(name.clone()).or_default();
+        node.is_looked_up = matches!(discovery, Discovery::Dns(_));
         if node.clusters.insert(cluster.clone())
             && let Some(node) = self.clusters.get_mut(cluster)
         {
@@ -291,6 +295,7 @@ impl Graph {
         true
     }
 
+    /// Whether they were dropped, and the control plane has to be told.
     pub(super) fn drop_endpoints_if_idle(&mut self, name: &Name) -> bool {
         if self.endpoints.get(name).is_none_or(|node| !node.clusters.is_empty()) {
             return false;
@@ -298,6 +303,10 @@ impl Graph {
         let Some(node) = self.endpoints.remove(name) else { return false };
         if Level::of(&node.entry) != Level::Unknown {
             self.update.endpoints.insert(name.clone(), None);
+        }
+        if node.is_looked_up {
+            self.lookups.stop(name);
+            return false;
         }
         true
     }

@@ -25,6 +25,7 @@
 mod cluster;
 mod interest;
 mod level;
+mod lookups;
 mod outbound;
 mod root;
 mod selection;
@@ -35,13 +36,15 @@ pub use interest::Interest;
 pub(crate) use outbound::Outbound;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use mesh_core::resource::{Entry, Name, RouteConfiguration, Update};
+use mesh_core::resource::{DnsCluster, Entry, Name, RouteConfiguration, Update};
 use mesh_core::{ResourceId, ResourceType};
 
 use crate::decode::Value;
 use crate::session::Event;
 use cluster::{ClusterNode, EndpointsNode};
+use lookups::Lookups;
 use root::RootNode;
 
 /// What is wanted, known and published.
@@ -64,6 +67,7 @@ pub struct Graph {
     idle: Vec<ResourceId>,
     /// Subscriptions to make (true) and to end (false).
     wanted: BTreeMap<ResourceId, bool>,
+    lookups: Lookups,
     update: Update,
 }
 
@@ -81,6 +85,10 @@ pub struct Step {
     pub subscribe: Vec<ResourceId>,
     /// Resources no longer wanted.
     pub unsubscribe: Vec<ResourceId>,
+    /// Names to look up from now on. What is found goes in as ClusterLoadAssignment of the key.
+    pub resolve: Vec<Arc<DnsCluster>>,
+    /// Keys of names that are no longer looked up.
+    pub stop_resolving: Vec<Name>,
     /// What to publish.
     pub update: Update,
 }
@@ -88,7 +96,11 @@ pub struct Step {
 impl Step {
     /// Whether nothing follows.
     pub fn is_empty(&self) -> bool {
-        self.subscribe.is_empty() && self.unsubscribe.is_empty() && self.update.is_empty()
+        self.subscribe.is_empty()
+            && self.unsubscribe.is_empty()
+            && self.resolve.is_empty()
+            && self.stop_resolving.is_empty()
+            && self.update.is_empty()
     }
 }
 
@@ -184,6 +196,7 @@ impl Graph {
             }
         }
         let mut step = Step { update: std::mem::take(&mut self.update), ..Step::default() };
+        (step.resolve, step.stop_resolving) = self.lookups.take();
         for (id, is_wanted) in std::mem::take(&mut self.wanted) {
             if is_wanted { &mut step.subscribe } else { &mut step.unsubscribe }.push(id);
         }

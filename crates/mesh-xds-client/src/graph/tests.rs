@@ -1,4 +1,5 @@
 mod aggregates;
+mod names;
 
 use std::sync::Arc;
 

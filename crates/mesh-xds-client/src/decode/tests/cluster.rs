@@ -87,10 +87,19 @@ fn aggregate_cluster_names_its_clusters() {
 }
 
 #[test]
-fn discovery_that_is_refused() {
-    for kind in [DiscoveryType::StrictDns, DiscoveryType::LogicalDns, DiscoveryType::OriginalDst] {
-        refuses(|c| c.cluster_discovery_type = of_type(kind), "type", kind.as_str_name());
+fn types_that_grpc_lacks_fail_it_alone() {
+    let mut proto = good();
+    for kind in [DiscoveryType::Static, DiscoveryType::StrictDns, DiscoveryType::OriginalDst] {
+        proto.cluster_discovery_type = of_type(kind);
+        proto.load_assignment = Some(ClusterLoadAssignment::default());
+        assert!(made(&proto).balancing.refused_by_grpc.is_some(), "{kind:?}");
     }
+    proto.lb_policy = pb::cluster::LbPolicy::ClusterProvided as i32;
+    assert!(matches!(made(&proto).discovery, Discovery::OriginalDestination));
+}
+
+#[test]
+fn discovery_that_is_refused() {
     let unknown_type = Some(ClusterDiscoveryType::Type(99));
     refuses(|c| c.cluster_discovery_type = unknown_type, "type", "unknown value");
     let aggregate = Some(ClusterDiscoveryType::ClusterType(CustomClusterType {
@@ -253,17 +262,11 @@ fn other_values_that_are_refused() {
     refuses(|c| c.connect_timeout = seconds(0), "connect_timeout", "greater than zero");
     refuses(|c| c.connect_timeout = seconds(-1), "connect_timeout", "not a valid duration");
     refuses(|c| c.filters.push(Default::default()), "filters", "not supported");
-    refuses(|c| c.lrs_server = Some(Default::default()), "lrs_server", "ads or self");
+    refuses(|c| c.lrs_server = Some(Default::default()), "lrs_server", "must be self");
 }
 
 #[test]
-fn features_that_are_not_honoured_are_reported() {
-    let proto = pb::Cluster {
-        health_checks: vec![Default::default()],
-        lrs_server: ads(),
-        alt_stat_name: "s".to_owned(),
-        ..good()
-    };
-    let fields = ["lrs_server", "health_checks"];
-    findings(Cluster, &proto, &fields);
+fn load_is_reported_to_the_server_that_asks() {
+    assert!(!made(&good()).reports_load);
+    assert!(made(&pb::Cluster { lrs_server: ads(), ..good() }).reports_load);
 }
