@@ -34,7 +34,7 @@
 //!
 //! It does not read files, watch folders, look up names or know the time: that is `mesh-control`'s
 //! part. It does not yet honour gateways, Sidecar objects, security and telemetry kinds, TLS settings,
-//! outlier detection, faults, mirrors, rewrites and delegates, or resolution by DNS.
+//! settings of localities, delegates, or resolution by DNS.
 //!
 //! ```
 //! use mesh_istio::{Model, Node, Options, ResourceType, Source};

@@ -73,6 +73,69 @@ fn agrees_with_the_admission_webhook() {
     assert!(compared > 70, "{compared}");
 }
 
+/// A part of a rule inside as little else as makes it one; none for parts that are of no rule here.
+fn whole(kind: &str, part: &serde_json::Value) -> Option<serde_json::Value> {
+    use serde_json::json;
+    let route = json!([{"destination": {"host": "a.test"}}]);
+    let with = |field: &str| json!({"route": route, field: part});
+    let balanced = |field: &str| {
+        ("DestinationRule", json!({"host": "a.test", "trafficPolicy": {field: part}}))
+    };
+    let http = |route: serde_json::Value| {
+        ("VirtualService", json!({"hosts": ["a.test"], "http": [route]}))
+    };
+    let (kind, spec) = match kind.strip_prefix("istio.networking.v1alpha3.")? {
+        "HTTPRoute" => http(part.clone()),
+        "HTTPRetry" => http(with("retries")),
+        "HTTPRewrite" => http(with("rewrite")),
+        "RegexRewrite" => http(json!({"route": route, "rewrite": {"uriRegexRewrite": part}})),
+        "HTTPRedirect" => http(json!({"redirect": part})),
+        "HTTPDirectResponse" => http(json!({"directResponse": part})),
+        "HTTPFaultInjection.Abort" => http(json!({"route": route, "fault": {"abort": part}})),
+        "HTTPFaultInjection.Delay" => http(json!({"route": route, "fault": {"delay": part}})),
+        "CorsPolicy" => http(with("corsPolicy")),
+        "Destination" => http(json!({"route": [{"destination": part}]})),
+        "ConnectionPoolSettings" => balanced("connectionPool"),
+        "LoadBalancerSettings" => balanced("loadBalancer"),
+        "OutlierDetection" => balanced("outlierDetection"),
+        "ClientTLSSettings" => balanced("tls"),
+        "TrafficPolicy" => ("DestinationRule", json!({"host": "a.test", "trafficPolicy": part})),
+        _ => return None,
+    };
+    Some(json!({
+        "apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "a"}, "spec": spec,
+    }))
+}
+
+#[test]
+fn agrees_about_parts_of_rules() {
+    let Some(data) = data() else { return };
+    let path = data.join("istio/validation/fragments.jsonl");
+    let rows = std::fs::read_to_string(path).expect("the verdicts");
+    let (mut compared, mut differing) = (0, Vec::new());
+    for row in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(row).expect("a JSON object");
+        let id = row["id"].as_str().unwrap_or_default();
+        // A delegate's route follows other rules than the rule it would be in here.
+        let delegate = id.contains("Delegate");
+        if delegate || row["proto_json_parses"].as_bool() == Some(false) {
+            continue;
+        }
+        let kind = row["type"].as_str().unwrap_or_default();
+        let Some(inputs) = row["inputs"].as_object() else { continue };
+        let part = inputs.values().find(|input| input["type"] == kind);
+        let Some(object) = part.and_then(|part| whole(kind, &part["value"])) else { continue };
+        let parsed = Parsed::from_json(object, &Options::default());
+        let errors: Vec<_> = parsed.diagnostics().iter().filter(|d| d.is_error()).collect();
+        compared += 1;
+        if Some(errors.is_empty()) != row["expect"]["valid"].as_bool() {
+            differing.push(format!("{id}: {errors:?}"));
+        }
+    }
+    assert!(compared > 70, "{compared}");
+    assert!(differing.is_empty(), "{} of {compared}: {differing:#?}", differing.len());
+}
+
 #[test]
 fn reads_a_whole_folder_as_one_set() {
     let Some(data) = data() else { return };

@@ -12,6 +12,7 @@ mod flags;
 mod grpc;
 mod health;
 mod names;
+mod istio;
 mod outliers;
 mod overload;
 mod paths;

@@ -1,9 +1,11 @@
 //! DestinationRule by itself.
 
+use super::selection::{consistent_hash, outlier_detection, retry_budget, warmup};
 use super::{duration, labels, names, not_negative, port};
 use crate::field_path::FieldPath;
 use crate::kind::{
-    ConnectionPool, DestinationRule, LoadBalancer, SimpleLoadBalancer, Tls, TlsMode, TrafficPolicy,
+    ConnectionPool, DestinationRule, Duration, LoadBalancer, SimpleLoadBalancer, Tls, TlsMode,
+    TrafficPolicy,
 };
 use crate::read::Report;
 use crate::yaml::NotYet;
@@ -47,6 +49,12 @@ fn traffic_policy(policy: &TrafficPolicy, path: &FieldPath, report: &mut Report<
         report.error(path, "a traffic policy needs at least one setting");
     }
     settings(parts.0.as_ref(), parts.1.as_ref(), path, report);
+    if let Some(detection) = &policy.outlier_detection {
+        outlier_detection(detection, &path.key("outlierDetection"), report);
+    }
+    if let Some(budget) = &policy.retry_budget {
+        retry_budget(budget, &path.key("retryBudget"), report);
+    }
     if let Some(NotYet(settings)) = &policy.tls {
         tls(settings, &path.key("tls"), report);
     }
@@ -60,6 +68,9 @@ fn traffic_policy(policy: &TrafficPolicy, path: &FieldPath, report: &mut Report<
         }
         let pool = settings.connection_pool.as_ref();
         self::settings(settings.load_balancer.as_ref(), pool, &path, report);
+        if let Some(detection) = &settings.outlier_detection {
+            outlier_detection(detection, &path.key("outlierDetection"), report);
+        }
         if let Some(NotYet(settings)) = &settings.tls {
             tls(settings, &path.key("tls"), report);
         }
@@ -72,6 +83,9 @@ fn settings(
     path: &FieldPath,
     report: &mut Report<'_>,
 ) {
+    if let Some(balancer) = balancer {
+        self::balancer(balancer, &path.key("loadBalancer"), report);
+    }
     match balancer.and_then(|balancer| balancer.simple) {
         Some(SimpleLoadBalancer::LeastConn) => {
             let path = path.key("loadBalancer").key("simple");
@@ -93,6 +107,8 @@ fn settings(
         let path = path.key("tcp");
         not_negative(tcp.max_connections, &path.key("maxConnections"), report);
         duration(tcp.connect_timeout, &path.key("connectTimeout"), report);
+        later(&tcp.max_connection_duration, &path.key("maxConnectionDuration"), report);
+        later(&tcp.idle_timeout, &path.key("idleTimeout"), report);
     }
     if let Some(http) = http {
         let path = path.key("http");
@@ -103,6 +119,34 @@ fn settings(
         ] {
             not_negative(value, &path.key(field), report);
         }
+        later(&http.idle_timeout, &path.key("idleTimeout"), report);
+        if let Some(NotYet(settings)) = &http.http2_keep_alive {
+            let path = path.key("http2KeepAlive");
+            duration(settings.interval, &path.key("interval"), report);
+            duration(settings.timeout, &path.key("timeout"), report);
+        }
+    }
+}
+
+fn later(time: &Option<NotYet<Duration>>, path: &FieldPath, report: &mut Report<'_>) {
+    duration(time.as_ref().map(|NotYet(time)| *time), path, report);
+}
+
+fn balancer(balancer: &LoadBalancer, path: &FieldPath, report: &mut Report<'_>) {
+    if let Some(hash) = &balancer.consistent_hash {
+        if balancer.simple.is_some() {
+            report
+                .error(&path.key("consistentHash"), "consistentHash and simple exclude each other");
+        }
+        consistent_hash(hash, &path.key("consistentHash"), report);
+    }
+    if let Some(warmup) = &balancer.warmup {
+        self::warmup(warmup, &path.key("warmup"), report);
+    }
+    duration(balancer.warmup_duration_secs, &path.key("warmupDurationSecs"), report);
+    if balancer.locality_lb_setting.is_some() && balancer.zone_aware_lb_setting.is_some() {
+        let text = "zoneAwareLbSetting and localityLbSetting exclude each other";
+        report.error(&path.key("zoneAwareLbSetting"), text);
     }
 }
 

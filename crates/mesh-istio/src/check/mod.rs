@@ -7,8 +7,10 @@ mod answers;
 mod destination_rule;
 mod names;
 mod references;
+mod selection;
 mod service;
 mod service_entry;
+mod traffic;
 mod virtual_service;
 
 pub(crate) use destination_rule::destination_rule;

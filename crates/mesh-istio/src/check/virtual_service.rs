@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::answers::answers;
+use super::traffic::traffic;
 use super::{duration, labels, names, not_negative, port};
 use crate::field_path::FieldPath;
 use crate::kind::{
@@ -107,6 +108,7 @@ fn http_route(route: &HttpRoute, path: &FieldPath, report: &mut Report<'_>) {
         http_match(rule, &path.key("match").index(index), report);
     }
     answers(route, path, report);
+    traffic(route, path, report);
     destinations(route, &path.key("route"), report);
     duration(route.timeout, &path.key("timeout"), report);
     if let Some(retries) = &route.retries {
@@ -137,7 +139,7 @@ fn destinations(route: &HttpRoute, path: &FieldPath, report: &mut Report<'_>) {
     }
 }
 
-fn destination(destination: &Destination, path: &FieldPath, report: &mut Report<'_>) {
+pub(super) fn destination(destination: &Destination, path: &FieldPath, report: &mut Report<'_>) {
     let host = &destination.host;
     if host == "*" {
         report.error(&path.key("host"), "\"*\" is no destination");

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::selection::{ConsistentHash, OutlierDetection, RetryBudget, Warmup};
 use super::virtual_service::PortSelector;
 use super::{Duration, ExportTo, Labels};
 use crate::yaml::NotYet;
@@ -33,12 +34,12 @@ pub(crate) struct Subset {
 pub(crate) struct TrafficPolicy {
     pub(crate) load_balancer: Option<LoadBalancer>,
     pub(crate) connection_pool: Option<ConnectionPool>,
-    pub(crate) outlier_detection: Later,
+    pub(crate) outlier_detection: Option<OutlierDetection>,
     pub(crate) tls: Option<NotYet<Tls>>,
     pub(crate) port_level_settings: Vec<PortTrafficPolicy>,
     pub(crate) tunnel: Later,
     pub(crate) proxy_protocol: Later,
-    pub(crate) retry_budget: Later,
+    pub(crate) retry_budget: Option<RetryBudget>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -47,7 +48,7 @@ pub(crate) struct PortTrafficPolicy {
     pub(crate) port: Option<PortSelector>,
     pub(crate) load_balancer: Option<LoadBalancer>,
     pub(crate) connection_pool: Option<ConnectionPool>,
-    _outlier_detection: Later,
+    pub(crate) outlier_detection: Option<OutlierDetection>,
     pub(crate) tls: Option<NotYet<Tls>>,
 }
 
@@ -81,10 +82,12 @@ pub(crate) enum TlsMode {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct LoadBalancer {
     pub(crate) simple: Option<SimpleLoadBalancer>,
-    _consistent_hash: Later,
-    _locality_lb_setting: Later,
-    _warmup_duration_secs: Later,
-    _warmup: Later,
+    pub(crate) consistent_hash: Option<ConsistentHash>,
+    pub(crate) locality_lb_setting: Later,
+    pub(crate) zone_aware_lb_setting: Later,
+    /// The older one.
+    pub(crate) warmup_duration_secs: Option<Duration>,
+    pub(crate) warmup: Option<Warmup>,
 }
 
 /// In the order of the API's enum numbers, which are accepted for names.
@@ -112,8 +115,8 @@ pub(crate) struct TcpSettings {
     pub(crate) max_connections: i32,
     pub(crate) connect_timeout: Option<Duration>,
     _tcp_keepalive: Later,
-    _max_connection_duration: Later,
-    _idle_timeout: Later,
+    pub(crate) max_connection_duration: Option<NotYet<Duration>>,
+    pub(crate) idle_timeout: Option<NotYet<Duration>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -123,10 +126,18 @@ pub(crate) struct HttpSettings {
     pub(crate) http2_max_requests: i32,
     _max_requests_per_connection: Later,
     pub(crate) max_retries: i32,
-    _idle_timeout: Later,
+    pub(crate) idle_timeout: Option<NotYet<Duration>>,
     _h2_upgrade_policy: Later,
     _use_client_protocol: Later,
     _max_concurrent_streams: Later,
     #[serde(rename = "http2KeepAlive")]
-    _http2_keep_alive: Later,
+    pub(crate) http2_keep_alive: Option<NotYet<KeepAlive>>,
+}
+
+/// Checked, and without effect so far.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct KeepAlive {
+    pub(crate) interval: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }

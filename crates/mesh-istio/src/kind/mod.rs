@@ -8,9 +8,11 @@ mod duration;
 mod export_to;
 mod metadata;
 mod names;
+mod selection;
 mod service;
 mod service_entry;
 mod string_match;
+mod traffic;
 mod virtual_service;
 
 pub(crate) use destination_rule::{
@@ -21,11 +23,17 @@ pub(crate) use duration::Duration;
 pub(crate) use export_to::ExportTo;
 pub(crate) use metadata::{Document, Metadata};
 pub(crate) use names::{Fault as NameFault, Known, lookup};
+pub(crate) use selection::{
+    ConsistentHash, CookieAttribute, OutlierDetection, RetryBudget, Warmup,
+};
 pub(crate) use service::{
     KubernetesService, ServicePort, ServiceType, TargetPort, TransportProtocol,
 };
 pub(crate) use service_entry::{Location, Resolution, ServiceEntry, WorkloadEntry};
 pub(crate) use string_match::StringMatch;
+pub(crate) use traffic::{
+    Abort, CorsPolicy, Delay, Fault, GRPC_STATUSES, Percent, Rewrite, UnmatchedPreflights,
+};
 pub(crate) use virtual_service::{
     DerivePort, Destination, DirectResponse, HeaderOperations, Headers, HttpMatch, HttpRetry,
     HttpRoute, HttpRouteDestination, Redirect, TlsRoute, VirtualService, is_claim,

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::traffic::{CorsPolicy, Fault, Mirror, Percent, Rewrite};
 use super::{Duration, ExportTo, Labels, StringMatch};
 use crate::yaml::NotYet;
 
@@ -32,15 +33,16 @@ pub(crate) struct HttpRoute {
     pub(crate) redirect: Option<Redirect>,
     pub(crate) direct_response: Option<DirectResponse>,
     pub(crate) delegate: Later,
-    _rewrite: Later,
+    pub(crate) rewrite: Option<Rewrite>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: Option<HttpRetry>,
-    _fault: Later,
-    _mirror: Later,
-    _mirrors: Later,
-    _mirror_percent: Later,
-    _mirror_percentage: Later,
-    _cors_policy: Later,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) mirror: Option<Destination>,
+    pub(crate) mirrors: Vec<Mirror>,
+    /// The older one, in whole per cents.
+    pub(crate) mirror_percent: Option<u32>,
+    pub(crate) mirror_percentage: Option<Percent>,
+    pub(crate) cors_policy: Option<CorsPolicy>,
     pub(crate) headers: Headers,
 }
 

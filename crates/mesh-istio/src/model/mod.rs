@@ -99,8 +99,10 @@ impl Model {
                     virtual_services.add(hosts, rule);
                 }
                 Content::DestinationRule { spec, .. } => {
+                    let spec = (**spec).clone();
                     let host = host::resolve(&spec.host, namespace, &options.domain);
-                    let rule = Rule::new(object, spec.clone(), spec.export_to.clone());
+                    let export_to = spec.export_to.clone();
+                    let rule = Rule::new(object, spec, export_to);
                     destination_rules.add([host], rule);
                 }
                 _ => {}

@@ -129,7 +129,7 @@ impl Reader<'_> {
             }),
             Known::DestinationRule => self.typed(&mut report, named, |spec, metadata, report| {
                 check::destination_rule(&spec, report);
-                Content::DestinationRule { spec, metadata }
+                Content::DestinationRule { spec: Box::new(spec), metadata }
             }),
             Known::ServiceEntry => self.typed(&mut report, named, |spec, metadata, report| {
                 check::service_entry(&spec, &metadata.labels, report);

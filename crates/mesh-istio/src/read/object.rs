@@ -29,7 +29,7 @@ pub(crate) struct Object {
 #[derive(Debug)]
 pub(crate) enum Content {
     VirtualService { spec: VirtualService, metadata: Metadata },
-    DestinationRule { spec: DestinationRule, metadata: Metadata },
+    DestinationRule { spec: Box<DestinationRule>, metadata: Metadata },
     ServiceEntry { spec: ServiceEntry, metadata: Metadata },
     WorkloadEntry { spec: WorkloadEntry, metadata: Metadata },
     KubernetesService { spec: KubernetesService, metadata: Metadata },

@@ -215,11 +215,11 @@ fn subsets_are_defined_once() {
 
 #[test]
 fn what_is_known_and_has_no_effect_yet_is_a_warning_with_its_place() {
-    let text = RULE.replace("  - route:", "  - fault: {abort: {httpStatus: 500}}\n    route:");
+    let text = RULE.replace("  - route:", "  - match: [{statPrefix: x}]\n    route:");
     let found = findings(&format!("{text}{SUBSETS}"));
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!((found[0].level, found[0].line), (Level::Warning, 8));
-    assert_eq!(found[0].field, "spec.http[0].fault");
+    assert_eq!(found[0].field, "spec.http[0].match[0].statPrefix");
     assert!(found[0].text.contains("not yet honoured"));
     let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\n";
     assert_eq!(findings(gateway)[0].level, Level::Warning);

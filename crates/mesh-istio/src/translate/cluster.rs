@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mesh_pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
+use mesh_pb::envoy::config::cluster::v3::circuit_breakers::{Thresholds, thresholds};
 use mesh_pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
@@ -18,14 +18,15 @@ use mesh_pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
 };
+use mesh_pb::envoy::r#type::v3::Percent;
 use mesh_pb::type_url;
 
 use super::listener::ads;
 use super::metadata::{config_path, istio, list, object, string};
 use super::name::ClusterName;
 use super::policy::{Effective, Policies};
-use super::{any, duration, uint32};
-use crate::kind::SimpleLoadBalancer;
+use super::{any, duration, selection, uint32};
+use crate::kind::{RetryBudget, SimpleLoadBalancer};
 use crate::model::{AppProtocol, Model, Service};
 use crate::node::{Mode, Node};
 
@@ -49,7 +50,7 @@ pub(super) fn cluster(
     let tcp = policy.connection_pool.and_then(|pool| pool.tcp.as_ref());
     let timeout = tcp.and_then(|tcp| tcp.connect_timeout).map(|timeout| timeout.0);
     let http2 = port.protocol == AppProtocol::Http2;
-    Some(Cluster {
+    let mut made = Cluster {
         name: name.to_owned(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
         eds_cluster_config: Some(EdsClusterConfig {
@@ -63,7 +64,19 @@ pub(super) fn cluster(
         transport_socket: policy.tls.map(|_| tls_socket(node.mode)),
         metadata: Some(metadata(service, &policies, parsed.subset)),
         ..Default::default()
-    })
+    };
+    if let Some(balancer) = policy.load_balancer {
+        match &balancer.consistent_hash {
+            Some(hash) => selection::hashing(hash, &mut made),
+            None if node.mode != Mode::Grpc => selection::slow_start(balancer, &mut made),
+            None => {}
+        }
+    }
+    // As istiod: a client of gRPC's own gets neither.
+    if node.mode != Mode::Grpc {
+        selection::outliers(&policy, &mut made);
+    }
+    Some(made)
 }
 
 fn lb_policy(policy: &Effective<'_>, mode: Mode) -> LbPolicy {
@@ -101,11 +114,21 @@ fn circuit_breakers(policy: &Effective<'_>, mode: Mode) -> Option<CircuitBreaker
                 max_pending_requests: or_none(http.map(|http| http.http1_max_pending_requests)),
                 max_requests: uint32(requests.unwrap_or(u32::MAX)),
                 max_retries: or_none(http.map(|http| http.max_retries)),
+                retry_budget: policy.retry_budget.map(retry_budget),
                 ..Default::default()
             }
         }
     };
     Some(CircuitBreakers { thresholds: vec![thresholds], ..Default::default() })
+}
+
+/// Istio's defaults are Envoy's.
+fn retry_budget(budget: &RetryBudget) -> thresholds::RetryBudget {
+    thresholds::RetryBudget {
+        budget_percent: budget.percent.map(|value| Percent { value }),
+        min_retry_concurrency: budget.min_retry_concurrency.and_then(uint32),
+        ..Default::default()
+    }
 }
 
 /// TLS by the certificates a client was started with (Istio's names of the provider instances);

@@ -82,7 +82,7 @@ fn query_parameter(name: &str, value: &StringMatch) -> QueryParameterMatcher {
     }
 }
 
-fn string(value: &StringMatch) -> StringMatcher {
+pub(super) fn string(value: &StringMatch) -> StringMatcher {
     let pattern = match value {
         StringMatch::Exact(text) => MatchPattern::Exact(text.clone()),
         StringMatch::Prefix(text) => MatchPattern::Prefix(text.clone()),

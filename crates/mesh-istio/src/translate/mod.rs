@@ -15,8 +15,10 @@ mod name;
 mod policy;
 mod retry;
 mod route;
+mod selection;
 mod sidecar;
 mod target;
+mod traffic;
 
 use mesh_pb::envoy::config::cluster::v3::Cluster;
 use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::kind::{
-    ConnectionPool, DestinationRule, LoadBalancer, Subset, Tls, TlsMode, TrafficPolicy,
+    ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, RetryBudget, Subset, Tls,
+    TlsMode, TrafficPolicy,
 };
 use crate::model::{Model, Rule, Service};
 use crate::node::Node;
@@ -20,6 +21,8 @@ pub(super) struct Policies<'a> {
 pub(super) struct Effective<'a> {
     pub(super) load_balancer: Option<&'a LoadBalancer>,
     pub(super) connection_pool: Option<&'a ConnectionPool>,
+    pub(super) outlier_detection: Option<&'a OutlierDetection>,
+    pub(super) retry_budget: Option<&'a RetryBudget>,
     /// TLS to the endpoints; `None` also where it is switched off.
     pub(super) tls: Option<&'a Tls>,
 }
@@ -76,11 +79,16 @@ impl<'a> Effective<'a> {
             Some(settings) => Self {
                 load_balancer: settings.load_balancer.as_ref(),
                 connection_pool: settings.connection_pool.as_ref(),
+                outlier_detection: settings.outlier_detection.as_ref(),
+                // A port has none of its own.
+                retry_budget: policy.retry_budget.as_ref().or(self.retry_budget),
                 tls: settings.tls.as_ref().and_then(wanted),
             },
             None => Self {
                 load_balancer: policy.load_balancer.as_ref().or(self.load_balancer),
                 connection_pool: policy.connection_pool.as_ref().or(self.connection_pool),
+                outlier_detection: policy.outlier_detection.as_ref().or(self.outlier_detection),
+                retry_budget: policy.retry_budget.as_ref().or(self.retry_budget),
                 tls: match &policy.tls {
                     Some(tls) => wanted(tls),
                     None => self.tls,

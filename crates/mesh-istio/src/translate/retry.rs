@@ -11,9 +11,9 @@ use super::{any, duration, uint32};
 use crate::kind::HttpRetry;
 
 /// Istio's default without a block, its values where the block is silent, and nothing when the
-/// block says 0 attempts.
-pub(super) fn retry_policy(retry: Option<&HttpRetry>) -> Option<RetryPolicy> {
-    let default = RetryPolicy {
+/// block says 0 attempts. Requests that are `hashed` do not go elsewhere.
+pub(super) fn retry_policy(retry: Option<&HttpRetry>, hashed: bool) -> Option<RetryPolicy> {
+    let mut default = RetryPolicy {
         retry_on: DEFAULT_CONDITIONS.to_owned(),
         num_retries: uint32(DEFAULT_RETRIES),
         retry_host_predicate: vec![RetryHostPredicate {
@@ -26,6 +26,10 @@ pub(super) fn retry_policy(retry: Option<&HttpRetry>) -> Option<RetryPolicy> {
         host_selection_retry_max_attempts: RESELECTIONS,
         ..Default::default()
     };
+    // A hash leads to one endpoint, also the second time.
+    if hashed {
+        keep_host(&mut default);
+    }
     let Some(retry) = retry else { return Some(default) };
     let attempts = u32::try_from(retry.attempts).ok().filter(|attempts| *attempts > 0)?;
     let mut policy = RetryPolicy { num_retries: uint32(attempts), ..default };
@@ -39,10 +43,14 @@ pub(super) fn retry_policy(retry: Option<&HttpRetry>) -> Option<RetryPolicy> {
         max_interval: None,
     });
     if retry.retry_ignore_previous_hosts == Some(false) {
-        policy.retry_host_predicate.clear();
-        policy.host_selection_retry_max_attempts = 0;
+        keep_host(&mut policy);
     }
     Some(policy)
+}
+
+fn keep_host(policy: &mut RetryPolicy) {
+    policy.retry_host_predicate.clear();
+    policy.host_selection_retry_max_attempts = 0;
 }
 
 /// Splits status codes, which have a list of their own, from condition names.
@@ -82,10 +90,11 @@ mod tests {
 
     #[test]
     fn silence_means_two_retries_and_zero_attempts_none() {
-        let policy = retry_policy(None).unwrap();
+        let policy = retry_policy(None, false).unwrap();
         assert_eq!(policy.num_retries.unwrap().value, 2);
         assert_eq!(policy.retry_host_predicate.len(), 1);
         assert!(policy.retriable_status_codes.is_empty());
-        assert!(retry_policy(Some(&HttpRetry::default())).is_none());
+        assert!(retry_policy(None, true).unwrap().retry_host_predicate.is_empty());
+        assert!(retry_policy(Some(&HttpRetry::default()), false).is_none());
     }
 }

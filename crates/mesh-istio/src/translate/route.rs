@@ -3,7 +3,7 @@
 use mesh_pb::envoy::config::route::v3 as xds;
 use mesh_pb::envoy::config::route::v3::route::Action;
 use mesh_pb::envoy::config::route::v3::route_action::{
-    ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
+    ClusterSpecifier, HashPolicy, HostRewriteSpecifier, MaxStreamDuration,
 };
 use mesh_pb::envoy::config::route::v3::weighted_cluster::{
     ClusterWeight, cluster_weight::HostRewriteSpecifier as ClusterHostRewrite,
@@ -14,9 +14,10 @@ use super::headers::Changes;
 use super::matcher::{is_catch_all, route_match};
 use super::metadata::{config_path, istio, string};
 use super::name::ClusterName;
+use super::policy::Policies;
 use super::retry::retry_policy;
 use super::target::{Target, virtual_service};
-use super::{duration, uint32};
+use super::{duration, selection, traffic, uint32};
 use crate::host::resolve;
 use crate::kind::{
     Destination, Duration, HttpMatch, HttpRoute, HttpRouteDestination, VirtualService, is_claim,
@@ -52,7 +53,7 @@ pub(super) fn virtual_host(
     // A rule without a route for this client and port is as good as none.
     let routes = match ruled.filter(|routes| !routes.is_empty()) {
         Some(routes) => routes,
-        None => target.service.map(|_| vec![default_route(target, node)])?,
+        None => target.service.map(|_| vec![default_route(model, target, node)])?,
     };
     let name = format!("{}:{}", target.host, target.port);
     Some(xds::VirtualHost { name, domains, routes, ..Default::default() })
@@ -97,12 +98,16 @@ pub(super) fn names(model: &Model, node: &Node, target: &Target<'_>) -> Vec<Stri
 }
 
 /// Without a rule: everything to the service itself, on Istio's defaults.
-fn default_route(target: &Target<'_>, node: &Node) -> xds::Route {
+fn default_route(model: &Model, target: &Target<'_>, node: &Node) -> xds::Route {
     let host = target.service.map_or(target.host.as_str(), |service| service.host.as_str());
     let cluster = ClusterName { port: target.port, subset: "", host }.to_string();
+    let service = target.service.map(|service| &**service);
+    let hash_policy = service.and_then(|service| hashed_by(model, node, service, target.port, ""));
+    let hash_policy: Vec<_> = hash_policy.into_iter().collect();
     let mut action = xds::RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
-        retry_policy: retry_policy(None),
+        retry_policy: retry_policy(None, !hash_policy.is_empty()),
+        hash_policy,
         ..Default::default()
     };
     set_timeout(&mut action, None, node);
@@ -177,12 +182,16 @@ impl Router<'_> {
             response_headers_to_add: changes.response_add,
             response_headers_to_remove: changes.response_remove,
             action: Some(action),
+            typed_per_filter_config: traffic::filters(http, self.node.mode),
             ..Default::default()
         })
     }
 
     /// To the destinations; `changes` are then those of the route and of its only destination.
     fn forward(&self, http: &HttpRoute, changes: &mut Changes) -> Option<xds::RouteAction> {
+        if let Some(rewrite) = http.rewrite.as_ref().filter(|it| !it.authority.is_empty()) {
+            changes.host_rewrite = Some(rewrite.authority.clone());
+        }
         let specifier = match http.route.as_slice() {
             [] => return None,
             [only] => {
@@ -191,17 +200,37 @@ impl Router<'_> {
             }
             several => ClusterSpecifier::WeightedClusters(self.weighted(several)),
         };
+        let hash_policy = self.hash_policies(http);
         let mut action = xds::RouteAction {
             cluster_specifier: Some(specifier),
-            retry_policy: retry_policy(http.retries.as_ref()),
+            retry_policy: retry_policy(http.retries.as_ref(), !hash_policy.is_empty()),
+            hash_policy,
+            request_mirror_policies: traffic::mirrors(http, |to| self.cluster(to)),
             host_rewrite_specifier: changes
                 .host_rewrite
                 .take()
                 .map(HostRewriteSpecifier::HostRewriteLiteral),
             ..Default::default()
         };
+        if let Some(rewrite) = &http.rewrite {
+            traffic::rewrite(rewrite, &mut action);
+        }
         set_timeout(&mut action, http.timeout, self.node);
         Some(action)
+    }
+
+    /// What the policies of the destinations hash, each once.
+    fn hash_policies(&self, http: &HttpRoute) -> Vec<HashPolicy> {
+        let mut policies = Vec::new();
+        for destination in http.route.iter().filter_map(|entry| entry.destination.as_ref()) {
+            let (_, service, port) = self.resolved(destination);
+            let hashed = |service: &Service| {
+                hashed_by(self.model, self.node, service, port, &destination.subset)
+            };
+            let policy = service.and_then(hashed);
+            policies.extend(policy.filter(|policy| !policies.contains(policy)));
+        }
+        policies
     }
 
     fn weighted(&self, entries: &[HttpRouteDestination]) -> xds::WeightedCluster {
@@ -225,17 +254,38 @@ impl Router<'_> {
         xds::WeightedCluster { clusters: clusters.collect(), ..Default::default() }
     }
 
-    /// On the port named, else the service's only one, else the one the client dialled.
     fn cluster(&self, destination: &Destination) -> String {
-        let domain = &self.model.options().domain;
-        let host = resolve(&destination.host, &self.rule.namespace, domain);
-        let service = self.model.registry().lookup(&host, &self.node.namespace);
-        let explicit = destination.port.and_then(|port| u16::try_from(port.number).ok());
-        let port = explicit.or_else(|| service.and_then(|s| only_port(s)));
-        let port = port.unwrap_or(self.target.port);
+        let (host, service, port) = self.resolved(destination);
         let host = service.map_or(host.as_str(), |service| service.host.as_str());
         ClusterName { port, subset: &destination.subset, host }.to_string()
     }
+
+    /// The host, its service, and the port: the one named, else the service's only one, else the
+    /// one the client dialled.
+    fn resolved(&self, destination: &Destination) -> (String, Option<&Service>, u16) {
+        let domain = &self.model.options().domain;
+        let host = resolve(&destination.host, &self.rule.namespace, domain);
+        let service = self.model.registry().lookup(&host, &self.node.namespace);
+        let service = service.map(|service| &**service);
+        let explicit = destination.port.and_then(|port| u16::try_from(port.number).ok());
+        let port = explicit.or_else(|| service.and_then(only_port));
+        let port = port.unwrap_or(self.target.port);
+        (host, service, port)
+    }
+}
+
+/// What requests to a subset of a service are hashed by, if they are.
+fn hashed_by(
+    model: &Model,
+    node: &Node,
+    service: &Service,
+    port: u16,
+    subset: &str,
+) -> Option<HashPolicy> {
+    let policies = Policies::lookup(model, node, service);
+    let subset = policies.subset(subset);
+    let balancer = policies.effective(port, subset).load_balancer?;
+    selection::hash_policy(balancer.consistent_hash.as_ref()?)
 }
 
 fn only_port(service: &Service) -> Option<u16> {

@@ -13,6 +13,7 @@ use crate::source::{Options, Source};
 mod clusters;
 mod routes;
 mod sidecars;
+mod traffic;
 
 /// A model of documents that must be free of errors, with `reviews` (v1 twice, v2 once) and
 /// `ratings` in namespace `default` and what is given.
@@ -134,7 +135,8 @@ fn a_listener_answers_to_the_name_it_was_asked_by() {
             panic!("{name}")
         };
         assert_eq!(rds.route_config_name, REVIEWS);
-        assert_eq!(manager.http_filters.len(), 1);
+        let names: Vec<_> = manager.http_filters.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names, ["cors", "fault", "router"].map(|n| format!("envoy.filters.http.{n}")));
     }
     // Two ports and none named; another port; another namespace's short name; nobody.
     for name in ["ratings", "reviews:80", "reviews.other:9080", "nobody:80", ""] {

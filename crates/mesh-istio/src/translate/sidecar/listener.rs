@@ -20,7 +20,7 @@ use super::super::name::ClusterName;
 use super::super::{any, duration};
 use super::{PASSTHROUGH, VIRTUAL_OUTBOUND, address, listener_name, ports};
 use crate::model::Model;
-use crate::node::Node;
+use crate::node::{Mode, Node};
 
 /// The listener of this name: HTTP where a service speaks it on that port, else to the one service
 /// that is meant.
@@ -59,7 +59,7 @@ fn http(ip: IpAddr, port: u16) -> Listener {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
         }],
-        ..manager(format!("outbound_{name}"), port.to_string())
+        ..manager(format!("outbound_{name}"), port.to_string(), Mode::Envoy)
     };
     let chain = chain(MANAGER_NAME, any(type_url::HTTP_CONNECTION_MANAGER, &manager));
     at(&name, ip, port, chain)

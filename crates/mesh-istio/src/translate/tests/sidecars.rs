@@ -66,7 +66,7 @@ fn where_nobody_redirects_listeners_are_bound() {
 #[test]
 fn routes_of_a_port_hold_its_services_by_name_and_all_else_goes_on() {
     let model = model(&rule(
-        "  hosts: [ratings]\n  http:\n  - fault: {}\n    route: [{destination: {host: reviews}}]\n",
+        "  hosts: [ratings]\n  http:\n  - timeout: 1s\n    route: [{destination: {host: reviews}}]\n",
     ));
     let config = model.route_configuration(&here(), "9080").unwrap();
     let hosts: Vec<_> = config.virtual_hosts.iter().map(|host| host.name.as_str()).collect();
