@@ -6,7 +6,7 @@
 //! ```text
 //!  Bootstrap ─▶ Client ── subscribe(target) ──▶ graph: which names are wanted?
 //!                 │                               ▲ │
-//!                 │  one task, one ADS stream     │ ▼
+//!                 │  one ADS stream a server     │ ▼
 //!                 └─ bytes ─▶ session ─▶ decode ─▶ events        graph ─▶ Updates::next()
 //! ```
 //!
@@ -18,8 +18,9 @@
 //! is not valid, or guards security and is not known, is refused with resource and field; what is
 //! not honoured is a [`Finding`](mesh_core::Finding).
 //!
-//! What it does not do yet: fallback to a second server, federation and load reports; each is
-//! refused or reported, never ignored.
+//! Servers that stand in for others (gRFC A71) and authorities with servers of their own (A47)
+//! share one store and one stream each; the session says which are in use. What it does not do
+//! yet: load reports; they are reported, never ignored.
 //!
 //! ```no_run
 //! use mesh_core::Dialect;

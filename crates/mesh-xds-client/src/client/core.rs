@@ -5,22 +5,28 @@ use std::time::Instant;
 
 use mesh_core::resource::{Name, ServerListener};
 use mesh_core::{Finding, ResourceId, ResourceType};
+use tokio::sync::Notify;
 
-use super::mailbox::Sender;
+use super::mailbox::{Room, Sender};
 use super::names::{Found, Names};
+use super::servers::Servers;
 use super::status::{ServerStatus, Status};
 use crate::bootstrap::{Ask, Bootstrap, ServerConfig};
 use crate::decode::Value;
-use crate::graph::{Graph, Interest, Outbound};
-use crate::session::{Directory, Event, Protocol, Request, Response, ServerIndex, Session};
+use crate::graph::{Graph, Interest, Outbound, Step};
+use crate::session::{Event, Protocol, Request, Response, ServerIndex, Session};
 
-/// All state of a client. Locked by its task for as long as it takes to take in one message, and
+/// All state of a client. Locked by its tasks for as long as it takes to take in one message, and
 /// by whoever asks for the status; never on the path of a request.
 #[derive(Debug)]
 pub(super) struct Core {
     node_id: String,
-    uri: String,
-    server: ServerIndex,
+    servers: Vec<ServerConfig>,
+    /// By server: there is something to send.
+    wakers: Vec<Notify>,
+    /// The servers in use, or the next deadline, are others than before.
+    changed: Notify,
+    room: Room,
     found: Arc<Found>,
     state: Mutex<State>,
 }
@@ -33,47 +39,92 @@ struct State {
     outbound: Option<Outbound>,
     names: Names,
     mailbox: Sender,
-    wants_delta: bool,
+    /// By server.
+    links: Vec<LinkStatus>,
+    deadline: Option<Instant>,
+    /// Since when no responses are read because the data plane has not taken in the last ones.
+    held: Option<Instant>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct LinkStatus {
+    in_use: bool,
     connected: bool,
     error: Option<(String, Instant)>,
+}
+
+/// What a link may do at the moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) may_read: bool,
+    pub(super) wants_to_send: bool,
 }
 
 impl Core {
     pub(super) fn new(
         bootstrap: &Bootstrap,
-        server: &ServerConfig,
+        servers: Servers,
         ask: Ask,
         (names, found): (Names, Arc<Found>),
         mailbox: Sender,
         now: Instant,
     ) -> Self {
-        let mut directory = Directory::default();
-        let index = directory.add_server(server.features);
-        directory.set_default(vec![index]);
-        let mut session = Session::new(bootstrap.node(), directory);
+        let (room, links) = (mailbox.room(), vec![LinkStatus::default(); servers.configs.len()]);
+        let wakers = servers.configs.iter().map(|_| Notify::new()).collect();
+        let mut session = Session::new(bootstrap.node(), servers.directory);
         let outbound = (ask == Ask::Envoy).then(|| {
             session.subscribe_all(ResourceType::Cluster, now);
             session.subscribe_all(ResourceType::Listener, now);
-            Outbound::new(server.features.fail_on_data_errors)
+            Outbound::new(bootstrap.servers()[0].features.fail_on_data_errors)
         });
         let graph = Graph::new().with_narrowed_routes(ask.narrows_routes());
-        let (connected, error) = (false, None);
-        Self {
+        let (deadline, held) = (None, None);
+        let state = State { session, graph, outbound, names, mailbox, links, deadline, held };
+        let core = Self {
             node_id: bootstrap.node().id.clone(),
-            uri: server.uri.to_string(),
-            server: index,
+            servers: servers.configs,
+            wakers,
+            changed: Notify::new(),
+            room,
             found,
-            state: Mutex::new(State {
-                session,
-                graph,
-                outbound,
-                names,
-                mailbox,
-                wants_delta: server.features.delta,
-                connected,
-                error,
-            }),
-        }
+            state: Mutex::new(state),
+        };
+        core.follow(&mut core.lock());
+        core
+    }
+
+    /// The servers, in use or not.
+    pub(super) fn servers(&self) -> Vec<ServerIndex> {
+        self.lock().session.servers().collect()
+    }
+
+    pub(super) fn server(&self, server: ServerIndex) -> &ServerConfig {
+        &self.servers[server.get()]
+    }
+
+    /// Whether there should be a link to the server.
+    pub(super) fn is_in_use(&self, server: ServerIndex) -> bool {
+        self.lock().links[server.get()].in_use
+    }
+
+    /// There is no link to the server any more.
+    pub(super) fn unlinked(&self, server: ServerIndex) {
+        self.lock().links[server.get()].connected = false;
+    }
+
+    /// Waits until servers came into use or went, or the deadline moved. Cancel safe.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Waits until there may be something to send to the server. Cancel safe.
+    pub(super) async fn woken(&self, server: ServerIndex) {
+        self.wakers[server.get()].notified().await;
+    }
+
+    /// Where it is told that the data plane has taken in what came.
+    pub(super) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Interests changed.
@@ -82,42 +133,45 @@ impl Core {
         for (listener, interest) in interests {
             state.graph.set_interest(&listener, interest);
         }
-        state.settle(now);
+        self.settle(&mut state, now);
     }
 
     /// A stream is being opened over a connected transport.
-    pub(super) fn stream_up(&self) {
+    pub(super) fn stream_up(&self, server: ServerIndex) {
         let mut state = self.lock();
-        state.connected = true;
-        state.session.stream_up(self.server);
+        state.links[server.get()].connected = true;
+        state.session.stream_up(server);
+        self.follow(&mut state);
     }
 
     /// The stream ended or could not be opened; whether the server had answered on it.
-    pub(super) fn stream_down(&self, error: &str, now: Instant) -> bool {
-        let text = format!("control plane {} cannot be reached: {error}", self.uri);
+    pub(super) fn stream_down(&self, server: ServerIndex, error: &str, now: Instant) -> bool {
+        let uri = &self.server(server).uri;
+        let text = format!("control plane {uri} cannot be reached: {error}");
         let mut state = self.lock();
-        state.connected = false;
-        state.error = Some((error.to_owned(), now));
-        let answered = state.session.stream_down(self.server, &text, now);
-        state.settle(now);
+        state.set_down(server, error, now);
+        let answered = state.session.stream_down(server, &text, now);
+        self.settle(&mut state, now);
         answered
     }
 
     /// The server sent what cannot be read.
-    pub(super) fn stream_spoiled(&self, error: &str, now: Instant) {
-        let text = format!("control plane {} cannot be used: {error}", self.uri);
+    pub(super) fn stream_spoiled(&self, server: ServerIndex, error: &str, now: Instant) {
+        let uri = &self.server(server).uri;
+        let text = format!("control plane {uri} cannot be used: {error}");
         let mut state = self.lock();
-        state.connected = false;
-        state.error = Some((error.to_owned(), now));
-        state.session.stream_spoiled(self.server, &text, now);
-        state.settle(now);
+        state.set_down(server, error, now);
+        state.session.stream_spoiled(server, &text, now);
+        self.settle(&mut state, now);
     }
 
     /// A response came.
-    pub(super) fn receive(&self, response: Response, now: Instant) {
+    pub(super) fn receive(&self, server: ServerIndex, response: Response, now: Instant) {
         let mut state = self.lock();
-        state.session.receive(self.server, response, now);
-        state.settle(now);
+        state.session.receive(server, response, now);
+        if self.settle(&mut state, now) {
+            self.room.fill();
+        }
     }
 
     /// Waits until [`take_names`](Self::take_names) has something to take in. Cancel safe.
@@ -133,58 +187,70 @@ impl Core {
             let value = entry.value.map(Value::ClusterLoadAssignment);
             state.graph.apply(Event::new(id, value, entry.failure));
         }
-        state.settle(now);
+        self.settle(&mut state, now);
     }
 
-    /// A deadline of the session came.
+    /// A deadline of the session came. While responses are not read, what they may hold is not
+    /// said to be missing.
     pub(super) fn expire(&self, now: Instant) {
         let mut state = self.lock();
+        if state.is_held(&self.room, now) {
+            return;
+        }
         state.session.expire(now);
-        state.settle(now);
+        self.settle(&mut state, now);
     }
 
     /// When [`expire`](Self::expire) is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.lock().session.next_deadline()
+        let state = self.lock();
+        state.deadline.filter(|_| state.held.is_none())
     }
 
     /// How the server is asked.
-    pub(super) fn protocol(&self) -> Protocol {
-        self.lock().session.protocol(self.server)
+    pub(super) fn protocol(&self, server: ServerIndex) -> Protocol {
+        self.lock().session.protocol(server)
     }
 
     /// The server does not speak the protocol that it was asked by; whether it may be asked at once
     /// by another. One that speaks neither, as a proxy does before its server is there, is asked by
     /// the incremental one again at its next turn.
-    pub(super) fn change_protocol(&self, error: &str) -> bool {
+    pub(super) fn change_protocol(&self, server: ServerIndex, error: &str) -> bool {
         let mut state = self.lock();
-        let wants_delta = state.wants_delta;
-        let session = &mut state.session;
-        match session.protocol(self.server) {
+        let config = self.server(server);
+        match state.session.protocol(server) {
             Protocol::Delta => {
-                tracing::info!(server = %self.uri, "state of the world instead of delta: {error}");
-                session.set_protocol(self.server, Protocol::StateOfTheWorld);
+                tracing::info!(server = %config.uri, "state of the world instead of delta: {error}");
+                state.session.set_protocol(server, Protocol::StateOfTheWorld);
                 true
             }
             Protocol::StateOfTheWorld => {
-                if wants_delta {
-                    session.set_protocol(self.server, Protocol::Delta);
+                if config.features.delta {
+                    state.session.set_protocol(server, Protocol::Delta);
                 }
                 false
             }
         }
     }
 
-    /// Whether [`next_request`](Self::next_request) should be called once there is room.
-    pub(super) fn wants_to_send(&self) -> bool {
-        self.lock().session.wants_to_send(self.server)
+    /// What the server's link may do.
+    pub(super) fn turn(&self, server: ServerIndex, now: Instant) -> Turn {
+        let mut state = self.lock();
+        let is_held = state.is_held(&self.room, now);
+        self.follow(&mut state);
+        Turn {
+            may_read: !is_held && !state.session.is_full(server),
+            wants_to_send: state.session.wants_to_send(server),
+        }
     }
 
     /// There is room to send: earlier requests have left, and here is the next.
-    pub(super) fn next_request(&self, now: Instant) -> Option<Request> {
+    pub(super) fn next_request(&self, server: ServerIndex, now: Instant) -> Option<Request> {
         let mut state = self.lock();
-        state.session.request_left(self.server, now);
-        state.session.poll_request(self.server)
+        state.session.request_left(server, now);
+        let request = state.session.poll_request(server);
+        self.follow(&mut state);
+        request
     }
 
     /// The listeners for connections to the application.
@@ -195,10 +261,15 @@ impl Core {
 
     pub(super) fn status(&self) -> Status {
         let state = self.lock();
-        let (connected, error) = (state.connected, state.error.clone());
+        let links = self.servers.iter().zip(&state.links).filter(|(_, link)| link.in_use);
+        let servers = links.map(|(config, link)| ServerStatus {
+            uri: config.uri.to_string(),
+            connected: link.connected,
+            error: link.error.clone(),
+        });
         Status {
             node_id: self.node_id.clone(),
-            servers: vec![ServerStatus { uri: self.uri.clone(), connected, error }],
+            servers: servers.collect(),
             resources: state.session.resources().collect(),
         }
     }
@@ -207,43 +278,53 @@ impl Core {
         self.lock().session.values().flat_map(|value| value.findings()).cloned().collect()
     }
 
+    /// Events change what is wanted, and what is wanted may fail at once: until nothing moves.
+    /// Each round goes one step down the chain from listeners to endpoints, so it ends. Whether
+    /// anything is told to the data plane.
+    fn settle(&self, state: &mut State, now: Instant) -> bool {
+        let mut is_told = false;
+        loop {
+            for event in state.session.take_events() {
+                state.tell(event);
+            }
+            let step = state.graph.step();
+            if step.is_empty() {
+                break;
+            }
+            is_told |= !step.update.is_empty();
+            state.act(step, now);
+        }
+        for (server, waker) in state.session.servers().zip(&self.wakers) {
+            if state.session.wants_to_send(server) {
+                waker.notify_one();
+            }
+        }
+        self.follow(state);
+        is_told
+    }
+
+    /// Lets the task know what has changed for it.
+    fn follow(&self, state: &mut State) {
+        let mut is_changed = false;
+        for server in state.session.servers() {
+            let in_use = state.session.is_in_use(server);
+            is_changed |=
+                std::mem::replace(&mut state.links[server.get()].in_use, in_use) != in_use;
+        }
+        let deadline = state.session.next_deadline();
+        is_changed |= std::mem::replace(&mut state.deadline, deadline) != deadline;
+        if is_changed {
+            self.changed.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        // After a panic under the lock the task is gone; the status may still be read.
+        // After a panic under the lock its task is gone; the status may still be read.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Events change what is wanted, and what is wanted may fail at once: until nothing moves.
-    /// Each round goes one step down the chain from listeners to endpoints, so it ends.
-    fn settle(&mut self, now: Instant) {
-        use ResourceType::Listener;
-        loop {
-            for event in self.session.take_events() {
-                self.tell(event);
-            }
-            let step = self.graph.step();
-            if step.is_empty() {
-                return;
-            }
-            for id in &step.unsubscribe {
-                self.session.unsubscribe(id.kind, &id.name);
-                if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
-                    outbound.forget(&id.name);
-                }
-            }
-            for id in &step.subscribe {
-                self.session.subscribe(id.kind, &id.name, now);
-                if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
-                    outbound.follow(&id.name).into_iter().for_each(|event| self.graph.apply(event));
-                }
-            }
-            step.stop_resolving.iter().for_each(|key| self.names.stop(key));
-            step.resolve.into_iter().for_each(|dns| self.names.start(dns));
-            self.mailbox.put(step.update);
-        }
-    }
-
     fn tell(&mut self, event: Event) {
         match &mut self.outbound {
             Some(outbound) => {
@@ -251,5 +332,42 @@ impl State {
             }
             None => self.graph.apply(event),
         }
+    }
+
+    fn act(&mut self, step: Step, now: Instant) {
+        use ResourceType::Listener;
+        for id in &step.unsubscribe {
+            self.session.unsubscribe(id.kind, &id.name);
+            if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
+                outbound.forget(&id.name);
+            }
+        }
+        for id in &step.subscribe {
+            self.session.subscribe(id.kind, &id.name, now);
+            if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
+                outbound.follow(&id.name).into_iter().for_each(|event| self.graph.apply(event));
+            }
+        }
+        step.stop_resolving.iter().for_each(|key| self.names.stop(key));
+        step.resolve.into_iter().for_each(|dns| self.names.start(dns));
+        self.mailbox.put(step.update);
+    }
+
+    fn set_down(&mut self, server: ServerIndex, error: &str, now: Instant) {
+        let link = &mut self.links[server.get()];
+        link.connected = false;
+        link.error = Some((error.to_owned(), now));
+    }
+
+    /// Whether responses are not read for want of room. Resource timers stand still meanwhile.
+    fn is_held(&mut self, room: &Room, now: Instant) -> bool {
+        if !room.is_there() {
+            self.held.get_or_insert(now);
+            return true;
+        }
+        if let Some(since) = self.held.take() {
+            self.session.postpone(now.saturating_duration_since(since));
+        }
+        false
     }
 }

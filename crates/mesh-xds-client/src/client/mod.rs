@@ -1,24 +1,30 @@
-//! The client: one task with one ADS stream, and the handles to it.
+//! The client: a task, a link to each server in use, and the handles to them.
 //!
 //! ```text
 //!  Client::subscribe ──▶ Interests ──┐               ┌──▶ Mailbox ──▶ Updates::next
 //!                                    ▼               │
-//!                        task: Core { session, graph }
+//!                              Core { session, graph }
 //!                                    ▲ │
-//!                       responses ───┘ └──▶ requests     one ADS stream, kept alive
+//!                       responses ───┘ └──▶ requests     a link to each server in use:
+//!                                                        one ADS stream, kept alive
 //! ```
 //!
-//! The task waits for whichever comes first: a response, room to send a request, a change of
-//! interest, a deadline. Each is taken in at once, and its consequences (new subscriptions,
-//! updates) follow before the next response is read. All buffers between the parts hold at most
-//! one entry per name or type, so that none can grow with time.
+//! The task sees to changes of interest and deadlines, and keeps a link to each server that the
+//! session has in use: one as a rule, more while a fallback stands in or authorities have servers
+//! of their own. A link waits for a response or for room to send a request. Whatever comes is taken
+//! in at once, and its consequences (new subscriptions, updates) follow before the next response
+//! is read; nor is that read while the data plane is too far behind. All buffers between the parts
+//! hold at most one entry per name or type, so that none can grow with time.
 
 mod core;
 mod interests;
+mod link;
+mod listening;
 mod mailbox;
 mod names;
 mod options;
 mod resolver;
+mod servers;
 mod status;
 mod subscription;
 mod task;
@@ -41,6 +47,7 @@ use crate::bootstrap::{Ask, Bootstrap, Target};
 use core::Core;
 use interests::Interests;
 use names::Names;
+use servers::Servers;
 
 /// A connection to the control plane, and what is wanted from it.
 ///
@@ -66,15 +73,14 @@ impl Client {
             tracing::warn!("xds bootstrap: {note}");
         }
         let bootstrap = Arc::new(bootstrap);
-        let mut server = bootstrap.servers()[0].clone();
-        server.features.delta |= options.delta;
+        let servers = Servers::of(&bootstrap, options.delta);
         let interests = Arc::new(Interests::default());
-        let (mailbox, updates) = mailbox::new();
+        let (mailbox, updates) = mailbox::new(options.responses_ahead);
         let ask = options.ask.unwrap_or_else(|| bootstrap.ask());
         let names = Names::new(options.resolver.clone(), runtime.clone());
-        let core = Core::new(&bootstrap, &server, ask, names, mailbox, task::now());
+        let core = Core::new(&bootstrap, servers, ask, names, mailbox, task::now());
         let core = Arc::new(core);
-        let task = task::Task::new(core.clone(), interests.clone(), &server, options);
+        let task = task::Task::new(core.clone(), interests.clone(), options);
         let task = runtime.spawn(task.run());
         (Self { bootstrap, ask, core, interests, task }, updates)
     }

@@ -14,6 +14,8 @@ pub struct Options {
     pub(super) connect_timeout: Duration,
     pub(super) max_message_bytes: usize,
     pub(super) backoff: Backoff,
+    pub(super) probe_interval: Option<Duration>,
+    pub(super) responses_ahead: usize,
     pub(super) delta: bool,
     pub(super) ask: Option<Ask>,
     pub(super) resolver: Arc<dyn Resolve>,
@@ -30,6 +32,10 @@ impl Default for Options {
             // Some 100,000 endpoints, or 50,000 routes. More is a fault of the control plane.
             max_message_bytes: 64 << 20,
             backoff: Backoff::new(Backoff::BASE, Backoff::CAP),
+            // With its jitter, the attempt, and the answers, within a second.
+            probe_interval: Some(Duration::from_millis(600)),
+            // A guess: what comes while one large configuration is compiled, and not much more.
+            responses_ahead: 64,
             delta: false,
             ask: None,
             resolver: Arc::new(SystemResolver),
@@ -98,6 +104,24 @@ impl Options {
     #[must_use]
     pub fn with_backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.backoff = Backoff::new(base, cap);
+        self
+    }
+
+    /// Sets how often is looked whether a server listens again that did not: every 0.6 s when not
+    /// set. Its return is then noticed earlier than at the next attempt to connect, which may be
+    /// two minutes away. With `None` it is not.
+    #[must_use]
+    pub fn with_probe_interval(mut self, interval: Option<Duration>) -> Self {
+        self.probe_interval = interval;
+        self
+    }
+
+    /// Sets how many responses are read before the data plane has taken the updates that follow
+    /// from them: 64 when not set, at least 1. These updates are merged, so that a data plane that
+    /// is behind catches up in one go.
+    #[must_use]
+    pub fn with_responses_ahead(mut self, responses: usize) -> Self {
+        self.responses_ahead = responses.max(1);
         self
     }
 }

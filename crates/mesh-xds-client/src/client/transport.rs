@@ -74,30 +74,55 @@ fn with<T>(metadata: MetadataMap, requests: T) -> tonic::Request<T> {
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) struct End {
+    pub(super) kind: EndKind,
+    pub(super) text: String,
+    /// The server closed the connection because it was asked for signs of life too often.
+    pub(super) is_for_calm: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndKind {
     /// There is no connection, or the stream on it ended.
-    Closed(String),
+    Closed,
     /// The server does not speak the protocol it was asked by.
-    Unimplemented(String),
+    Unimplemented,
     /// The server sent what cannot be read, such as a response over the limit.
-    Unreadable(String),
+    Unreadable,
+}
+
+impl End {
+    pub(super) fn closed(text: impl Into<String>) -> Self {
+        Self { kind: EndKind::Closed, text: text.into(), is_for_calm: false }
+    }
 }
 
 /// Why the stream ended.
 pub(super) fn end(end: Option<Result<Response, Status>>) -> End {
-    let Some(Err(status)) = end else {
-        return End::Closed("the server closed the stream".to_owned());
-    };
+    let Some(Err(status)) = end else { return End::closed("the server closed the stream") };
     let mut text = format!("{:?}: {}", status.code(), status.message());
     if let Some(cause) = status.source().map(chain).filter(|cause| !text.contains(cause)) {
         text.push_str(": ");
         text.push_str(&cause);
     }
-    match status.code() {
-        Code::Unimplemented => End::Unimplemented(text),
+    let kind = match status.code() {
+        Code::Unimplemented => EndKind::Unimplemented,
         // What tonic itself says of a message over the limit, and of one that is no protobuf.
-        Code::OutOfRange => End::Unreadable(text),
-        Code::Internal if status.message().starts_with("failed to decode") => End::Unreadable(text),
-        _ => End::Closed(text),
+        Code::OutOfRange => EndKind::Unreadable,
+        Code::Internal if status.message().starts_with("failed to decode") => EndKind::Unreadable,
+        _ => EndKind::Closed,
+    };
+    End { kind, text, is_for_calm: is_for_calm(&status) }
+}
+
+fn is_for_calm(status: &Status) -> bool {
+    let mut next = status.source();
+    while let Some(cause) = next {
+        let reason = cause.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
+        if reason == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+            return true;
+        }
+        next = cause.source();
     }
+    false
 }

@@ -28,12 +28,19 @@ pub(super) struct Dial {
     uri: ServerUri,
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
+    unacknowledged: Duration,
 }
 
 impl Dial {
-    /// All addresses together are tried for `timeout`.
-    pub(super) fn new(uri: ServerUri, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Self {
-        Self { uri, tls, timeout }
+    /// All addresses together are tried for `timeout`. What is sent may go unacknowledged by the
+    /// other machine for `unacknowledged`, then the connection is given up (gRFC A18).
+    pub(super) fn new(
+        uri: ServerUri,
+        tls: Option<Arc<ClientConfig>>,
+        timeout: Duration,
+        unacknowledged: Duration,
+    ) -> Self {
+        Self { uri, tls, timeout, unacknowledged }
     }
 
     /// What requests name as their authority.
@@ -82,6 +89,7 @@ impl Dial {
             let attempt = async {
                 let socket = TcpStream::connect(address).await?;
                 socket.set_nodelay(true)?;
+                self.limit_unacknowledged(&socket);
                 match name {
                     Some(name) => self.secure(socket, name).await,
                     None => self.secure(socket, &address.ip().to_string()).await,
@@ -100,6 +108,18 @@ impl Dial {
         }
         Err(last)
     }
+
+    #[cfg(target_os = "linux")]
+    fn limit_unacknowledged(&self, socket: &TcpStream) {
+        let set = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(self.unacknowledged));
+        if let Err(error) = set {
+            // Pings notice as well, later.
+            tracing::debug!("TCP_USER_TIMEOUT: {error}");
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn limit_unacknowledged(&self, _: &TcpStream) {}
 
     async fn secure<S>(&self, socket: S, host: &str) -> io::Result<Io>
     where

@@ -65,7 +65,8 @@ impl Connector {
             Some(secure) => Some(secure.config().await?),
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let dial = Dial::new(self.server.uri.clone(), tls, self.settings.connect_timeout);
+        let Settings { connect_timeout, keep_alive_timeout, .. } = self.settings;
+        let dial = Dial::new(self.server.uri.clone(), tls, connect_timeout, keep_alive_timeout);
         // tonic secures connections itself when an endpoint's URI says so; only the requests are
         // to tell of it.
         let authority = dial.authority();

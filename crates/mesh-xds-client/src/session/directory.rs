@@ -1,6 +1,6 @@
 //! Which servers there are, and which of them answer for which authority (gRFC A47, A71).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_core::resource::Name;
 
@@ -31,6 +31,8 @@ pub struct Directory {
     servers: Vec<ServerFeatures>,
     default: Vec<ServerIndex>,
     authorities: BTreeMap<Name, Vec<ServerIndex>>,
+    /// The authorities of which another server is asked whether or not something is missing.
+    reachability_only: BTreeSet<Name>,
 }
 
 impl Directory {
@@ -56,6 +58,17 @@ impl Directory {
     /// Sets who answers for an authority, best first. The empty name is that of `xdstp:///…`.
     pub fn set_authority(&mut self, name: &str, servers: Vec<ServerIndex>) {
         self.authorities.insert(name.into(), servers);
+    }
+
+    /// The next server of that authority is asked as soon as one cannot be reached, even if all
+    /// that is wanted is known (gRFC A95).
+    pub fn set_reachability_only(&mut self, name: &str) {
+        self.reachability_only.insert(name.into());
+    }
+
+    /// The server at that position.
+    pub fn server(&self, at: usize) -> Option<ServerIndex> {
+        (at < self.servers.len()).then_some(ServerIndex(at))
     }
 
     /// All servers, in the order in which they were added.
@@ -90,6 +103,7 @@ struct Authority {
     wanted: usize,
     /// Why none of the servers in use can be reached, once that has been told.
     failed: Option<String>,
+    reachability_only: bool,
 }
 
 impl Authorities {
@@ -98,8 +112,9 @@ impl Authorities {
         // The default authority is connected to before anything is wanted of it.
         made.all.push(Authority { wanted: 1, ..Authority::new(directory.default) });
         for (name, servers) in directory.authorities {
+            let reachability_only = directory.reachability_only.contains(&name);
             made.by_name.insert(name, AuthorityIndex(made.all.len()));
-            made.all.push(Authority::new(servers));
+            made.all.push(Authority { reachability_only, ..Authority::new(servers) });
         }
         made
     }
@@ -152,6 +167,11 @@ impl Authorities {
         self.indexes().filter(move |authority| self.uses(*authority, server))
     }
 
+    /// Whether another server is asked even if nothing is missing.
+    pub(super) fn is_by_reachability(&self, authority: AuthorityIndex) -> bool {
+        self.all.get(authority.0).is_some_and(|authority| authority.reachability_only)
+    }
+
     /// Takes the next server into use, if there is one.
     pub(super) fn step_down(&mut self, authority: AuthorityIndex) -> Option<ServerIndex> {
         let authority = self.all.get_mut(authority.0)?;
@@ -191,6 +211,6 @@ impl Authorities {
 
 impl Authority {
     fn new(servers: Vec<ServerIndex>) -> Self {
-        Self { servers, level: 1, wanted: 0, failed: None }
+        Self { servers, level: 1, wanted: 0, failed: None, reachability_only: false }
     }
 }

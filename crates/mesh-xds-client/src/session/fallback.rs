@@ -65,9 +65,9 @@ impl Session {
                 .collect();
             let Some(reasons) = reasons else { return };
             let text = reasons.join("; ");
-            if self.store.lacks_answers(authority)
-                && let Some(next) = self.authorities.step_down(authority)
-            {
+            let is_short = self.authorities.is_by_reachability(authority)
+                || self.store.lacks_answers(authority);
+            if is_short && let Some(next) = self.authorities.step_down(authority) {
                 tracing::info!("asking the next control plane: {text}");
                 self.names_changed(next);
                 continue;

@@ -37,7 +37,7 @@ pub use event::Event;
 pub use state::{ResourceState, ResourceStatus};
 pub use wire::{Protocol, Request, Response};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mesh_core::finding::FailureKind;
 use mesh_core::resource::Name;
@@ -84,7 +84,7 @@ impl Session {
         let known = authority.unwrap_or(AuthorityIndex::NOWHERE);
         if !self.store.rejoin(kind, name) && !self.store.watch(kind, name, known) {
             // Another way to write a name that is wanted.
-            self.store.tell(&id);
+            self.store.retell(&id);
             return;
         }
         let Some(authority) = authority else {
@@ -247,6 +247,17 @@ impl Session {
                 let running = &mut self.streams[server.get()].timer.running;
                 let Some((_, id)) = running.pop_front() else { break };
                 self.store.time_out(&id, kind, &text, now);
+            }
+        }
+    }
+
+    /// Puts all resource timers off: nothing was read meanwhile.
+    pub fn postpone(&mut self, by: Duration) {
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            for (ends, id) in &mut stream.timer.running {
+                let later = *ends + by;
+                self.store.postpone(id, ServerIndex::at(at), *ends, later);
+                *ends = later;
             }
         }
     }

@@ -229,6 +229,14 @@ impl Store {
         self.resources[kind as usize].iter().filter(move |(_, w)| w.named || is_wild)
     }
 
+    /// Tells again how a resource stands, if anything is known of it.
+    pub(super) fn retell(&mut self, id: &ResourceId) {
+        let known = |watched: &Watched| watched.value.is_some() || watched.failure.is_some();
+        if self.get(id.kind, &id.name).is_some_and(known) {
+            self.tell(id);
+        }
+    }
+
     pub(super) fn tell(&mut self, id: &ResourceId) {
         let is_wild = self.is_wild(id.kind);
         let watched = self.resources[id.kind as usize].get(&id.name);

@@ -53,6 +53,20 @@ impl Store {
         true
     }
 
+    /// Ends a timer later than it was to.
+    pub(super) fn postpone(
+        &mut self,
+        id: &ResourceId,
+        server: ServerIndex,
+        ends: Instant,
+        later: Instant,
+    ) {
+        let watched = self.of(id.kind).get_mut(&id.name);
+        if let Some(watched) = watched.filter(|w| w.timer == Wait::Until(server, ends)) {
+            watched.timer = Wait::Until(server, later);
+        }
+    }
+
     pub(super) fn is_timed(&self, id: &ResourceId, server: ServerIndex, ends: Instant) -> bool {
         let watched = self.get(id.kind, &id.name);
         watched.is_some_and(|watched| watched.named && watched.timer == Wait::Until(server, ends))

@@ -4,6 +4,8 @@
 
 mod certificates;
 mod delta;
+mod fallback;
+mod flow;
 mod outage;
 mod resources;
 mod secure;

@@ -75,7 +75,6 @@ fn named<T>(
 }
 
 fn authority(name: &str, at: &At<'_>, top: Option<&[super::ServerConfig]>) -> Option<Authority> {
-    at.note("federation is not supported");
     let template = at.field("client_listener_resource_name_template").and_then(|at| {
         let text = at.expect_str()?;
         let prefix = Authority::prefix(name);

@@ -9,9 +9,6 @@ pub(super) fn servers(list: &At<'_>) -> Option<Vec<ServerConfig>> {
     if found.is_empty() {
         list.problem("must name at least one server");
     }
-    if let Some(second) = found.get(1) {
-        second.note("fallback to further servers is not supported; only [0] is used");
-    }
     // Collected in full before judging, so that every server's problems are told.
     let made: Vec<Option<ServerConfig>> = found.iter().map(server).collect();
     made.into_iter().collect()

@@ -2,6 +2,8 @@
 
 mod delta;
 mod existence;
+mod fallback;
+mod federation;
 mod stream;
 mod timer;
 mod wildcard;
@@ -41,13 +43,29 @@ impl Driver {
     }
 
     fn with_features(features: ServerFeatures) -> Self {
+        let mut driver = Self::with_directory(Directory::of_one(features));
+        driver.up();
+        driver
+    }
+
+    /// A session without streams, which talks to the first server.
+    fn with_directory(directory: Directory) -> Self {
         let node = Node { id: "test-node".to_owned(), ..Node::default() };
-        let directory = Directory::of_one(features);
         let (server, _) = directory.servers().next().unwrap();
         let session = Session::new(&node, directory);
-        let mut driver = Self { session, server, now: Instant::now(), nonce: 0 };
-        driver.session.stream_up(server);
-        driver
+        Self { session, server, now: Instant::now(), nonce: 0 }
+    }
+
+    /// Talks to that server from now on.
+    fn at(&mut self, server: ServerIndex) -> &mut Self {
+        self.server = server;
+        self
+    }
+
+    /// The positions of the servers in use.
+    fn in_use(&self) -> Vec<usize> {
+        let servers = self.session.servers().filter(|server| self.session.is_in_use(*server));
+        servers.map(ServerIndex::get).collect()
     }
 
     fn subscribe(&mut self, kind: ResourceType, names: &[&str]) {
