@@ -27,6 +27,7 @@ mod connection;
 mod deadline;
 mod error;
 mod health;
+pub mod layers;
 mod mesh;
 pub mod server;
 

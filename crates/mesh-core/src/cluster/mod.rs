@@ -8,6 +8,7 @@
 mod admission;
 mod aggregate;
 mod alias;
+mod breaker;
 mod bounded;
 mod choice;
 mod draft;
@@ -33,6 +34,7 @@ mod tests;
 pub use admission::{ConnectionPermit, Overloaded, PendingPermit, Permit, Remaining, RetryPermit};
 pub(crate) use aggregate::Aggregate;
 pub use aggregate::LeafLoad;
+pub use breaker::CircuitBreaker;
 pub use choice::{Avoid, Choice, Part};
 pub use endpoint::{EndpointState, Picked};
 pub use hashing::hash_of;

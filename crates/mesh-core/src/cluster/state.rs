@@ -80,7 +80,9 @@ impl<A: Attach> ClusterState<A> {
 
     /// Whether connections made for this state serve `spec` as well.
     fn connects_as(&self, spec: &Cluster) -> bool {
-        self.spec.protocol == spec.protocol && self.spec.connect_timeout == spec.connect_timeout
+        self.spec.protocol == spec.protocol
+            && self.spec.connect_timeout == spec.connect_timeout
+            && self.spec.connections == spec.connections
     }
 
     /// The cluster's name.

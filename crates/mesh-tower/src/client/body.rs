@@ -98,6 +98,11 @@ impl<B: HttpBody> ResponseBody<B> {
         Self { inner: Inner::Upstream { body }, under_way }
     }
 
+    /// A body of which nothing is to be done at its end.
+    pub(crate) fn passed(body: B) -> Self {
+        Self::upstream(body, None)
+    }
+
     pub(super) fn local(body: Bytes) -> Self {
         Self { inner: Inner::Local { body: Box::new(Full::new(body)) }, under_way: None }
     }

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +9,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use mesh_core::Dialect;
 use mesh_core::cluster::EndpointState;
-use mesh_core::resilience::Outcome;
 use pin_project_lite::pin_project;
 use tower::util::Oneshot;
 use tower_service::Service;
@@ -20,8 +18,9 @@ use super::call::Call;
 use super::endpoint::Endpoint;
 use super::routing::Place;
 use super::transport::{Failed, To, Transport, Unsent};
-use crate::body::{Body, BodyError, BoxError};
+use crate::body::{Body, BoxError};
 use crate::error::Error;
+use crate::layers::outcome;
 use crate::mesh::{Io, Mesh, Subscribed};
 
 /// Puts your own HTTP client under the mesh's decisions.
@@ -187,25 +186,9 @@ where
             },
             AttemptProject::Failed { error } => error.take().expect("polled after it failed"),
         };
-        let outcome = outcome(&*error);
+        let outcome = outcome::of_error(&*error);
         Poll::Ready(Err(Box::new(Failed { outcome, error, request: None })))
     }
-}
-
-fn outcome(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Outcome {
-    let mut link: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = link {
-        let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            return Outcome::ConnectFailure;
-        }
-        // While a response is awaited it is the request's body that fails with one of ours.
-        if error.is::<BodyError>() {
-            return Outcome::Local;
-        }
-        link = error.source();
-    }
-    Outcome::Reset { sent: true }
 }
 
 impl<F, S, B, R> Service<Request<R>> for ClientService<F, S>

@@ -6,32 +6,41 @@ use std::time::SystemTime;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{Request, Response};
-use mesh_core::Dialect;
 use mesh_core::exchange::Reply;
 use mesh_core::filter::{self, Context};
+use mesh_core::{Dialect, Origin};
 
 use super::body::ResponseBody;
 use super::changes::{rewrite_host, rewrite_path};
 use super::now;
 use super::routing::Answer;
-use crate::body::Body;
 use crate::connection::without_userinfo;
 
 /// What is known beside a message.
-pub(super) fn context(dialect: Dialect, random: u64) -> Context<'static> {
+pub(crate) fn context(dialect: Dialect, random: u64) -> Context<'static> {
     Context::new(now(), SystemTime::now(), random, dialect)
 }
 
 /// What was made of a request cannot be sent: the name of the pseudo-header that is wrong.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unwritable(pub(super) &'static str);
+pub(crate) struct Unwritable(pub(crate) &'static str);
 
 /// Shows a request and writes back what was changed of it. When that fails the request is neither
 /// what it was nor what it was to be, and must not be sent.
 ///
 /// `target` is that of the channel; empty where it does not count.
-pub(super) fn with_request<T>(
-    request: &mut Request<Body>,
+pub(crate) fn with_request<T, R>(
+    request: &mut Request<R>,
+    target: &str,
+    look: impl FnOnce(&mut filter::Request<'_>) -> T,
+) -> (T, Result<(), Unwritable>) {
+    with_request_from(request, Origin::application(), target, look)
+}
+
+/// The same of a request that comes from somewhere.
+pub(crate) fn with_request_from<T, R>(
+    request: &mut Request<R>,
+    origin: &Origin,
     target: &str,
     look: impl FnOnce(&mut filter::Request<'_>) -> T,
 ) -> (T, Result<(), Unwritable>) {
@@ -45,6 +54,7 @@ pub(super) fn with_request<T>(
     seen.scheme = uri.scheme_str().unwrap_or("");
     seen.version = version;
     seen.target = target;
+    seen.origin = origin;
     let result = look(&mut seen);
     let (authority, path) = (changed(seen.authority), changed(seen.path));
     *request.method_mut() = method;
@@ -66,7 +76,7 @@ fn changed(text: Cow<'_, str>) -> Option<String> {
 }
 
 /// An answer made here, as the caller gets it.
-pub(super) fn answer<B: http_body::Body>(reply: Reply) -> Answer<B> {
+pub(crate) fn answer<B: http_body::Body>(reply: Reply) -> Answer<B> {
     let mut response = Response::new(ResponseBody::local(reply.body));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;

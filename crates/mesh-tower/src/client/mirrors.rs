@@ -66,7 +66,7 @@ pub(super) fn mirror(
 }
 
 /// `None` when the copy is none that can be sent.
-fn copy_of_head(
+pub(crate) fn copy_of_head(
     mirror: &Mirror<'_>,
     request: &Request<Body>,
     dialect: Dialect,

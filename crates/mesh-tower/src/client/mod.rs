@@ -35,6 +35,8 @@ pub use channel::{Channel, ResponseFuture};
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::Slots;
 pub use layer::{ClientFuture, ClientLayer, ClientService};
+pub(crate) use messages::{Unwritable, answer, context, with_request_from};
+pub(crate) use mirrors::copy_of_head;
 pub use record::Record;
 
 /// The time, by the clock of tokio's timers: tests pause it.

@@ -1,5 +1,8 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use mesh_core::resource::ConnectionOptions;
 
 /// How to reach one endpoint.
 #[derive(Clone, Debug)]
@@ -7,10 +10,13 @@ pub(crate) struct Config {
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) connect_timeout: Duration,
-    /// HTTP/1.1: how long a connection may stay idle. It is closed after half to all of this.
+    /// How long a connection may stay idle; zero for as long as it lasts. It is closed after half to
+    /// all of this.
     pub(crate) idle_timeout: Duration,
     /// HTTP/1.1: how many connections may stay idle.
     pub(crate) max_idle: usize,
+    /// What the cluster asks for beyond that.
+    pub(crate) options: Arc<ConnectionOptions>,
 }
 
 /// The HTTP version spoken with an endpoint; known beforehand, never negotiated in plaintext.
@@ -26,13 +32,30 @@ impl Config {
             address,
             protocol,
             connect_timeout: CONNECT_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
+            idle_timeout: match protocol {
+                Protocol::Http1 => IDLE_TIMEOUT,
+                Protocol::Http2 => HTTP2_IDLE_TIMEOUT,
+            },
             max_idle: MAX_IDLE,
+            options: Arc::default(),
         }
     }
 
     pub(crate) fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
+    }
+
+    pub(crate) fn with_options(mut self, options: &Arc<ConnectionOptions>) -> Self {
+        self.idle_timeout = options.idle_timeout.unwrap_or(self.idle_timeout);
+        self.options = options.clone();
+        self
+    }
+
+    /// How often idle connections are looked for; never where they may stay.
+    pub(super) fn sweep_interval(&self) -> Option<Duration> {
+        let idle = Some(self.idle_timeout).filter(|idle| !idle.is_zero());
+        let shortest = idle.into_iter().chain(self.options.max_lifetime).min();
+        shortest.map(|shortest| (shortest / 2).max(SHORTEST_SWEEP))
     }
 }
 
@@ -42,6 +65,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Under the 60 s after which our own and many other servers close an idle connection, so that it
 /// is the client that lets go first and no request meets a connection being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Envoy's default of `idle_timeout`. A connection that all requests share is rarely idle, and who
+/// closes it says so before (GOAWAY), so that no request is lost by keeping it.
+const HTTP2_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Sweeps are for what is idle: a timeout below this is kept less exactly, and not at the cost of
+/// the processor.
+const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
 
 /// An idle connection costs its buffer of 8 KiB and a file: this many cost 2 MiB. More at once are
 /// possible; only those beyond it are closed when they become idle. A guess at the largest steady
@@ -58,6 +89,10 @@ pub(super) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Response headers up to Envoy's default limit of 60 KiB pass.
 pub(super) const MAX_HEADER_LIST_BYTES: u32 = 60 << 10;
+
+/// HTTP/2 connections to one endpoint whose streams are limited by the cluster: its circuit breaker
+/// is the limit then, and this only a bound.
+pub(super) const MAX_LIMITED_CONNECTIONS: usize = 1024;
 
 /// HTTP/2 connections to one endpoint. A second one is made only while a server's limit of
 /// concurrent streams is used up; a guess that allows 3,200 streams where the limit is the usual

@@ -7,14 +7,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::cluster::ConnectionPermit;
+use mesh_core::resource::Http2Options;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::config::{self, Config};
 use super::error::DialError;
+use super::http1::Sender;
 use super::http2::{Live, Streams};
 use super::socket;
 use crate::body::Body;
@@ -59,7 +61,7 @@ impl Dialer {
     }
 
     /// An HTTP/1.1 connection. To be polled on the runtime.
-    pub(super) async fn http1(&self, open: Open) -> Result<http1::SendRequest<Body>, DialError> {
+    pub(super) async fn http1(&self, open: Open) -> Result<Sender, DialError> {
         let stream = self.tcp().await.map_err(DialError::new)?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(handshake_failed)?;
@@ -68,25 +70,46 @@ impl Dialer {
             let _open = open;
             log_end(connection.await);
         });
-        Ok(sender)
+        Ok(Sender::new(sender, &self.config.options))
     }
 
     /// An HTTP/2 connection, with prior knowledge. To be polled on the runtime.
     pub(super) async fn http2(&self, permit: Option<ConnectionPermit>) -> Result<Live, DialError> {
         let open = self.open(permit);
         let stream = self.tcp().await.map_err(DialError::new)?;
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .initial_stream_window_size(config::STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(config::CONNECTION_WINDOW_BYTES)
+        let options = &self.config.options;
+        let Http2Options { initial_stream_window_bytes, initial_connection_window_bytes, .. } =
+            options.http2;
+        let stream_window = initial_stream_window_bytes.unwrap_or(config::STREAM_WINDOW_BYTES);
+        let window = initial_connection_window_bytes.unwrap_or(config::CONNECTION_WINDOW_BYTES);
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        if let Some(pings) = &options.http2.keepalive {
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(pings.interval)
+                .keep_alive_timeout(pings.timeout)
+                .keep_alive_while_idle(true);
+        }
+        let (sender, connection) = builder
+            .initial_stream_window_size(stream_window)
+            .initial_connection_window_size(window)
             .initial_max_send_streams(Streams::BEFORE_SETTINGS)
             .max_header_list_size(config::MAX_HEADER_LIST_BYTES)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(handshake_failed)?;
-        let streams = Arc::new(Streams::default());
+        let streams = Arc::new(Streams::new(options));
         let driver =
             Http2Driver { connection, streams: Arc::clone(&streams), polls: 0, _open: open };
-        self.runtime.spawn(driver);
+        let idle = idle(Arc::clone(&streams), self.config.sweep_interval());
+        self.runtime.spawn(async move {
+            tokio::select! {
+                () = driver => {}
+                // Dropping it closes the connection; a request that is just under way to it comes
+                // back unsent.
+                () = idle => {}
+            }
+        });
         Ok(Live::new(sender, streams))
     }
 
@@ -97,6 +120,9 @@ impl Dialer {
             Err(_) => return Err(timed_out(self.config.connect_timeout)),
         };
         socket::tune(&stream)?;
+        if let Some(keepalive) = &self.config.options.tcp_keepalive {
+            socket::keep_alive(&stream, keepalive)?;
+        }
         Ok(stream)
     }
 }
@@ -107,6 +133,17 @@ impl Drop for Open {
         // Given back before anybody is told.
         self.permit = None;
         self.freed.notify_one();
+    }
+}
+
+/// Ends when a connection has carried nothing from one look to the next, or has had its time.
+async fn idle(streams: Arc<Streams>, interval: Option<Duration>) {
+    let Some(interval) = interval else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(interval).await;
+        if streams.end_round() {
+            return;
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use mesh_core::resource::ConnectionOptions;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -8,9 +10,36 @@ use super::config::MAX_UNWRITTEN;
 use super::dial::{Dialer, Open};
 use super::gate::Gate;
 use super::send::Failure;
+use super::span::Span;
 use crate::body::Body;
 
-pub(super) type Sender = hyper::client::conn::http1::SendRequest<Body>;
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Sender {
+    inner: hyper::client::conn::http1::SendRequest<Body>,
+    span: Span,
+}
+
+impl Sender {
+    pub(super) fn new(
+        inner: hyper::client::conn::http1::SendRequest<Body>,
+        options: &ConnectionOptions,
+    ) -> Self {
+        Self { inner, span: Span::begin(options) }
+    }
+
+    /// The connection, for one request.
+    pub(super) fn for_request(&mut self) -> &mut hyper::client::conn::http1::SendRequest<Body> {
+        // Nobody else has it, and whether there may be another was seen when it was taken.
+        let _is_last = self.span.count();
+        &mut self.inner
+    }
+
+    /// Whether it takes no further request.
+    fn is_over(&self) -> bool {
+        self.inner.is_closed() || self.span.is_over()
+    }
+}
 
 /// The idle HTTP/1.1 connections to one endpoint.
 ///
@@ -35,6 +64,12 @@ struct Idle {
 struct Resting {
     sender: Sender,
     since_sweep: u64,
+}
+
+impl Resting {
+    fn is_ready(&self) -> bool {
+        self.sender.inner.is_ready() && !self.sender.span.is_over()
+    }
 }
 
 /// A connection that a request waits for, given back when the request has another or is gone.
@@ -99,7 +134,7 @@ impl Pool {
             };
             // Nobody tells when it becomes ready.
             let ready = tokio::select! {
-                ready = unready.ready() => ready.is_ok(),
+                ready = unready.inner.ready() => ready.is_ok(),
                 () = freed => continue,
             };
             if let (true, Some(sender)) = (ready, held.sender.take()) {
@@ -116,23 +151,26 @@ impl Pool {
     /// at once; waiting a few turns for the task was tried, and did not change that.
     fn take(&self) -> Option<Sender> {
         let mut idle = self.lock();
-        while idle.stack.last().is_some_and(|top| top.sender.is_closed()) {
+        while idle.stack.last().is_some_and(|top| top.sender.is_over()) {
             idle.stack.pop();
         }
-        let ready = idle.stack.iter().rposition(|resting| resting.sender.is_ready())?;
+        let ready = idle.stack.iter().rposition(Resting::is_ready)?;
         Some(idle.stack.remove(ready).sender)
     }
 
     /// The topmost idle connection that is not ready yet.
     fn take_unready(&self) -> Option<Sender> {
         let mut idle = self.lock();
-        let open = idle.stack.iter().rposition(|resting| !resting.sender.is_closed())?;
+        let open = idle.stack.iter().rposition(|resting| !resting.sender.is_over())?;
         Some(idle.stack.remove(open).sender)
     }
 
     /// Takes a connection back whose response has ended.
     pub(super) fn put(self: &Arc<Self>, sender: Sender) {
-        if sender.is_closed() {
+        if sender.is_over() {
+            // The place of one that has had its time is free for another.
+            drop(sender);
+            self.dialer.freed.notify_one();
             return;
         }
         let mut idle = self.lock();
@@ -142,8 +180,10 @@ impl Pool {
         let since_sweep = idle.sweep;
         idle.stack.push(Resting { sender, since_sweep });
         self.dialer.freed.notify_one();
-        if idle.sweeper.is_none() {
-            idle.sweeper = Some(self.spawn_sweeper());
+        if idle.sweeper.is_none()
+            && let Some(interval) = self.dialer.config.sweep_interval()
+        {
+            idle.sweeper = Some(self.spawn_sweeper(interval));
         }
     }
 
@@ -162,9 +202,8 @@ impl Pool {
         }
     }
 
-    fn spawn_sweeper(self: &Arc<Self>) -> AbortHandle {
+    fn spawn_sweeper(self: &Arc<Self>, pause: Duration) -> AbortHandle {
         let pool = Arc::downgrade(self);
-        let pause = self.dialer.config.idle_timeout / 2;
         let sweeps = async move {
             loop {
                 tokio::time::sleep(pause).await;
@@ -181,7 +220,9 @@ impl Pool {
         let mut idle = self.lock();
         let last = idle.sweep;
         idle.sweep += 1;
-        idle.stack.retain(|resting| resting.since_sweep >= last && !resting.sender.is_closed());
+        let stay = self.dialer.config.idle_timeout.is_zero();
+        let is_new = |resting: &Resting| stay || resting.since_sweep >= last;
+        idle.stack.retain(|resting| is_new(resting) && !resting.sender.is_over());
         if idle.stack.is_empty() {
             idle.sweeper = None;
         }

@@ -1,17 +1,19 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use mesh_core::cluster::ConnectionPermit;
+use mesh_core::resource::ConnectionOptions;
 use tokio::sync::oneshot;
 
-use super::config::MAX_CONNECTIONS;
+use super::config::{MAX_CONNECTIONS, MAX_LIMITED_CONNECTIONS};
 use super::dial::Dialer;
 use super::error::DialError;
 use super::gate::Gate;
 use super::send::Failure;
+use super::span::Span;
 use crate::body::Body;
 
 type Sender = hyper::client::conn::http2::SendRequest<Body>;
@@ -56,6 +58,11 @@ pub(super) struct Live {
 pub(super) struct Streams {
     open: AtomicUsize,
     limit: AtomicUsize,
+    /// The cluster's own limit.
+    cap: usize,
+    span: Span,
+    /// Whether there was a stream since this was last asked.
+    used: AtomicBool,
 }
 
 /// A stream's share of a connection's limit, and its hold on the connection.
@@ -91,7 +98,7 @@ impl Pool {
                 Err(_) => return Err(Failure::Shutdown),
             };
             // Closed again already: what is sent there comes back, which counts as a try.
-            if !live.is_open() {
+            if live.sender.is_closed() {
                 return Ok(Stream::queue(live));
             }
             if let Some(stream) = Stream::join(live) {
@@ -125,9 +132,7 @@ impl Pool {
             return Room::After(connecting.clone());
         }
         match current.filter(|live| live.is_open()) {
-            Some(live) if state.former.len() + 1 >= MAX_CONNECTIONS => {
-                Room::Now(Stream::queue(live))
-            }
+            Some(live) if state.former.len() + 1 >= self.most() => Room::Now(Stream::queue(live)),
             live => {
                 let permit = gate.and_then(Gate::connect);
                 // Where the cluster may have no more, the request queues on the one there is. The
@@ -139,6 +144,14 @@ impl Pool {
                     _ => Room::After(state.connecting.insert(self.connect(permit)).clone()),
                 }
             }
+        }
+    }
+
+    /// How many connections there may be.
+    fn most(&self) -> usize {
+        match self.dialer.config.options.http2.max_concurrent_streams {
+            Some(_) => MAX_LIMITED_CONNECTIONS,
+            None => MAX_CONNECTIONS,
         }
     }
 
@@ -193,7 +206,7 @@ impl Live {
     }
 
     fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+        !self.sender.is_closed() && !self.streams.span.is_over()
     }
 }
 
@@ -203,13 +216,25 @@ impl Stream {
         if !live.is_open() {
             return None;
         }
-        let stream = Self::queue(live);
-        let Streams { open, limit } = &*stream.0.streams;
-        (open.load(Ordering::Relaxed) <= limit.load(Ordering::Relaxed)).then_some(stream)
+        let stream = Self::place(live);
+        let Streams { open, limit, cap, .. } = &*stream.0.streams;
+        let limit = limit.load(Ordering::Relaxed).min(*cap);
+        if open.load(Ordering::Relaxed) > limit {
+            return None;
+        }
+        // Of several at once that saw room for one more, one is the last.
+        stream.0.streams.begin().then_some(stream)
     }
 
     /// A stream in any case. Beyond the limit, hyper sends it when another has ended.
     fn queue(live: Arc<Live>) -> Self {
+        let stream = Self::place(live);
+        // It is for another connection to be made; this request goes on all the same.
+        let _is_last = stream.0.streams.begin();
+        stream
+    }
+
+    fn place(live: Arc<Live>) -> Self {
         live.streams.open.fetch_add(1, Ordering::Relaxed);
         Self(live)
     }
@@ -232,6 +257,33 @@ impl Streams {
     /// RFC 9113 §6.5.2 recommends to servers, so that this number says "not known yet".
     pub(super) const BEFORE_SETTINGS: usize = 99;
 
+    pub(super) fn new(options: &ConnectionOptions) -> Self {
+        let cap = options.http2.max_concurrent_streams;
+        Self {
+            open: AtomicUsize::new(0),
+            limit: AtomicUsize::new(usize::MAX),
+            cap: cap.and_then(|cap| cap.try_into().ok()).unwrap_or(usize::MAX),
+            span: Span::begin(options),
+            used: AtomicBool::new(true),
+        }
+    }
+
+    /// Notes that a stream begins; whether it may.
+    fn begin(&self) -> bool {
+        // Written where it is not known yet, so that the line is else only read.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        self.span.count()
+    }
+
+    /// Whether nothing is under way, and nothing was since this was asked before or nothing more
+    /// may be.
+    pub(super) fn end_round(&self) -> bool {
+        let used = self.used.swap(false, Ordering::Relaxed);
+        self.open.load(Ordering::Relaxed) == 0 && (!used || self.span.is_over())
+    }
+
     pub(super) fn limit_known(&self) -> bool {
         self.limit.load(Ordering::Relaxed) != usize::MAX
     }
@@ -240,11 +292,5 @@ impl Streams {
         if streams != Self::BEFORE_SETTINGS {
             self.limit.store(streams, Ordering::Relaxed);
         }
-    }
-}
-
-impl Default for Streams {
-    fn default() -> Self {
-        Self { open: AtomicUsize::new(0), limit: AtomicUsize::new(usize::MAX) }
     }
 }

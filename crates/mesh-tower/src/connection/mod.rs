@@ -27,6 +27,7 @@ mod http2;
 mod received;
 mod send;
 mod socket;
+mod span;
 #[cfg(test)]
 mod tests;
 

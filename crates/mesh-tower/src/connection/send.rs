@@ -72,7 +72,7 @@ impl Connections {
                         Ok(sender) => sender,
                         Err(failure) => return Err(failure.of(request)),
                     };
-                    match sender.try_send_request(request).await {
+                    match sender.for_request().try_send_request(request).await {
                         Ok(response) => {
                             let (head, body) = response.into_parts();
                             let body = Received::over_http1(body, sender, pool);

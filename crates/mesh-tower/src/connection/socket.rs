@@ -1,6 +1,7 @@
 use std::io;
 use std::time::Duration;
 
+use mesh_core::resource::TcpKeepalive as AskedKeepalive;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -22,6 +23,21 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(GIVE_UP_AFTER))?;
     Ok(())
+}
+
+/// Has the system probe as a cluster asks for it.
+pub(super) fn keep_alive(stream: &TcpStream, asked: &AskedKeepalive) -> io::Result<()> {
+    let mut probes = TcpKeepalive::new();
+    if let Some(time) = asked.time {
+        probes = probes.with_time(time);
+    }
+    if let Some(interval) = asked.interval {
+        probes = probes.with_interval(interval);
+    }
+    if let Some(retries) = asked.probes {
+        probes = probes.with_retries(retries);
+    }
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 /// After how long a silence, as for the connection to the control plane. Also under the minutes

@@ -1,5 +1,6 @@
 mod http1;
 mod http2;
+mod options;
 
 use std::future::Future;
 use std::net::SocketAddr;

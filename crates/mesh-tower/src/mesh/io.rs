@@ -101,7 +101,9 @@ fn config(cluster: &Cluster, address: SocketAddr) -> Config {
         UpstreamProtocol::Http2 => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    Config::new(address, protocol).with_connect_timeout(cluster.connect_timeout)
+    Config::new(address, protocol)
+        .with_connect_timeout(cluster.connect_timeout)
+        .with_options(&cluster.connections)
 }
 
 impl EndpointIo {

@@ -1,0 +1,129 @@
+//! What a cluster says of its connections.
+
+use mesh_core::resource::{ConnectionOptions, Http2Keepalive};
+
+use super::*;
+
+fn with_options(
+    address: SocketAddr,
+    protocol: Protocol,
+    change: impl FnOnce(&mut ConnectionOptions),
+) -> Arc<Connections> {
+    let mut options = ConnectionOptions::default();
+    change(&mut options);
+    let config = Config::new(address, protocol).with_options(&Arc::new(options));
+    Arc::new(Connections::new(config, Handle::current()))
+}
+
+/// The ports of that many requests, one after the other.
+async fn ports(connections: &Connections, requests: usize) -> Vec<String> {
+    let mut ports = Vec::new();
+    for _ in 0..requests {
+        ports.push(text(connections.send_alone(get("/")).await.unwrap()).await);
+    }
+    ports
+}
+
+/// Waits until no connection is open.
+async fn closed(connections: &Connections) {
+    until("end of the connections", || connections.open() == 0).await;
+}
+
+#[tokio::test]
+async fn connection_carries_its_number_of_requests_and_no_more() {
+    for protocol in BOTH {
+        let (address, _drain) = serve(port).await;
+        let connections = with_options(address, protocol, |it| it.max_requests = Some(3));
+        let ports = ports(&connections, 9).await;
+        let mut each: Vec<_> = ports.chunk_by(|a, b| a == b).map(<[String]>::len).collect();
+        each.dedup();
+        assert_eq!(each, [3], "{protocol:?}: {ports:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_at_once_share_what_connections_may_carry() {
+    let (address, _drain) = serve(port).await;
+    let connections = with_options(address, Protocol::Http2, |it| it.max_requests = Some(4));
+    let all =
+        (0..40).map(|_| async { text(connections.send_alone(get("/")).await.unwrap()).await });
+    let mut ports = futures_util::future::join_all(all).await;
+    ports.sort_unstable();
+    let most = ports.chunk_by(|a, b| a == b).map(<[String]>::len).max();
+    assert!(most <= Some(4), "{ports:?}");
+}
+
+#[tokio::test]
+async fn further_connections_are_made_where_streams_are_limited() {
+    let all_arrived = Arc::new(tokio::sync::Barrier::new(6));
+    let (address, _drain) = serve(move |request: Request<Incoming>| {
+        let all_arrived = all_arrived.clone();
+        async move {
+            all_arrived.wait().await;
+            port(request).await
+        }
+    })
+    .await;
+    let connections = with_options(address, Protocol::Http2, |it| {
+        it.http2.max_concurrent_streams = Some(2);
+    });
+    let all = (0..6).map(|_| async { text(connections.send_alone(get("/")).await.unwrap()).await });
+    let mut ports = futures_util::future::join_all(all).await;
+    ports.sort_unstable();
+    let each: Vec<_> = ports.chunk_by(|a, b| a == b).map(<[String]>::len).collect();
+    assert_eq!(each, [2, 2, 2]);
+}
+
+#[tokio::test]
+async fn idle_connections_close_after_their_time() {
+    for protocol in BOTH {
+        let (address, _drain) = serve(port).await;
+        let connections = with_options(address, protocol, |it| {
+            it.idle_timeout = Some(Duration::from_millis(40));
+        });
+        let first = ports(&connections, 1).await;
+        closed(&connections).await;
+        assert_ne!(ports(&connections, 1).await, first, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn connection_in_use_outlives_its_idle_time_and_not_its_lifetime() {
+    for protocol in BOTH {
+        let (address, _drain) = serve(port).await;
+        let connections = with_options(address, protocol, |it| {
+            it.idle_timeout = Some(Duration::from_millis(200));
+            it.max_lifetime = Some(Duration::from_millis(500));
+        });
+        let first = ports(&connections, 1).await;
+        let start = std::time::Instant::now();
+        let until_another = async {
+            while ports(&connections, 1).await == first {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), until_another).await.expect("another one");
+        let lasted = start.elapsed();
+        assert!(lasted >= Duration::from_millis(400), "{protocol:?}: {lasted:?}");
+        closed(&connections).await;
+    }
+}
+
+#[tokio::test]
+async fn peer_that_answers_no_pings_is_let_go() {
+    let (listener, address) = listen().await;
+    let connections = with_options(address, Protocol::Http2, |it| {
+        let interval = Some(Duration::from_millis(20));
+        it.http2.keepalive = Some(Http2Keepalive::new(interval, Duration::from_millis(50)));
+    });
+    let sent = {
+        let connections = connections.clone();
+        tokio::spawn(async move { connections.send_alone(get("/")).await.map(|_| ()) })
+    };
+    // Settings, and not a word from then on.
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(20), sent).await.expect("an end").unwrap();
+    assert_eq!(error.unwrap_err().kind(), SendErrorKind::Reset);
+    closed(&connections).await;
+}
