@@ -173,9 +173,9 @@ where
 fn origin<B>(request: &Request<B>) -> Origin {
     let mut origin = Origin::default();
     if let Some(conn) = request.extensions().get::<Conn>() {
-        origin.peer = Some(conn.peer);
-        origin.remote = Some(conn.peer);
-        origin.local = Some(conn.local);
+        let peer = conn.peer().address();
+        (origin.peer, origin.remote) = (Some(peer), Some(peer));
+        origin.local = Some(conn.local_address());
     }
     origin
 }

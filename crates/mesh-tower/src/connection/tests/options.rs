@@ -56,7 +56,7 @@ async fn requests_at_once_share_what_connections_may_carry() {
 #[tokio::test]
 async fn further_connections_are_made_where_streams_are_limited() {
     let all_arrived = Arc::new(tokio::sync::Barrier::new(6));
-    let (address, _drain) = serve(move |request: Request<Incoming>| {
+    let (address, _drain) = serve(move |request: Request<RequestBody>| {
         let all_arrived = all_arrived.clone();
         async move {
             all_arrived.wait().await;
