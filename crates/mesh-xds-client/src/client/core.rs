@@ -7,6 +7,8 @@ use mesh_core::resource::{Name, ServerListener};
 use mesh_core::{Finding, ResourceId, ResourceType};
 use tokio::sync::Notify;
 
+use super::Options;
+use super::lingering::Lingering;
 use super::mailbox::{Room, Sender};
 use super::names::{Found, Names};
 use super::servers::Servers;
@@ -38,6 +40,7 @@ struct State {
     /// Between the two, when all listeners of a sidecar come and each target has one of them.
     outbound: Option<Outbound>,
     names: Names,
+    lingering: Lingering,
     mailbox: Sender,
     /// By server.
     links: Vec<LinkStatus>,
@@ -66,6 +69,7 @@ impl Core {
         servers: Servers,
         ask: Ask,
         (names, found): (Names, Arc<Found>),
+        options: &Options,
         mailbox: Sender,
         now: Instant,
     ) -> Self {
@@ -79,7 +83,9 @@ impl Core {
         });
         let graph = Graph::new().with_narrowed_routes(ask.narrows_routes());
         let (deadline, held) = (None, None);
-        let state = State { session, graph, outbound, names, mailbox, links, deadline, held };
+        let lingering = Lingering::new(options.unsubscribe_delay);
+        let state =
+            State { session, graph, outbound, names, lingering, mailbox, links, deadline, held };
         let core = Self {
             node_id: bootstrap.node().id.clone(),
             servers: servers.configs,
@@ -198,6 +204,8 @@ impl Core {
             return;
         }
         state.session.expire(now);
+        let ended = state.lingering.expired(now);
+        state.let_go(&ended);
         self.settle(&mut state, now);
     }
 
@@ -311,7 +319,8 @@ impl Core {
             is_changed |=
                 std::mem::replace(&mut state.links[server.get()].in_use, in_use) != in_use;
         }
-        let deadline = state.session.next_deadline();
+        let session = state.session.next_deadline();
+        let deadline = session.into_iter().chain(state.lingering.deadline()).min();
         is_changed |= std::mem::replace(&mut state.deadline, deadline) != deadline;
         if is_changed {
             self.changed.notify_one();
@@ -336,13 +345,20 @@ impl State {
 
     fn act(&mut self, step: Step, now: Instant) {
         use ResourceType::Listener;
-        for id in &step.unsubscribe {
-            self.session.unsubscribe(id.kind, &id.name);
+        for id in step.unsubscribe {
             if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
                 outbound.forget(&id.name);
             }
+            // What has no value yet may as well be asked for anew.
+            let ended = match self.session.has_value(id.kind, &id.name) {
+                true => self.lingering.begin(id, now),
+                false => vec![id],
+            };
+            self.let_go(&ended);
         }
         for id in &step.subscribe {
+            // Where it is still asked for, this tells what is known.
+            self.lingering.end(id);
             self.session.subscribe(id.kind, &id.name, now);
             if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
                 outbound.follow(&id.name).into_iter().for_each(|event| self.graph.apply(event));
@@ -351,6 +367,10 @@ impl State {
         step.stop_resolving.iter().for_each(|key| self.names.stop(key));
         step.resolve.into_iter().for_each(|dns| self.names.start(dns));
         self.mailbox.put(step.update);
+    }
+
+    fn let_go(&mut self, names: &[ResourceId]) {
+        names.iter().for_each(|id| self.session.unsubscribe(id.kind, &id.name));
     }
 
     fn set_down(&mut self, server: ServerIndex, error: &str, now: Instant) {

@@ -18,6 +18,7 @@
 
 mod core;
 mod interests;
+mod lingering;
 mod link;
 mod listening;
 mod mailbox;
@@ -78,7 +79,7 @@ impl Client {
         let (mailbox, updates) = mailbox::new(options.responses_ahead);
         let ask = options.ask.unwrap_or_else(|| bootstrap.ask());
         let names = Names::new(options.resolver.clone(), runtime.clone());
-        let core = Core::new(&bootstrap, servers, ask, names, mailbox, task::now());
+        let core = Core::new(&bootstrap, servers, ask, names, &options, mailbox, task::now());
         let core = Arc::new(core);
         let task = task::Task::new(core.clone(), interests.clone(), options);
         let task = runtime.spawn(task.run());

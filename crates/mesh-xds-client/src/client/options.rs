@@ -19,6 +19,7 @@ pub struct Options {
     pub(super) delta: bool,
     pub(super) ask: Option<Ask>,
     pub(super) resolver: Arc<dyn Resolve>,
+    pub(super) unsubscribe_delay: Duration,
 }
 
 impl Default for Options {
@@ -39,6 +40,9 @@ impl Default for Options {
             delta: false,
             ask: None,
             resolver: Arc::new(SystemResolver),
+            // As long as an answer may take (gRFC A57): whoever edits a rule twice, or opens a
+            // channel again, mostly does so within it.
+            unsubscribe_delay: Duration::from_secs(15),
         }
     }
 }
@@ -57,6 +61,15 @@ impl Options {
     #[must_use]
     pub fn with_ask(mut self, ask: Ask) -> Self {
         self.ask = Some(ask);
+        self
+    }
+
+    /// Sets how long a resource that nothing needs any more is still asked for, so that what comes
+    /// back within that time is there at once: 15 s when not set. The data plane lets go of it in
+    /// any case.
+    #[must_use]
+    pub fn with_unsubscribe_delay(mut self, delay: Duration) -> Self {
+        self.unsubscribe_delay = delay;
         self
     }
 

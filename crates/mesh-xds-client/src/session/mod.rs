@@ -277,6 +277,11 @@ impl Session {
         self.authorities.failed(AuthorityIndex::DEFAULT)
     }
 
+    /// Whether a good value of a resource that is wanted is known.
+    pub fn has_value(&self, kind: ResourceType, name: &str) -> bool {
+        self.store.get(kind, name).is_some_and(|watched| watched.value.is_some())
+    }
+
     /// Every resource wanted, as it stands.
     pub fn resources(&self) -> impl Iterator<Item = ResourceStatus> {
         self.store.statuses()

@@ -8,7 +8,7 @@ use crate::server::Server;
 use crate::walk::{Fixture, is_ready, serve_walk};
 
 fn delta() -> Options {
-    Options::default().with_delta()
+    Options::default().with_delta().with_unsubscribe_delay(std::time::Duration::ZERO)
 }
 
 #[tokio::test]

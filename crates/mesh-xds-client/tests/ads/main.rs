@@ -10,5 +10,6 @@ mod outage;
 mod resources;
 mod secure;
 mod server;
+mod updates;
 mod walk;
 mod ways;

@@ -17,7 +17,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new(uri: &str) -> Self {
-        Self::with_options(uri, Options::default())
+        Self::with_options(uri, Options::default().with_unsubscribe_delay(Duration::ZERO))
     }
 
     /// Waits are short, so that tests that connect again do not last.

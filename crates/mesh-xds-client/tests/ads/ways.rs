@@ -16,7 +16,8 @@ use crate::walk::{Fixture, is_ready};
 
 fn fixture(uri: &str, ask: Ask) -> Fixture {
     let bootstrap = Bootstrap::builder(uri).with_node_id("sidecar~127.0.0.1~a.b~b.svc.test");
-    let options = Options::default().with_ask(ask);
+    let at_once = std::time::Duration::ZERO;
+    let options = Options::default().with_ask(ask).with_unsubscribe_delay(at_once);
     Fixture::with_bootstrap(bootstrap.build().unwrap(), options)
 }
 
