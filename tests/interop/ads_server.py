@@ -1,4 +1,7 @@
-"""An ADS server (state of the world) that does as it is told and remembers what it was asked."""
+"""An ADS server (state of the world) that does as it is told and remembers what it was asked.
+
+It answers what is subscribed; what it should not do of itself it is told by `hold` and `say`.
+"""
 
 import queue
 import threading
@@ -29,6 +32,8 @@ class Seen:
     nonce: str
     error: str | None
     has_node: bool
+    # Whether its nonce, if it has one, is of a response to this type on the stream.
+    nonce_known: bool
 
 
 @dataclass
@@ -47,8 +52,11 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
         self._versions = {}
         self._streams = {}
         self._stream_count = 0
+        self._held = set()
         self._server = None
         self.port = 0
+        # Resources come in `envoy.service.discovery.v3.Resource`.
+        self.wrapped = False
         self.log = []
 
     def start(self):
@@ -83,9 +91,31 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
             del self._resources[type_url][name]
             self._bump(type_url)
 
+    def hold(self, type_url):
+        """Answers nothing of a type until it is released."""
+        with self._lock:
+            self._held.add(type_url)
+
+    def release(self, type_url):
+        with self._lock:
+            self._held.discard(type_url)
+            for events in self._streams.values():
+                events.put(type_url)
+
+    def say(self, type_url, resources):
+        """Sends just these, which are packed already, to every stream that asked for the type."""
+        with self._lock:
+            self._versions[type_url] = self._versions.get(type_url, 0) + 1
+            for events in self._streams.values():
+                events.put((type_url, resources))
+
     def version(self, type_url):
         with self._lock:
             return str(self._versions.get(type_url, 0))
+
+    def open_streams(self):
+        with self._lock:
+            return len(self._streams)
 
     def requests(self, type_url=None):
         """The requests so far, in order."""
@@ -100,6 +130,13 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
             )
         assert found, f"no such request in {self.log}"
         return found
+
+    def _wrap(self, name, resource):
+        if not self.wrapped:
+            return resource
+        packed = any_pb2.Any()
+        packed.Pack(discovery_pb2.Resource(name=name, resource=resource))
+        return packed
 
     def _bump(self, type_url):
         self._versions[type_url] = self._versions.get(type_url, 0) + 1
@@ -118,13 +155,16 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
         subscriptions = {}
         try:
             while (event := events.get()) is not None:
+                resources = None
                 if isinstance(event, str):
                     type_url = event
+                elif isinstance(event, tuple):
+                    type_url, resources = event
                 elif self._asked(stream, event, subscriptions):
                     type_url = event.type_url
                 else:
                     continue
-                answer = self._answer(type_url, subscriptions)
+                answer = self._answer(type_url, subscriptions, resources)
                 if answer is not None:
                     yield answer
         finally:
@@ -134,6 +174,7 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
     def _asked(self, stream, request, subscriptions):
         """Notes a request; false when it answers something older than the last answer."""
         error = request.error_detail.message if request.HasField("error_detail") else None
+        subscription = subscriptions.setdefault(request.type_url, Subscription())
         seen = Seen(
             stream=stream,
             type_url=request.type_url,
@@ -142,11 +183,11 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
             nonce=request.response_nonce,
             error=error,
             has_node=request.HasField("node"),
+            nonce_known=int(request.response_nonce or 0) <= subscription.nonce,
         )
         with self._lock:
             self.log.append(seen)
             self._lock.notify_all()
-        subscription = subscriptions.setdefault(request.type_url, Subscription())
         if request.response_nonce and int(request.response_nonce) != subscription.nonce:
             return False
         if subscription.names != list(request.resource_names):
@@ -154,15 +195,18 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
             subscription.version = None
         return True
 
-    def _answer(self, type_url, subscriptions):
+    def _answer(self, type_url, subscriptions, resources=None):
         subscription = subscriptions.get(type_url)
         if subscription is None or not subscription.names:
             return None
         with self._lock:
             version = self._versions.get(type_url, 0)
-            resources = self._resources.get(type_url, {})
-            found = [resources[name] for name in subscription.names if name in resources]
-        if version == subscription.version:
+            there = self._resources.get(type_url, {})
+            found = resources
+            if found is None:
+                found = [self._wrap(n, there[n]) for n in subscription.names if n in there]
+            held = type_url in self._held
+        if version == subscription.version or held:
             return None
         subscription.version = version
         subscription.nonce += 1

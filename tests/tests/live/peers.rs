@@ -21,6 +21,7 @@ async fn gets_on_with_peers() {
     let python = python.to_str().expect("a path that is text");
     let mut command = command(python, &["-m", "pytest", "-q", "-p", "no:cacheprovider", "."]);
     command.current_dir(folder).env("MESHCTL", super::MESHCTL);
+    command.env("MESH_CLIENT", env!("CARGO_BIN_EXE_client-under-test"));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     let status = command.status().await.unwrap();
     assert!(status.success(), "pytest: {status}");
