@@ -329,28 +329,6 @@ def packed(message):
     return made
 
 
-def first_server_down(world):
-    """The next of several is asked when the first cannot be reached."""
-    down, up = world.servers
-    down.stop()
-    world.put("a", "b", server=up)
-    world.open()
-    world.ok()
-    world.rest(up)
-
-
-def first_server_back(world):
-    """The first is asked again when it can be, and the next no longer."""
-    first_server_down(world)
-    first, second = world.servers
-    world.put("a", "b", "c", server=first)
-    first.start()
-    first.wait_for(lambda seen: seen.type_url == ENDPOINTS and len(seen.names) == 3)
-    world.rest(first)
-    eventually(lambda: not second.open_streams(), "end of the second stream")
-    world.ok()
-
-
 def first_server_lost_after_all_is_known(world):
     """Nobody else is asked for what is known."""
     first_sync(world)
@@ -365,8 +343,7 @@ SCENARIOS = [
     removed_cluster, removed_listener, absent_endpoints, restarted_server,
     asked_again_before_an_answer, route_to_another_cluster, wrapped_resources, one_name_twice,
     another_type_inside, not_a_message, nobody_asked_for_it, closed_and_opened,
-    routes_that_never_come, first_server_down, first_server_back,
-    first_server_lost_after_all_is_known,
+    routes_that_never_come, first_server_lost_after_all_is_known,
 ]  # fmt: skip
 
 # Where ours is another on purpose; docs/conformance.md tells why.
