@@ -4,6 +4,8 @@
 //! nightly compiler searches for such bytes; `cargo test` runs those of `corpus/NAME/` with any
 //! compiler, among them all that were ever found.
 //!
+//! - [`bootstrap`]: no bytes of a bootstrap make reading it panic, what is refused says why, and what
+//!   is taken keeps its promises;
 //! - [`route_compile`]: no bytes of a RouteConfiguration make decoding, compiling or routing panic;
 //! - [`route_match`]: indexed tables take the route that a scan from first to last takes;
 //! - [`header_matcher`]: conditions on headers decide as a model made from their description;
@@ -13,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
 pub mod header_matcher;
 mod input;
 pub mod path_normalization;

@@ -27,6 +27,11 @@ fn runs(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
+fn bootstrap_is_read_or_refused_with_reasons() {
+    runs("bootstrap", crate::bootstrap::run);
+}
+
+#[test]
 fn header_matcher_decides_as_its_model() {
     runs("header_matcher", crate::header_matcher::run);
 }
