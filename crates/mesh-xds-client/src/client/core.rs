@@ -14,7 +14,7 @@ use super::names::{Found, Names};
 use super::servers::Servers;
 use super::status::{ServerStatus, Status};
 use crate::bootstrap::{Ask, Bootstrap, ServerConfig};
-use crate::decode::Value;
+use crate::decode::{Context, Value};
 use crate::graph::{Graph, Interest, Outbound, Step};
 use crate::session::{Event, Protocol, Request, Response, ServerIndex, Session};
 
@@ -75,7 +75,10 @@ impl Core {
     ) -> Self {
         let (room, links) = (mailbox.room(), vec![LinkStatus::default(); servers.configs.len()]);
         let wakers = servers.configs.iter().map(|_| Notify::new()).collect();
-        let mut session = Session::new(bootstrap.node(), servers.directory);
+        let providers = bootstrap.certificate_providers().keys();
+        let context = Context::default().with_certificate_providers(providers);
+        let session = Session::new(bootstrap.node(), servers.directory);
+        let mut session = session.with_context(context);
         let outbound = (ask == Ask::Envoy).then(|| {
             session.subscribe_all(ResourceType::Cluster, now);
             session.subscribe_all(ResourceType::Listener, now);

@@ -24,9 +24,9 @@ const REQUEST_BUFFER: usize = 1;
 /// A response of more bytes than this is decoded on a thread of its own, since decoding it would
 /// keep a worker of the runtime busy for about a millisecond or more.
 const LARGE_RESPONSE_BYTES: usize = 64 << 10;
-/// The longest silence before a connection is probed, however often the server asked for calm.
-const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(3600);
-
+/// How long the server may take to let a stream begin. One that allows none at all would otherwise
+/// look as if it were merely silent, for ever: pings are answered, and nothing can be asked.
+const STREAM_PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Link {
     core: Arc<Core>,
@@ -48,8 +48,8 @@ impl Link {
             let started = now();
             let end = self.serve_once().await;
             let ended = now();
-            if end.is_for_calm {
-                self.calm_down();
+            if self.connector.calm_down() {
+                tracing::info!(server = %self.uri(), "the server asks for fewer pings");
             }
             let (server, uri, error) = (self.server, self.uri(), &end.text);
             match end.kind {
@@ -110,6 +110,8 @@ impl Link {
     ) -> End {
         let mut responses = pin!(responses);
         let mut is_writable = true;
+        let mut patience = pin!(sleep(STREAM_PATIENCE));
+        let mut has_begun = false;
         loop {
             // Made before the look, so that nothing that happens in between is missed.
             let taken = self.core.room().taken();
@@ -117,6 +119,7 @@ impl Link {
             tokio::select! {
                 response = responses.next(), if turn.may_read => match response {
                     Some(Ok(response)) => {
+                        has_begun = true;
                         if let Err(error) = self.receive(response).await {
                             return End::closed(error);
                         }
@@ -125,10 +128,17 @@ impl Link {
                 },
                 permit = requests.reserve(), if is_writable && turn.wants_to_send => {
                     match permit {
-                        Ok(permit) => self.send(permit),
+                        Ok(permit) => {
+                            has_begun = true;
+                            self.send(permit);
+                        }
                         // The transport has let go of our half; the end of the other follows.
                         Err(_) => is_writable = false,
                     }
+                }
+                () = &mut patience, if !has_begun => {
+                    let text = format!("no stream could be opened within {STREAM_PATIENCE:?}");
+                    return End::closed(text);
                 }
                 () = self.core.woken(self.server) => {}
                 () = taken => {}
@@ -155,12 +165,7 @@ impl Link {
         let received = tokio::task::spawn_blocking(move || core.receive(server, response, now()));
         received.await.map_err(|error| format!("a response could not be taken in: {error}"))
     }
-
-    /// gRFC A8: a server that is asked for signs of life too often is asked half as often.
-    fn calm_down(&mut self) {
-        let interval = self.options.keep_alive_interval.saturating_mul(2).min(KEEP_ALIVE_LIMIT);
-        tracing::info!(server = %self.uri(), ?interval, "the server asks for fewer pings");
-        self.options.keep_alive_interval = interval;
-        self.connector = Connector::new(self.connector.server(), self.options.connecting());
-    }
 }
+
+#[cfg(test)]
+mod tests;

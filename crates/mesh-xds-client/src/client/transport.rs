@@ -77,8 +77,6 @@ fn with<T>(metadata: MetadataMap, requests: T) -> tonic::Request<T> {
 pub(super) struct End {
     pub(super) kind: EndKind,
     pub(super) text: String,
-    /// The server closed the connection because it was asked for signs of life too often.
-    pub(super) is_for_calm: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +91,7 @@ pub(super) enum EndKind {
 
 impl End {
     pub(super) fn closed(text: impl Into<String>) -> Self {
-        Self { kind: EndKind::Closed, text: text.into(), is_for_calm: false }
+        Self { kind: EndKind::Closed, text: text.into() }
     }
 }
 
@@ -112,17 +110,5 @@ pub(super) fn end(end: Option<Result<Response, Status>>) -> End {
         Code::Internal if status.message().starts_with("failed to decode") => EndKind::Unreadable,
         _ => EndKind::Closed,
     };
-    End { kind, text, is_for_calm: is_for_calm(&status) }
-}
-
-fn is_for_calm(status: &Status) -> bool {
-    let mut next = status.source();
-    while let Some(cause) = next {
-        let reason = cause.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
-        if reason == Some(h2::Reason::ENHANCE_YOUR_CALM) {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
+    End { kind, text }
 }

@@ -2,10 +2,13 @@
 //! sent with each stream.
 
 mod dial;
+mod goodbye;
 mod secure;
 mod token;
 
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -15,7 +18,11 @@ use tower::service_fn;
 
 use crate::bootstrap::{CallCreds, ChannelCreds, ServerConfig};
 use dial::Dial;
+use goodbye::Overheard;
 use secure::Secure;
+
+/// The longest silence before a connection is probed, however often the server asked for calm.
+const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The way to one server, for any number of connections one after the other.
 #[derive(Debug)]
@@ -24,6 +31,7 @@ pub(crate) struct Connector {
     /// `None` for no encryption.
     secure: Option<Secure>,
     settings: Settings,
+    asked_for_calm: Arc<AtomicBool>,
 }
 
 /// What holds for every connection.
@@ -43,7 +51,7 @@ impl Connector {
             ChannelCreds::Insecure => None,
             ChannelCreds::Tls(files) => Some(Secure::new(files.clone())),
         };
-        Self { server: server.clone(), secure, settings }
+        Self { server: server.clone(), secure, settings, asked_for_calm: Arc::default() }
     }
 
     pub(crate) fn server(&self) -> &ServerConfig {
@@ -78,11 +86,24 @@ impl Connector {
             .http2_keep_alive_interval(self.settings.keep_alive_interval)
             .keep_alive_timeout(self.settings.keep_alive_timeout)
             .keep_alive_while_idle(true);
+        let calm = self.asked_for_calm.clone();
         let connector = service_fn(move |_| {
             let dial = dial.clone();
-            async move { dial.run().await.map(TokioIo::new) }
+            let calm = calm.clone();
+            async move { dial.run().await.map(|io| TokioIo::new(Overheard::new(io, calm))) }
         });
         endpoint.connect_with_connector(connector).await.map_err(|error| chain(&error))
+    }
+
+    /// gRFC A8: a server that asks for fewer signs of life is asked half as often, from the next
+    /// connection on. Whether it did since the last call.
+    pub(crate) fn calm_down(&mut self) -> bool {
+        let is_asked = self.asked_for_calm.swap(false, Ordering::Relaxed);
+        if is_asked {
+            let interval = self.settings.keep_alive_interval.saturating_mul(2);
+            self.settings.keep_alive_interval = interval.min(KEEP_ALIVE_LIMIT);
+        }
+        is_asked
     }
 
     /// What a new stream begins with beside its requests. Reads files.
@@ -101,6 +122,13 @@ impl Connector {
             metadata.append("authorization", value);
         }
         Ok(metadata)
+    }
+}
+
+#[cfg(test)]
+impl Connector {
+    pub(crate) fn keep_alive_interval(&self) -> Duration {
+        self.settings.keep_alive_interval
     }
 }
 

@@ -45,6 +45,7 @@ use mesh_core::{ResourceId, ResourceType};
 use mesh_pb::envoy::config::core::v3::Node as NodeProto;
 
 use crate::bootstrap::Node;
+use crate::decode::Context;
 use directory::{Authorities, AuthorityIndex};
 use spelling::Spellings;
 use store::Store;
@@ -60,6 +61,7 @@ pub struct Session {
     streams: Vec<Stream>,
     authorities: Authorities,
     spellings: Spellings,
+    context: Context,
 }
 
 impl Session {
@@ -71,7 +73,15 @@ impl Session {
             streams: directory.servers().map(|(_, features)| Stream::new(features)).collect(),
             authorities: Authorities::new(directory),
             spellings: Spellings::default(),
+            context: Context::default(),
         }
+    }
+
+    /// Sets what decoding knows beside the resources.
+    #[must_use]
+    pub fn with_context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
     }
 
     /// Wants a resource. While no server of its authority can be reached, its failure is told at

@@ -148,7 +148,7 @@ impl Session {
             }
             return Ok(());
         }
-        match decode::decode(&id, &raw.bytes) {
+        match decode::decode_in(&self.context, &id, &raw.bytes) {
             Ok(value) => {
                 let made =
                     |value, bytes| Accepted { value, bytes, version: version.clone(), origin };

@@ -6,6 +6,7 @@ mod certificates;
 mod delta;
 mod fallback;
 mod flow;
+mod masses;
 mod outage;
 mod resources;
 mod secure;

@@ -101,7 +101,9 @@ impl Server {
         let service = Service { streams: sender, deltas: delta_sender, speaks };
         let service =
             AggregatedDiscoveryServiceServer::new(service).max_encoding_message_size(usize::MAX);
+        // More than one stream at a time is never needed, and some servers allow no more.
         let serving = tonic::transport::Server::builder()
+            .max_concurrent_streams(1)
             .add_service(service)
             .serve_with_incoming(connections);
         let task = tokio::spawn(async move { serving.await.unwrap() });

@@ -72,3 +72,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn fault_of_ours_while_decoding_refuses_that_resource_alone() {
+    let id = ResourceId::new(ResourceType::Cluster, "c");
+    let refusal = super::super::contained(&id, || panic!("index out of bounds")).unwrap_err();
+    assert_eq!(refusal.to_string(), "Cluster \"c\": decoding failed by a fault of the client");
+}

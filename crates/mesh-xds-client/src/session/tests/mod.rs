@@ -5,6 +5,7 @@ mod existence;
 mod fallback;
 mod federation;
 mod stream;
+mod table;
 mod timer;
 mod wildcard;
 

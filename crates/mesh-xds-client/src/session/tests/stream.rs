@@ -364,3 +364,22 @@ fn refusal_text_is_bounded() {
     let text = driver.send_one().error_detail.unwrap().message;
     assert!(text.len() < 9000 && text.contains("more (node"), "{}", text.len());
 }
+
+#[test]
+fn invalid_resource_among_1000_is_refused_once_and_the_others_apply() {
+    let mut driver = Driver::new();
+    let names: Vec<String> = (0..1000).map(|number| format!("c{number:03}")).collect();
+    names.iter().for_each(|name| driver.subscribe(Cluster, &[name]));
+    driver.send();
+    let made = |name: &String| if name == "c500" { bad_cluster(name) } else { cluster(name) };
+    driver.receive(Cluster, "1", names.iter().map(made).collect());
+    let nack = driver.send_one().error_detail.unwrap();
+    assert!(nack.message.starts_with("1 of 1000 resources refused: [500] Cluster \"c500\""));
+    assert!(driver.send().is_empty(), "a refusal is not repeated");
+    let told = driver.told();
+    assert_eq!(told.iter().filter(|told| told.2).count(), 999);
+    // The very same again, as a server does that insists: one answer each.
+    driver.receive(Cluster, "1", names.iter().map(made).collect());
+    assert!(driver.send_one().error_detail.is_some());
+    assert!(driver.told().is_empty() && driver.send().is_empty());
+}
