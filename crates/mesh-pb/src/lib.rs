@@ -13,6 +13,7 @@ pub use envoy_types::pb::xds;
 
 #[cfg(feature = "json")]
 pub mod json;
+pub mod orca;
 
 /// `type_url`s of the resources and extensions that are exchanged.
 pub mod type_url {

@@ -75,7 +75,7 @@ impl<'i, A: Attach> Draft<'i, A> {
         };
         self.policy.slow_start = None;
         let hashes = self.policy.pick == Pick::Hash;
-        self.by_weight = hashes;
+        self.by_weight = hashes || self.cluster.balancing.client_weights.is_some();
         self.by_locality = hashes || self.cluster.balancing.wrr_locality;
         self.ring_cap = GRPC_RING_SIZE;
         self

@@ -2,12 +2,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use super::load_report::Reported;
 use super::outlier::Record;
 use crate::dialect::Dialect;
-use crate::resource::Endpoint;
+use crate::resource::{ClientWeights, Endpoint};
 use crate::snapshot::Attach;
 
 /// An endpoint at work: its load, its record, and what the outside hung on it.
@@ -29,6 +30,10 @@ pub struct EndpointState<A: Attach> {
     address: SocketAddr,
     /// When it was first drawn by a policy with a slow start.
     since: OnceLock<Instant>,
+    /// What it told of its load. A lock of its own, for the few clusters that weigh by it.
+    reported: Mutex<Option<Reported>>,
+    /// The weight that was made of it last.
+    given_weight: AtomicU32,
     /// Whether health checks say that it is not to be used.
     failing: AtomicBool,
 }
@@ -43,6 +48,8 @@ impl<A: Attach> EndpointState<A> {
             grpc: Record::default(),
             address: spec.address,
             since: OnceLock::new(),
+            reported: Mutex::default(),
+            given_weight: AtomicU32::new(1),
             failing: AtomicBool::new(false),
             attached,
         }
@@ -96,6 +103,28 @@ impl<A: Attach> EndpointState<A> {
     /// When its slow start began: with the first request that could go to it.
     pub(super) fn since(&self, now: Instant) -> Instant {
         *self.since.get_or_init(|| now)
+    }
+
+    /// Notes what it told of its load.
+    pub(super) fn report(&self, weight: f64, now: Instant) {
+        let mut known = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(Reported::with(*known, weight, now));
+    }
+
+    /// The weight that follows from what it told; forgets what is too old.
+    pub(super) fn weight(&self, spec: &ClientWeights, now: Instant) -> Option<f64> {
+        let mut known = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = known.filter(|known| !known.is_expired(spec, now));
+        known.as_ref()?.settled(spec, now)
+    }
+
+    /// The weight that load reports gave it, 1 before they did.
+    pub(super) fn given_weight(&self) -> u32 {
+        self.given_weight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn give_weight(&self, weight: u32) {
+        self.given_weight.store(weight, Ordering::Relaxed);
     }
 
     /// Notes how an attempt ended.

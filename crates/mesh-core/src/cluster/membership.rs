@@ -5,6 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::EndpointState;
+use super::hashing::xx_hash;
 use super::plain::Plain;
 use super::subsets::Grouping;
 use crate::resource::{
@@ -15,6 +16,8 @@ use crate::snapshot::Attach;
 /// The endpoints of an assignment with their state, shared by the tables of both dialects.
 pub(super) struct Membership<A: Attach> {
     pub(super) assignment: Entry<ClusterLoadAssignment>,
+    /// As it was given: more than the assignment where a client uses only some endpoints.
+    pub(super) given: Entry<ClusterLoadAssignment>,
     /// One for each endpoint of the assignment, in its order.
     pub(super) states: Arc<[Arc<EndpointState<A>>]>,
     /// What the assignment says of each, in the same order. Apart from the rest, so that tables
@@ -26,7 +29,7 @@ pub(super) struct Membership<A: Attach> {
     pub(super) plain: Option<Plain>,
     /// Which are of which subset, where the cluster has any.
     pub(super) grouping: Option<Arc<Grouping>>,
-    all: HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>,
+    all: Arc<HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>>,
 }
 
 /// What decides about an endpoint.
@@ -47,6 +50,14 @@ impl<A: Attach> Membership<A> {
         previous: Option<&Self>,
         attach: &A,
     ) -> Self {
+        let given = assignment;
+        let assignment = match (&given.value, cluster.balancing.subset_size) {
+            (Some(all), Some(size)) => {
+                let value = Some(Arc::new(some_of(all, size as usize, attach.seed())));
+                Entry { value, failure: given.failure.clone() }
+            }
+            _ => given.clone(),
+        };
         let localities = assignment.value.iter().flat_map(|value| &value.localities);
         let count: usize = localities.clone().map(|locality| locality.endpoints.len()).sum();
         let mut all: HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState> =
@@ -68,21 +79,49 @@ impl<A: Attach> Membership<A> {
                     };
                     known.cloned().unwrap_or_else(|| Arc::new(make()))
                 });
-                states.push(state.clone());
-                let (weight, health) = (spec.weight, spec.health);
+                let state = state.clone();
+                let weight = match cluster.balancing.client_weights {
+                    None => spec.weight,
+                    Some(_) => state.given_weight(),
+                };
+                states.push(state);
+                let health = spec.health;
                 slots.push(Slot { priority: locality.priority, locality: number, weight, health });
             }
         }
-        let alike = |a: &Slot, b: &Slot| a.locality == b.locality && a.weight == b.weight;
-        let uniform = slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b)));
-        let plain = Plain::of(&slots);
         let grouping = cluster.balancing.subsets.as_ref().map(|spec| {
             let localities = assignment.value.iter().flat_map(|value| &value.localities);
             let specs = localities.flat_map(|locality| &locality.endpoints);
             Arc::new(Grouping::new(spec, specs))
         });
-        let (states, slots) = (states.into(), slots.into());
-        Self { assignment, states, slots, uniform, plain, grouping, all }
+        Self::of(assignment, given, states.into(), slots.into(), grouping, all.into())
+    }
+
+    fn of(
+        assignment: Entry<ClusterLoadAssignment>,
+        given: Entry<ClusterLoadAssignment>,
+        states: Arc<[Arc<EndpointState<A>>]>,
+        slots: Box<[Slot]>,
+        grouping: Option<Arc<Grouping>>,
+        all: Arc<HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>>,
+    ) -> Self {
+        let alike = |a: &Slot, b: &Slot| a.locality == b.locality && a.weight == b.weight;
+        let uniform = slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b)));
+        let plain = Plain::of(&slots);
+        Self { assignment, given, states, slots, uniform, plain, grouping, all }
+    }
+
+    /// The same with those weights; `None` when they are those it has.
+    pub(super) fn reweighted(&self, weights: &[u32]) -> Option<Self> {
+        if self.slots.iter().map(|slot| slot.weight).eq(weights.iter().copied()) {
+            return None;
+        }
+        let slots = self.slots.iter().zip(weights);
+        let slots = slots.map(|(slot, weight)| Slot { weight: *weight, ..*slot }).collect();
+        let (states, grouping, all) =
+            (self.states.clone(), self.grouping.clone(), self.all.clone());
+        let (assignment, given) = (self.assignment.clone(), self.given.clone());
+        Some(Self::of(assignment, given, states, slots, grouping, all))
     }
 
     /// A locality by its number.
@@ -112,4 +151,23 @@ impl<A: Attach> Membership<A> {
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
+}
+
+/// The endpoints whose addresses have the least hashes by the client's seed (gRFC A68): each client
+/// takes others, and a change of the list changes few of them.
+fn some_of(all: &ClusterLoadAssignment, size: usize, seed: u64) -> ClusterLoadAssignment {
+    let rank = |endpoint: &Endpoint| {
+        (xx_hash(endpoint.address.to_string().as_bytes(), seed), endpoint.address)
+    };
+    let endpoints = all.localities.iter().flat_map(|locality| &locality.endpoints);
+    let mut ranks: Vec<_> = endpoints.map(rank).collect();
+    let mut made = all.clone();
+    if ranks.len() > size {
+        ranks.sort_unstable();
+        let last = ranks.get(size);
+        for locality in &mut made.localities {
+            locality.endpoints.retain(|endpoint| last.is_none_or(|last| rank(endpoint) < *last));
+        }
+    }
+    made
 }

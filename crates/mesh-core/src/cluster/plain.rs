@@ -75,7 +75,8 @@ pub(super) fn plain<A: Attach>(
     out: &[u32],
     agreed: bool,
 ) -> Option<Plan> {
-    if membership.grouping.is_some() && dialect == Dialect::Http {
+    let is_weighed = cluster.balancing.client_weights.is_some();
+    if is_weighed || membership.grouping.is_some() && dialect == Dialect::Http {
         return None;
     }
     let plain = membership.plain.as_ref()?;

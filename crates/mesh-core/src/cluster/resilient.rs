@@ -154,16 +154,18 @@ impl<A: Attach> ClusterState<A> {
         self.detectors.of(dialect)
     }
 
-    /// When the next sweep is due; `None` when no outliers are detected.
+    /// When the next sweep is due; `None` when no outliers are detected, and no weights follow load
+    /// reports.
     pub fn next_sweep(&self, now: Instant) -> Option<Instant> {
-        DIALECTS.into_iter().filter_map(|dialect| self.detectors.of(dialect).next_sweep(now)).min()
+        let sweeps = DIALECTS.map(|dialect| self.detectors.of(dialect).next_sweep(now));
+        sweeps.into_iter().chain([self.next_weights(now)]).flatten().min()
     }
 
-    /// Does the sweeps that are due; true when an endpoint was ejected or returned, so that the
-    /// tables want to be built anew.
+    /// Does the sweeps that are due; true when an endpoint was ejected or returned, or weights
+    /// changed, so that the tables want to be built anew.
     pub fn sweep(&self, now: Instant, random: u64) -> bool {
         let tables = self.tables();
-        let mut changed = false;
+        let mut changed = self.update_weights(now);
         for (dialect, random) in DIALECTS.into_iter().zip([random, !random]) {
             let detector = self.detectors.of(dialect);
             if detector.next_sweep(now).is_some_and(|due| due <= now) {

@@ -1,6 +1,7 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -27,6 +28,9 @@ pub struct ClusterState<A: Attach> {
     is_aggregate: bool,
     has_slow_start: bool,
     has_subsets: bool,
+    uses_load_reports: bool,
+    /// When weights are to follow load reports again.
+    pub(super) weights_due: Mutex<Option<Instant>>,
     /// Whether there are `drop_overloads`.
     drops: AtomicBool,
     /// Whether an aggregate has it among its clusters.
@@ -71,6 +75,8 @@ impl<A: Attach> ClusterState<A> {
             is_aggregate: matches!(spec.discovery, Discovery::Aggregate { .. }),
             has_slow_start: spec.balancing.slow_start.is_some(),
             has_subsets: spec.balancing.subsets.is_some(),
+            uses_load_reports: spec.balancing.client_weights.is_some(),
+            weights_due: Mutex::default(),
             drops,
             in_aggregate: AtomicBool::new(in_aggregate),
             cursor: Cursor::default(),
@@ -138,6 +144,13 @@ impl<A: Attach> ClusterState<A> {
     #[inline]
     pub fn has_subsets(&self) -> bool {
         self.has_subsets
+    }
+
+    /// Whether answers are to be asked for load reports
+    /// ([`report_load`](Self::report_load)).
+    #[inline]
+    pub fn uses_load_reports(&self) -> bool {
+        self.uses_load_reports
     }
 
     /// The category by which a request is dropped (`drop_overloads`), before all else.
@@ -298,7 +311,7 @@ impl<A: Attach> ClusterState<A> {
         attach: &A,
     ) -> Vec<Arc<Tables<A>>> {
         let current = self.tables();
-        if current.assignment().is_same(&assignment) {
+        if current.membership.given.is_same(&assignment) {
             return Vec::new();
         }
         let known = Some(&*current.membership);
@@ -315,6 +328,10 @@ impl<A: Attach> ClusterState<A> {
     /// brings new endpoints.
     pub fn rebuild(&self) -> Vec<Arc<Tables<A>>> {
         let tables = DIALECTS.map(|dialect| self.tables_of(dialect));
+        if let Some(next) = self.reweighted(&tables[0].membership) {
+            let outs = self.detectors.outs(&next);
+            return self.swap(of_both(&self.spec, &next, &outs, self.is_in_aggregate()));
+        }
         let membership = &tables[0].membership;
         let outs = self.detectors.outs(membership);
         let mut replaced = Vec::new();

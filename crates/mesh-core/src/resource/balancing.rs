@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Subsets;
+use super::{ClientWeights, Subsets};
 
 /// Which of the endpoints at hand a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,10 @@ pub struct Balancing {
     pub active_request_bias: f64,
     /// Parts of the cluster that routes ask for, in HTTP; `None` when there are none.
     pub subsets: Option<Arc<Subsets>>,
+    /// Weights that follow from load reports, for round robin; `None` for those of the assignment.
+    pub client_weights: Option<Arc<ClientWeights>>,
+    /// Only this many endpoints are used, others in each client (`random_subsetting`, gRFC A68).
+    pub subset_size: Option<u32>,
     /// Why gRPC cannot use this cluster, though Envoy can.
     pub refused_by_grpc: Option<&'static str>,
 }
@@ -131,6 +135,8 @@ impl Default for Balancing {
             slow_start: None,
             active_request_bias: 1.0,
             subsets: None,
+            client_weights: None,
+            subset_size: None,
             refused_by_grpc: None,
         }
     }

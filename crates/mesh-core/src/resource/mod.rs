@@ -15,6 +15,7 @@
 mod balancing;
 mod breakers;
 mod cidr;
+mod client_weights;
 mod cluster;
 mod connections;
 mod csrf;
@@ -52,6 +53,7 @@ pub use balancing::{
 };
 pub use breakers::{CircuitBreakers, RetryBudget, Thresholds};
 pub use cidr::CidrRange;
+pub use client_weights::ClientWeights;
 pub use cluster::{Cluster, Discovery, UpstreamProtocol};
 pub use connections::{
     ConnectionOptions, Http2Keepalive, Http2Options, PreconnectPolicy, TcpKeepalive,

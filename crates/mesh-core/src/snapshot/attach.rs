@@ -17,6 +17,11 @@ pub trait Attach {
 
     /// Makes what hangs on an endpoint of that cluster.
     fn endpoint(&self, cluster: &Cluster, spec: &Endpoint) -> Self::Endpoint;
+
+    /// A number of this client, where each is to choose otherwise than others.
+    fn seed(&self) -> u64 {
+        0
+    }
 }
 
 impl Attach for () {

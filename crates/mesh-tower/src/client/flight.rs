@@ -1,4 +1,5 @@
 mod end;
+mod told;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{Avoid, Choice, Permit, Picked};
 use mesh_core::exchange::Failure;
-use mesh_core::resilience::{Ended, Outcome, grpc_timeout, takes_request};
+use mesh_core::resilience::{Ended, Outcome, takes_request};
 use mesh_core::resource::{RetryPolicy, UpstreamProtocol};
 use mesh_core::route::Forwarding;
 use mesh_core::snapshot::{ClusterIndex, RootIndex, RouteRef};
@@ -29,9 +30,10 @@ use super::outliers::OpenCall;
 use super::routing::caller_deadline;
 use super::transport::{Failed, To, Transport};
 use crate::body::Body;
-use crate::deadline::{EXPECTED_TIMEOUT, expected_timeout};
+use crate::deadline::EXPECTED_TIMEOUT;
 use crate::error::Error;
 use crate::mesh::{Hold, Io, Random};
+use told::{left_until, write_grpc_timeout};
 
 /// How many endpoints a gRPC call whose connection is refused goes on to without it counting as a
 /// retry. A gRPC channel only picks endpoints it is connected to; we find out by trying.
@@ -395,22 +397,4 @@ impl Flight {
 fn policy<'a>(asked: Option<&'a Asked>, forwarding: &'a Forwarding) -> Option<&'a RetryPolicy> {
     let own = asked.and_then(|asked| asked.policy.as_ref());
     own.or(forwarding.retry_policy())
-}
-
-const GRPC_TIMEOUT: &str = "grpc-timeout";
-
-/// What a server is told of a deadline in plain HTTP.
-#[cold]
-fn left_until(deadline: Instant) -> HeaderValue {
-    expected_timeout(deadline.saturating_duration_since(now()))
-}
-
-/// Tells the server how long is left, unless the caller's own header still says so.
-fn write_grpc_timeout(request: &mut Request<Body>, total: Option<Instant>, callers: bool) {
-    let Some(total) = total else { return };
-    if callers && request.headers().contains_key(GRPC_TIMEOUT) {
-        return;
-    }
-    let left = total.saturating_duration_since(now());
-    request.headers_mut().insert(GRPC_TIMEOUT, grpc_timeout::format(left));
 }

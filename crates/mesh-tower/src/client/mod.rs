@@ -18,6 +18,7 @@ mod flight;
 mod history;
 mod layer;
 mod limits;
+mod load;
 mod messages;
 mod mirrors;
 mod outliers;

@@ -8,7 +8,7 @@ use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, EndpointState};
 use mesh_core::resource::ActiveFault;
 
-use super::now;
+use super::{load, now};
 use crate::mesh::Io;
 
 /// Tells how an attempt ended; has the cluster's tables built anew when that ejects the endpoint.
@@ -36,11 +36,19 @@ pub(super) struct OpenCall {
     state: Option<Arc<ClusterState<Io>>>,
     random: u64,
     faults: Vec<ActiveFault>,
+    /// Who weighs endpoints by what the trailers tell of their load.
+    weighs: Option<Arc<ClusterState<Io>>>,
 }
 
 impl OpenCall {
-    pub(super) fn new(state: Arc<ClusterState<Io>>, random: u64) -> Self {
-        Self { state: Some(state), random, faults: Vec::new() }
+    /// Has outlier detection learn of the call's status.
+    pub(super) fn detect(&mut self, state: Arc<ClusterState<Io>>, random: u64) {
+        (self.state, self.random) = (Some(state), random);
+    }
+
+    /// Has trailers asked for load reports.
+    pub(super) fn weigh(&mut self, state: Arc<ClusterState<Io>>) {
+        self.weighs = Some(state);
     }
 
     /// Has faults count until the answer ends.
@@ -51,6 +59,11 @@ impl OpenCall {
     /// The call ended with those trailers; `None` when it broke. A call that its caller gives up
     /// says nothing of the endpoint.
     pub(super) fn ended(&self, endpoint: &EndpointState<Io>, trailers: Option<&HeaderMap>) {
+        if let (Some(state), Some(trailers)) = (&self.weighs, trailers)
+            && let Some(report) = load::reported(trailers)
+        {
+            state.report_load(endpoint, &report, now());
+        }
         let Some(state) = &self.state else { return };
         let observed = match trailers {
             Some(trailers) => {

@@ -91,7 +91,7 @@ impl Builder {
                 Error::new(ErrorKind::Config, "a mesh needs a tokio runtime").because(error)
             })?,
         };
-        let io = Io::new(runtime.clone());
+        let io = Io::new(runtime.clone()).with_seed(self.seed.unwrap_or_else(|| fastrand::u64(..)));
         let mut resources = Resources::new();
         let (source, feed) = match self.from {
             From::Environment => {

@@ -16,11 +16,17 @@ pub(crate) struct Io {
     pub(crate) runtime: Handle,
     /// Wakes the mesh's task.
     pub(crate) signal: Arc<Notify>,
+    /// Of this client, where each is to use other endpoints than others.
+    seed: u64,
 }
 
 impl Io {
     pub(crate) fn new(runtime: Handle) -> Self {
-        Self { runtime, signal: Arc::default() }
+        Self { runtime, signal: Arc::default(), seed: 0 }
+    }
+
+    pub(crate) fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 }
 
@@ -82,6 +88,10 @@ impl Attach for Io {
         let ejected = previous.map(|previous| previous.ejected.clone()).unwrap_or_default();
         let had_traffic = previous.map(|previous| previous.had_traffic.clone()).unwrap_or_default();
         ClusterIo { ejected, had_traffic, signal: self.signal.clone() }
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
     }
 
     fn endpoint(&self, cluster: &Cluster, spec: &EndpointSpec) -> EndpointIo {

@@ -13,7 +13,7 @@ use mesh_pb::google::protobuf::{Any, UInt32Value, UInt64Value};
 use prost::{Message, Name};
 
 use super::at::{At, Invalid};
-use super::{balancing, discovery, subsets};
+use super::{balancing, client_weights, discovery, subsets};
 
 /// How deep policies may nest (gRFC A52).
 const DEPTH_LIMIT: usize = 16;
@@ -25,12 +25,7 @@ const CHOICE_COUNT_LIMIT: u32 = 64;
 const RING_SIZE_LIMIT: u64 = 8_388_608;
 
 /// Policies that are known and not there yet.
-const LATER: [&str; 3] = [
-    "envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3\
-     .ClientSideWeightedRoundRobin",
-    "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost",
-    "envoy.extensions.load_balancing_policies.random_subsetting.v3.RandomSubsetting",
-];
+const LATER: [&str; 1] = ["envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost"];
 
 /// The policy of a cluster and what comes with it. `load_balancing_policy` wins over `lb_policy`.
 pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<(LbPolicy, Balancing), Invalid> {
@@ -157,8 +152,10 @@ fn known(
     balancing: &mut Balancing,
     depth: usize,
 ) -> Result<Option<LbPolicy>, Invalid> {
+    use policies::client_side_weighted_round_robin::v3::ClientSideWeightedRoundRobin;
     use policies::pick_first::v3::PickFirst;
     use policies::random::v3::Random;
+    use policies::random_subsetting::v3::RandomSubsetting;
     use policies::round_robin::v3::RoundRobin;
     use policies::wrr_locality::v3::WrrLocality;
     let message = any.type_url.rsplit('/').next().unwrap_or_default();
@@ -208,6 +205,23 @@ fn known(
         let list = list.ok_or_else(|| at_inner.invalid("is missing"))?;
         let policy = from_list(at_inner, list, balancing, depth + 1)?;
         balancing.subsets = Some(subsets::subsets(at, &config)?);
+        return Ok(Some(policy));
+    }
+    if message == ClientSideWeightedRoundRobin::full_name() {
+        let config: ClientSideWeightedRoundRobin = read(at, any)?;
+        balancing.client_weights = Some(client_weights::client_weights(at, &config)?);
+        return Ok(Some(LbPolicy::RoundRobin));
+    }
+    if message == RandomSubsetting::full_name() {
+        let config: RandomSubsetting = read(at, any)?;
+        let size = config.subset_size.map_or(0, |size| size.value);
+        if size == 0 {
+            return Err(at.field("subset_size").invalid("must be at least 1"));
+        }
+        let at_child = at.field("child_policy");
+        let list = config.child_policy.ok_or_else(|| at_child.invalid("is missing"))?;
+        let policy = from_list(at_child, &list, balancing, depth + 1)?;
+        balancing.subset_size = Some(size);
         return Ok(Some(policy));
     }
     if LATER.contains(&message) {

@@ -14,6 +14,7 @@ mod at;
 mod balancing;
 mod breakers;
 mod chain_match;
+mod client_weights;
 mod cluster;
 mod common;
 mod conditions;

@@ -10,6 +10,7 @@ mod shares;
 mod subsets;
 mod tables;
 mod threads;
+mod weights;
 
 use std::sync::Arc;
 

@@ -1,10 +1,12 @@
 //! How attempts end, and whether another one follows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, StatusCode};
 use mesh_core::Dialect;
 use mesh_core::cluster::outlier::Observed;
+use mesh_core::cluster::{ClusterState, EndpointState};
 use mesh_core::exchange::{Failure, ResponseFlags};
 use mesh_core::resilience::{Ended, Outcome, RetryDecision};
 use mesh_core::resource::RetryPolicy;
@@ -16,7 +18,25 @@ use crate::client::copy::Copy;
 use crate::client::failing::Failing;
 use crate::client::outliers::{OpenCall, tell};
 use crate::client::way::way;
+use crate::client::{load, now};
 use crate::error::{Error, ErrorKind};
+use crate::mesh::Io;
+
+/// Takes what an answer tells of its endpoint's load, or leaves that to its trailers.
+#[cold]
+fn weigh(
+    state: &Arc<ClusterState<Io>>,
+    endpoint: Option<&EndpointState<Io>>,
+    headers: &HeaderMap,
+) -> Option<Box<OpenCall>> {
+    if let Some(report) = load::reported(headers) {
+        state.report_load(endpoint?, &report, now());
+        return None;
+    }
+    let mut call = OpenCall::default();
+    call.weigh(state.clone());
+    Some(Box::new(call))
+}
 
 impl Flight {
     /// Counts how an attempt ended.
@@ -40,6 +60,9 @@ impl Flight {
     #[inline(always)]
     pub(super) fn observe_answer(&mut self, status: StatusCode, headers: &HeaderMap) {
         let Some(state) = self.hold.cluster(self.cluster) else { return };
+        if state.uses_load_reports() {
+            self.call = weigh(state, self.endpoint.as_deref(), headers);
+        }
         if !state.detector(self.dialect).is_on() {
             return;
         }
@@ -60,7 +83,8 @@ impl Flight {
         let outcome = Outcome::of_response(status, headers);
         let ended = !matches!(outcome, Outcome::Response { grpc_status: None, .. });
         if self.dialect == Dialect::Grpc && status == StatusCode::OK && !ended {
-            self.call = Some(Box::new(OpenCall::new(state.clone(), random)));
+            let state = state.clone();
+            self.call.get_or_insert_default().detect(state, random);
         } else if let (Some(endpoint), Some(observed)) = (&self.endpoint, Observed::of(outcome)) {
             tell(state, endpoint, self.dialect, observed, || random);
         }

@@ -3,6 +3,7 @@
 mod actions;
 mod balancing;
 mod breakers;
+mod client_weights;
 mod cluster;
 mod connections;
 mod csrf;
