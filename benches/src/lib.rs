@@ -4,6 +4,7 @@
 //! and answered at once, so that the difference is what the mesh adds.
 
 pub mod tables;
+pub mod updates;
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};

@@ -77,6 +77,8 @@ impl Core {
         let wakers = servers.configs.iter().map(|_| Notify::new()).collect();
         let providers = bootstrap.certificate_providers().keys();
         let context = Context::default().with_certificate_providers(providers);
+        let context =
+            Context::default().with_certificate_providers(bootstrap.certificate_providers().keys());
         let session = Session::new(bootstrap.node(), servers.directory);
         let mut session = session.with_context(context);
         let outbound = (ask == Ask::Envoy).then(|| {

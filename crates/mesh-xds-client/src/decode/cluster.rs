@@ -10,12 +10,12 @@ use mesh_pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use super::at::{At, Invalid, not_honoured};
 use super::{breakers, common, discovery, health_check, lb_policy, outlier, protocol, tls};
 
-pub(super) fn cluster(at: At<'_>, name: &Name, mut proto: pb::Cluster) -> Result<Cluster, Invalid> {
+pub(super) fn cluster(at: At<'_>, name: &Name, proto: &pb::Cluster) -> Result<Cluster, Invalid> {
     let mut made = Cluster::new(name.clone());
-    tls::transport_sockets(at, &proto, &mut made)?;
-    (made.lb_policy, made.balancing) = lb_policy::policy(at, &proto)?;
+    tls::transport_sockets(at, proto, &mut made)?;
+    (made.lb_policy, made.balancing) = lb_policy::policy(at, proto)?;
     let connections;
-    (made.protocol, connections) = protocol::protocol(at, &proto)?;
+    (made.protocol, connections) = protocol::protocol(at, proto)?;
     made.connections = Arc::new(connections);
     if let Some(timeout) = &proto.connect_timeout {
         made.connect_timeout = common::positive_duration(at.field("connect_timeout"), timeout)?;
@@ -35,8 +35,8 @@ pub(super) fn cluster(at: At<'_>, name: &Name, mut proto: pb::Cluster) -> Result
         made.reports_load = true;
     }
     made.health_check = health_check::first(at, &proto.health_checks)?;
-    report(at, &proto);
-    made.discovery = discovery::discovery(at, name, &mut proto)?;
+    report(at, proto);
+    made.discovery = discovery::discovery(at, name, proto)?;
     if matches!(&made.discovery, Discovery::Dns(dns) if dns.kind == DnsKind::Logical) {
         // Its addresses are ways to one endpoint, of which the first that works is taken (A37).
         made.lb_policy = LbPolicy::PickFirst { shuffle_address_list: false };

@@ -16,7 +16,7 @@ use super::{common, dns, endpoints};
 pub(super) fn discovery(
     at: At<'_>,
     name: &Name,
-    proto: &mut pb::Cluster,
+    proto: &pb::Cluster,
 ) -> Result<Discovery, Invalid> {
     let kind = match &proto.cluster_discovery_type {
         Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).ok(),
@@ -30,7 +30,7 @@ pub(super) fn discovery(
         Some(DiscoveryType::Static) => {
             at.refused_by_grpc("its type is STATIC");
             let at = at.field("load_assignment");
-            let assignment = proto.load_assignment.take();
+            let assignment = proto.load_assignment.as_ref();
             let assignment = assignment.ok_or_else(|| at.invalid("is missing"))?;
             Ok(Discovery::Static(Arc::new(endpoints::assignment(at, name, assignment)?)))
         }

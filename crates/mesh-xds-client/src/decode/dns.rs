@@ -182,7 +182,7 @@ fn endpoints(
     if kind == DnsKind::Logical && (proto.endpoints.len() != 1 || hosts.len() != 1) {
         return Err(at.invalid("must have one locality with one endpoint"));
     }
-    let mut assignment = endpoints::assignment(at, name, bare)?;
+    let mut assignment = endpoints::assignment(at, name, &bare)?;
     let mut hosts = hosts.into_iter();
     let mut named = Vec::with_capacity(hosts.len());
     for (index, locality) in assignment.localities.iter_mut().enumerate() {

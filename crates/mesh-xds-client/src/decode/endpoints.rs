@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use mesh_core::resource as core;
 use mesh_core::resource::{
     ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
     Name, TRANSPORT_SOCKET_MATCH,
@@ -15,30 +17,56 @@ use mesh_pb::envoy::config::endpoint::v3::cluster_load_assignment::Policy;
 use mesh_pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use mesh_pb::google::protobuf::value::Kind;
 
-use super::address::socket_address;
-use super::at::{At, Invalid, not_honoured};
-use super::common;
-use super::route;
+use prost::Message;
 
+use super::address::socket_address;
+use super::addresses::{self, Before, Kept};
+use super::at::{At, Invalid, not_honoured};
+use super::split::{self, Split};
+use super::{common, route};
+
+/// An assignment as it came before: its bytes, and what was made of them.
+#[derive(Clone, Copy)]
+pub(super) struct Previous<'p> {
+    pub(super) bytes: &'p [u8],
+    pub(super) value: &'p ClusterLoadAssignment,
+}
+
+/// An assignment that is part of a cluster.
 pub(super) fn assignment(
     at: At<'_>,
     name: &Name,
-    proto: pb::ClusterLoadAssignment,
+    proto: &pb::ClusterLoadAssignment,
 ) -> Result<ClusterLoadAssignment, Invalid> {
-    let mut addresses = HashSet::new();
+    assignment_of(at, name, &proto.encode_to_vec(), None)
+}
+
+/// An assignment from its bytes. Endpoints that were told by the same bytes before are the same.
+pub(super) fn assignment_of(
+    at: At<'_>,
+    name: &Name,
+    bytes: &[u8],
+    previous: Option<Previous<'_>>,
+) -> Result<ClusterLoadAssignment, Invalid> {
+    let Split { rest, endpoints } =
+        split::split(bytes).map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
+    let before = previous.and_then(Before::of);
+    let mut reader = Reader::default();
     let mut places = HashSet::new();
-    let mut localities = Vec::with_capacity(proto.endpoints.len());
-    for (index, proto) in proto.endpoints.iter().enumerate() {
+    let mut localities = Vec::with_capacity(endpoints.len());
+    for (index, (proto, own)) in rest.endpoints.iter().zip(endpoints).enumerate() {
         let at = at.index("endpoints", index);
-        let made = locality(at, proto, &mut addresses)?;
+        let before = before.as_ref().and_then(|before| before.locality(index));
+        let made = locality(at, proto, &own, before, &mut reader)?;
         if !places.insert((made.priority, made.locality.clone())) {
             return Err(at.invalid("repeats a locality of the same priority"));
         }
         localities.push(made);
     }
+    addresses::check_repetitions(at, &localities, &reader.fresh)?;
     check_priorities(at, &localities)?;
     let mut made = ClusterLoadAssignment::new(name.clone(), localities);
-    if let Some(policy) = &proto.policy {
+    if let Some(policy) = &rest.policy {
         self::policy(at.field("policy"), policy, &mut made)?;
     }
     Ok(made)
@@ -47,29 +75,67 @@ pub(super) fn assignment(
 fn locality(
     at: At<'_>,
     proto: &pb::LocalityLbEndpoints,
-    addresses: &mut HashSet<SocketAddr>,
+    endpoints: &[&[u8]],
+    before: Option<Kept<'_>>,
+    reader: &mut Reader,
 ) -> Result<LocalityLbEndpoints, Invalid> {
     if proto.lb_config.is_some() {
         return Err(at.field("lb_config").invalid("is not supported"));
     }
     let place = proto.locality.as_ref().map(locality_name).unwrap_or_default();
-    let mut endpoints = Vec::with_capacity(proto.lb_endpoints.len());
+    let mut made = LocalityLbEndpoints::new(place, Vec::with_capacity(endpoints.len()));
+    let mut before = before;
     let mut sum = 0_u32;
-    for (index, proto) in proto.lb_endpoints.iter().enumerate() {
-        let at = at.index("lb_endpoints", index);
-        let made = endpoint(at, proto)?;
-        if !addresses.insert(made.address) {
-            return Err(at.invalid(format!("repeats address {}", made.address)));
-        }
-        sum = sum.checked_add(made.weight).ok_or_else(|| {
-            at.invalid("endpoint weights of the locality add up to over 2^32 - 1")
+    for (index, bytes) in endpoints.iter().enumerate() {
+        let kept = before.as_mut().and_then(|before| before.take(bytes, endpoints.get(index + 1)));
+        let endpoint = match kept {
+            Some(endpoint) => endpoint.clone(),
+            None => reader.endpoint(at.index("lb_endpoints", index), bytes)?,
+        };
+        sum = sum.checked_add(endpoint.weight).ok_or_else(|| {
+            let text = "endpoint weights of the locality add up to over 2^32 - 1";
+            at.index("lb_endpoints", index).invalid(text)
         })?;
-        endpoints.push(made);
+        made.endpoints.push(endpoint);
     }
-    let mut made = LocalityLbEndpoints::new(place, endpoints);
     made.priority = proto.priority;
     made.weight = proto.load_balancing_weight.as_ref().map(|weight| weight.value);
     Ok(made)
+}
+
+/// Reads endpoints one after the other.
+#[derive(Default)]
+struct Reader {
+    /// The addresses of those that were read.
+    fresh: Vec<SocketAddr>,
+    /// The metadata read last: endpoints of a service often have the same.
+    metadata: Option<(Metadata, Option<Arc<core::Metadata>>)>,
+}
+
+impl Reader {
+    fn endpoint(&mut self, at: At<'_>, bytes: &[u8]) -> Result<Endpoint, Invalid> {
+        let proto = pb::LbEndpoint::decode(bytes)
+            .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
+        let mut made = endpoint(at, &proto)?;
+        if let Some(proto) = proto.metadata {
+            made.hash_key = hash_key(&proto);
+            made.metadata = self.metadata(proto);
+        }
+        self.fresh.push(made.address);
+        Ok(made)
+    }
+
+    fn metadata(&mut self, proto: Metadata) -> Option<Arc<core::Metadata>> {
+        if let Some((known, made)) = &self.metadata
+            && *known == proto
+        {
+            return made.clone();
+        }
+        let made = route::metadata(Some(&proto))
+            .filter(|metadata| KEPT.iter().any(|key| metadata.fields.contains_key(*key)));
+        self.metadata = Some((proto, made.clone()));
+        made
+    }
 }
 
 fn locality_name(proto: &ProtoLocality) -> Locality {
@@ -94,10 +160,9 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
     let address = socket_address(at_host.field("address"), host.address.as_ref())?;
     let mut made = Endpoint::new(address);
     made.health = health(proto.health_status);
-    made.hostname = host.hostname.as_str().into();
-    made.hash_key = proto.metadata.as_ref().and_then(hash_key);
-    made.metadata = route::metadata(proto.metadata.as_ref())
-        .filter(|metadata| KEPT.iter().any(|key| metadata.fields.contains_key(*key)));
+    if !host.hostname.is_empty() {
+        made.hostname = host.hostname.as_str().into();
+    }
     if let Some(weight) = &proto.load_balancing_weight {
         if weight.value == 0 {
             return Err(at.field("load_balancing_weight").invalid("must be at least 1"));

@@ -10,6 +10,7 @@
 
 mod action;
 mod address;
+mod addresses;
 mod at;
 mod balancing;
 mod breakers;
@@ -47,6 +48,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod server;
+mod split;
 mod structure;
 mod subsets;
 #[cfg(test)]
@@ -66,7 +68,6 @@ use std::sync::Arc;
 use mesh_core::resource::Name;
 use mesh_core::{ResourceId, ResourceType};
 use mesh_pb::envoy::config::cluster::v3::Cluster;
-use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use mesh_pb::envoy::config::listener::v3::Listener;
 use mesh_pb::envoy::config::route::v3::RouteConfiguration;
 use mesh_pb::envoy::extensions::transport_sockets::tls::v3::Secret;
@@ -155,12 +156,34 @@ fn contained(
     decoding: impl FnOnce() -> Result<Value, Invalid>,
 ) -> Result<Value, Refusal> {
     match catch_unwind(AssertUnwindSafe(decoding)) {
+    decode_after(context, id, bytes, None)
+}
+
+/// Decodes and checks a resource that follows another of the same name, given with its bytes. The
+/// same comes out as without it, sooner where little changed.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn decode_after(
+    context: &Context,
+    id: &ResourceId,
+    bytes: &[u8],
+    previous: Option<(&[u8], &Value)>,
+) -> Result<Value, Refusal> {
+    // Bytes come from outside. If one resource trips over a fault of ours, its neighbours and the
+    // task must not pay for it; decoding shares no state that could be left half made.
+    match catch_unwind(AssertUnwindSafe(|| decode_checked(context, id, bytes, previous))) {
         Ok(decoded) => decoded.map_err(|invalid| Refusal::of(id, invalid.field, invalid.text)),
         Err(_) => Err(Refusal::of(id, "", "decoding failed by a fault of the client")),
     }
 }
 
-fn decode_checked(context: &Context, id: &ResourceId, bytes: &[u8]) -> Result<Value, Invalid> {
+fn decode_checked(
+    context: &Context,
+    id: &ResourceId,
+    bytes: &[u8],
+    previous: Option<(&[u8], &Value)>,
+) -> Result<Value, Invalid> {
     let notes = Notes::new(context);
     let at = At::root(&notes);
     let name = &id.name;
@@ -184,12 +207,16 @@ fn decode_checked(context: &Context, id: &ResourceId, bytes: &[u8]) -> Result<Va
             Value::RouteConfiguration(Arc::new(made))
         }
         ResourceType::Cluster => {
-            let mut made = cluster::cluster(at, name, read::<Cluster>(bytes)?)?;
+            let mut made = cluster::cluster(at, name, &read::<Cluster>(bytes)?)?;
             made.findings = notes.into_findings(id);
             Value::Cluster(Arc::new(made))
         }
         ResourceType::ClusterLoadAssignment => {
-            let mut made = endpoints::assignment(at, name, read::<ClusterLoadAssignment>(bytes)?)?;
+            let previous = previous.and_then(|(bytes, value)| match value {
+                Value::ClusterLoadAssignment(value) => Some(endpoints::Previous { bytes, value }),
+                _ => None,
+            });
+            let mut made = endpoints::assignment_of(at, name, bytes, previous)?;
             made.findings = notes.into_findings(id);
             Value::ClusterLoadAssignment(Arc::new(made))
         }

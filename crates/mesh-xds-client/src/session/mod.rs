@@ -78,6 +78,7 @@ impl Session {
     }
 
     /// Sets what decoding knows beside the resources.
+    /// Decodes with what is known beside the resources: the bootstrap's certificate providers.
     #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
         self.context = context;

@@ -149,6 +149,9 @@ impl Session {
             return Ok(());
         }
         match decode::decode_in(&self.context, &id, &raw.bytes) {
+        let known = self.store.get(kind, &id.name);
+        let known = known.and_then(|known| Some((&known.bytes[..], known.value.as_ref()?)));
+        match decode::decode_after(&self.context, &id, &raw.bytes, known) {
             Ok(value) => {
                 let made =
                     |value, bytes| Accepted { value, bytes, version: version.clone(), origin };

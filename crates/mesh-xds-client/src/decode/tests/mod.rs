@@ -9,6 +9,7 @@ mod connections;
 mod csrf;
 mod dns;
 mod endpoints;
+mod endpoints_after;
 mod faults;
 mod filters;
 mod headers;

@@ -1,0 +1,6 @@
+//! Updates of endpoints from bytes to live tables, first syncs, and what they hold.
+
+mod made;
+mod measured;
+
+pub use measured::report;
