@@ -47,6 +47,7 @@
 pub mod bootstrap;
 pub mod client;
 mod connecting;
+pub mod csds;
 pub mod decode;
 pub mod graph;
 #[cfg(test)]

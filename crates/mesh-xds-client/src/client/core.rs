@@ -1,10 +1,12 @@
 //! The session and the graph together: what goes in at one has its consequences in the other.
 
+mod report;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use mesh_core::resource::{Name, ServerListener};
-use mesh_core::{Finding, ResourceId, ResourceType};
+use mesh_core::{ResourceId, ResourceType};
 use tokio::sync::Notify;
 
 use super::Options;
@@ -12,7 +14,6 @@ use super::lingering::Lingering;
 use super::mailbox::{Room, Sender};
 use super::names::{Found, Names};
 use super::servers::Servers;
-use super::status::{ServerStatus, Status};
 use crate::bootstrap::{Ask, Bootstrap, ServerConfig};
 use crate::decode::{Context, Value};
 use crate::graph::{Graph, Interest, Outbound, Step};
@@ -21,7 +22,7 @@ use crate::session::{Event, Protocol, Request, Response, ServerIndex, Session};
 /// All state of a client. Locked by its tasks for as long as it takes to take in one message, and
 /// by whoever asks for the status; never on the path of a request.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(crate) struct Core {
     node_id: String,
     servers: Vec<ServerConfig>,
     /// By server: there is something to send.
@@ -54,6 +55,7 @@ struct LinkStatus {
     in_use: bool,
     connected: bool,
     error: Option<(String, Instant)>,
+    health: report::Health,
 }
 
 /// What a link may do at the moment.
@@ -77,8 +79,6 @@ impl Core {
         let wakers = servers.configs.iter().map(|_| Notify::new()).collect();
         let providers = bootstrap.certificate_providers().keys();
         let context = Context::default().with_certificate_providers(providers);
-        let context =
-            Context::default().with_certificate_providers(bootstrap.certificate_providers().keys());
         let session = Session::new(bootstrap.node(), servers.directory);
         let mut session = session.with_context(context);
         let outbound = (ask == Ask::Envoy).then(|| {
@@ -151,6 +151,7 @@ impl Core {
     pub(super) fn stream_up(&self, server: ServerIndex) {
         let mut state = self.lock();
         state.links[server.get()].connected = true;
+        state.links[server.get()].health.stream_up();
         state.session.stream_up(server);
         self.follow(&mut state);
     }
@@ -162,6 +163,9 @@ impl Core {
         let mut state = self.lock();
         state.set_down(server, error, now);
         let answered = state.session.stream_down(server, &text, now);
+        if !answered {
+            state.links[server.get()].health.failed();
+        }
         self.settle(&mut state, now);
         answered
     }
@@ -172,6 +176,7 @@ impl Core {
         let text = format!("control plane {uri} cannot be used: {error}");
         let mut state = self.lock();
         state.set_down(server, error, now);
+        state.links[server.get()].health.failed();
         state.session.stream_spoiled(server, &text, now);
         self.settle(&mut state, now);
     }
@@ -179,6 +184,7 @@ impl Core {
     /// A response came.
     pub(super) fn receive(&self, server: ServerIndex, response: Response, now: Instant) {
         let mut state = self.lock();
+        state.links[server.get()].health.answered();
         state.session.receive(server, response, now);
         if self.settle(&mut state, now) {
             self.room.fill();
@@ -270,25 +276,6 @@ impl Core {
     pub(super) fn inbound_listeners(&self) -> Vec<Arc<ServerListener>> {
         let state = self.lock();
         state.outbound.iter().flat_map(Outbound::inbound).cloned().collect()
-    }
-
-    pub(super) fn status(&self) -> Status {
-        let state = self.lock();
-        let links = self.servers.iter().zip(&state.links).filter(|(_, link)| link.in_use);
-        let servers = links.map(|(config, link)| ServerStatus {
-            uri: config.uri.to_string(),
-            connected: link.connected,
-            error: link.error.clone(),
-        });
-        Status {
-            node_id: self.node_id.clone(),
-            servers: servers.collect(),
-            resources: state.session.resources().collect(),
-        }
-    }
-
-    pub(super) fn findings(&self) -> Vec<Finding> {
-        self.lock().session.values().flat_map(|value| value.findings()).cloned().collect()
     }
 
     /// Events change what is wanted, and what is wanted may fail at once: until nothing moves.

@@ -22,6 +22,7 @@ mod lingering;
 mod link;
 mod listening;
 mod mailbox;
+pub mod metrics;
 mod names;
 mod options;
 mod resolver;
@@ -31,9 +32,11 @@ mod subscription;
 mod task;
 mod transport;
 
+pub(crate) use core::Core;
 pub use mailbox::Updates;
 pub use options::Options;
 pub use resolver::{Lookup, Resolve, SystemResolver};
+pub(crate) use status::Dump;
 pub use status::{ServerStatus, Status};
 pub use subscription::Subscription;
 
@@ -45,7 +48,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::bootstrap::{Ask, Bootstrap, Target};
-use core::Core;
+use crate::session::ResourceDump;
 use interests::Interests;
 use names::Names;
 use servers::Servers;
@@ -103,6 +106,23 @@ impl Client {
     /// Copies the state of every resource; meant for people and for tools.
     pub fn status(&self) -> Status {
         self.core.status()
+    }
+
+    /// Every resource wanted, with the bytes of the values in use as they were received. Those of
+    /// secrets are left out.
+    ///
+    /// Copies all of it; meant for people and for tools.
+    pub fn dump(&self) -> Vec<ResourceDump> {
+        self.core.dump().resources
+    }
+
+    /// The client's [metrics] at this moment.
+    pub fn metrics(&self) -> Vec<metrics::Metric> {
+        self.core.metrics()
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The listeners for connections to the application, as a sidecar has them; none unless the

@@ -1,6 +1,8 @@
 use std::time::Instant;
 
-use crate::session::ResourceStatus;
+use mesh_pb::envoy::config::core::v3::Node;
+
+use crate::session::{ResourceDump, ResourceStatus};
 
 /// How a client stands with its control plane.
 #[derive(Clone, Debug)]
@@ -24,4 +26,11 @@ pub struct ServerStatus {
     pub connected: bool,
     /// The last reason why a stream ended or could not be opened, and when.
     pub error: Option<(String, Instant)>,
+}
+
+/// All that a client knows, for CSDS.
+#[derive(Clone, Debug)]
+pub(crate) struct Dump {
+    pub(crate) node: Node,
+    pub(crate) resources: Vec<ResourceDump>,
 }

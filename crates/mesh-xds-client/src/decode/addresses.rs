@@ -85,7 +85,9 @@ pub(super) fn check_repetitions(
     };
     let repeated = if fresh.len() <= FEW {
         let second = |address: &SocketAddr| all().filter(|(_, _, other)| other == address).nth(1);
-        fresh.iter().find_map(second)
+        // The first to be told, as when all are looked at in their order.
+        let seconds = fresh.iter().filter_map(second);
+        seconds.min_by_key(|(locality, index, _)| (*locality, *index))
     } else {
         let count = localities.iter().map(|made| made.endpoints.len()).sum();
         let mut seen = HashSet::with_capacity(count);

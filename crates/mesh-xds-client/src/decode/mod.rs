@@ -146,16 +146,6 @@ pub fn decode(id: &ResourceId, bytes: &[u8]) -> Result<Value, Refusal> {
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn decode_in(context: &Context, id: &ResourceId, bytes: &[u8]) -> Result<Value, Refusal> {
-    contained(id, || decode_checked(context, id, bytes))
-}
-
-/// Bytes come from outside. If one resource trips over a fault of ours, its neighbours and the task
-/// must not pay for it; decoding shares no state that could be left half made.
-fn contained(
-    id: &ResourceId,
-    decoding: impl FnOnce() -> Result<Value, Invalid>,
-) -> Result<Value, Refusal> {
-    match catch_unwind(AssertUnwindSafe(decoding)) {
     decode_after(context, id, bytes, None)
 }
 
@@ -170,9 +160,16 @@ pub fn decode_after(
     bytes: &[u8],
     previous: Option<(&[u8], &Value)>,
 ) -> Result<Value, Refusal> {
-    // Bytes come from outside. If one resource trips over a fault of ours, its neighbours and the
-    // task must not pay for it; decoding shares no state that could be left half made.
-    match catch_unwind(AssertUnwindSafe(|| decode_checked(context, id, bytes, previous))) {
+    contained(id, || decode_checked(context, id, bytes, previous))
+}
+
+/// Bytes come from outside. If one resource trips over a fault of ours, its neighbours and the task
+/// must not pay for it; decoding shares no state that could be left half made.
+fn contained(
+    id: &ResourceId,
+    decoding: impl FnOnce() -> Result<Value, Invalid>,
+) -> Result<Value, Refusal> {
+    match catch_unwind(AssertUnwindSafe(decoding)) {
         Ok(decoded) => decoded.map_err(|invalid| Refusal::of(id, invalid.field, invalid.text)),
         Err(_) => Err(Refusal::of(id, "", "decoding failed by a fault of the client")),
     }

@@ -13,6 +13,7 @@
 //! number of subscription changes in between cost one request per type.
 
 mod backoff;
+mod counts;
 mod delta;
 mod directory;
 mod event;
@@ -32,9 +33,10 @@ mod watched;
 mod wire;
 
 pub use backoff::Backoff;
+pub use counts::Counts;
 pub use directory::{Directory, ServerIndex};
 pub use event::Event;
-pub use state::{ResourceState, ResourceStatus};
+pub use state::{ResourceDump, ResourceState, ResourceStatus};
 pub use wire::{Protocol, Request, Response};
 
 use std::time::{Duration, Instant};
@@ -62,6 +64,7 @@ pub struct Session {
     authorities: Authorities,
     spellings: Spellings,
     context: Context,
+    counts: Counts,
 }
 
 impl Session {
@@ -74,11 +77,11 @@ impl Session {
             authorities: Authorities::new(directory),
             spellings: Spellings::default(),
             context: Context::default(),
+            counts: Counts::default(),
         }
     }
 
     /// Sets what decoding knows beside the resources.
-    /// Decodes with what is known beside the resources: the bootstrap's certificate providers.
     #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
         self.context = context;
@@ -296,6 +299,21 @@ impl Session {
     /// Every resource wanted, as it stands.
     pub fn resources(&self) -> impl Iterator<Item = ResourceStatus> {
         self.store.statuses()
+    }
+
+    /// Who the client is, as it tells servers.
+    pub(crate) fn node(&self) -> NodeProto {
+        self.node.clone()
+    }
+
+    /// Every resource wanted, with the bytes of the values in use.
+    pub fn dumps(&self) -> impl Iterator<Item = ResourceDump> {
+        self.store.dumps()
+    }
+
+    /// What came of responses since the session began.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The last good value of every resource wanted.

@@ -148,7 +148,6 @@ impl Session {
             }
             return Ok(());
         }
-        match decode::decode_in(&self.context, &id, &raw.bytes) {
         let known = self.store.get(kind, &id.name);
         let known = known.and_then(|known| Some((&known.bytes[..], known.value.as_ref()?)));
         match decode::decode_after(&self.context, &id, &raw.bytes, known) {
@@ -218,9 +217,11 @@ impl Session {
         }
     }
 
-    /// What to refuse the response with, if any of it is refused.
-    fn refusal_text(&self, intake: &Intake, version: &str) -> Option<String> {
+    /// Counts what came, and says what to refuse the response with, if any of it is refused.
+    fn refusal_text(&mut self, intake: &Intake, version: &str) -> Option<String> {
         let refusals = &intake.refusals;
+        let valid = intake.count - refusals.len();
+        self.counts.add((intake.server, intake.kind), valid, refusals.len());
         if refusals.is_empty() {
             return None;
         }

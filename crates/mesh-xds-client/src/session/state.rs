@@ -5,6 +5,8 @@ use mesh_core::ResourceId;
 use mesh_core::finding::Failure;
 use mesh_core::resource::Name;
 
+use super::directory::ServerIndex;
+
 /// Where a resource stands with the control plane; the states of CSDS (gRFC A40, A88).
 ///
 /// Each may still hold an older value.
@@ -35,8 +37,22 @@ pub struct ResourceStatus {
     pub state: ResourceState,
     /// The version of the value in use; empty when there is none.
     pub version: Name,
+    /// Whether there is a value in use.
+    pub has_value: bool,
     /// When the value in use was accepted.
     pub updated: Option<Instant>,
     /// Why there is no value, or why it could not be replaced.
     pub failure: Option<Arc<Failure>>,
+}
+
+/// One resource with all that is known of it, as CSDS tells it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ResourceDump {
+    /// How it stands.
+    pub status: ResourceStatus,
+    /// The value in use as it was received, encoded; `None` when there is none.
+    pub bytes: Option<Vec<u8>>,
+    /// The server that the value in use came from.
+    pub origin: Option<ServerIndex>,
 }

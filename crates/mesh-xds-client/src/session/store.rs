@@ -10,7 +10,7 @@ use mesh_core::{ResourceId, ResourceType};
 
 use super::directory::{AuthorityIndex, ServerIndex};
 use super::watched::{Accepted, Wait, Watched};
-use super::{Event, ResourceStatus};
+use super::{Event, ResourceDump, ResourceStatus};
 use crate::decode::Value;
 
 /// The resources wanted. Forgets those that are no longer wanted.
@@ -207,14 +207,23 @@ impl Store {
     }
 
     pub(super) fn statuses(&self) -> impl Iterator<Item = ResourceStatus> {
-        ResourceType::ALL.into_iter().flat_map(|kind| {
-            let wanted = self.wanted(kind);
-            wanted.map(move |(name, watched)| ResourceStatus {
-                id: ResourceId::new(kind, name.clone()),
-                state: watched.state,
-                version: watched.version.clone(),
-                updated: watched.updated,
-                failure: watched.failure.clone(),
+        let kinds = ResourceType::ALL.into_iter();
+        kinds.flat_map(|kind| {
+            self.wanted(kind).map(move |(name, watched)| watched.status(kind, name))
+        })
+    }
+
+    /// With the bytes, but for those of secrets.
+    pub(super) fn dumps(&self) -> impl Iterator<Item = ResourceDump> {
+        let kinds = ResourceType::ALL.into_iter();
+        kinds.flat_map(|kind| {
+            self.wanted(kind).map(move |(name, watched)| {
+                let has_value = watched.value.is_some() && kind != ResourceType::Secret;
+                ResourceDump {
+                    status: watched.status(kind, name),
+                    bytes: has_value.then(|| watched.bytes.clone()),
+                    origin: watched.origin,
+                }
             })
         })
     }

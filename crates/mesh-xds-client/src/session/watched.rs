@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use mesh_core::finding::Failure;
 use mesh_core::resource::Name;
+use mesh_core::{ResourceId, ResourceType};
 
-use super::ResourceState;
 use super::directory::{AuthorityIndex, ServerIndex};
+use super::{ResourceState, ResourceStatus};
 use crate::decode::Value;
 
 /// One resource that is wanted, or was until now.
@@ -51,6 +52,17 @@ pub(super) struct Accepted {
 }
 
 impl Watched {
+    pub(super) fn status(&self, kind: ResourceType, name: &Name) -> ResourceStatus {
+        ResourceStatus {
+            id: ResourceId::new(kind, name.clone()),
+            state: self.state,
+            version: self.version.clone(),
+            has_value: self.value.is_some(),
+            updated: self.updated,
+            failure: self.failure.clone(),
+        }
+    }
+
     pub(super) fn new(authority: AuthorityIndex, named: bool) -> Self {
         Self {
             named,

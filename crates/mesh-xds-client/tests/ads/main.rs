@@ -8,6 +8,7 @@ mod fallback;
 mod flow;
 mod masses;
 mod outage;
+mod reports;
 mod resources;
 mod secure;
 mod server;
