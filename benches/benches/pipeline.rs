@@ -1,7 +1,5 @@
 //! Time of the client pipeline on a ready stub, with the bare stub beside it.
 
-use std::hint::black_box;
-
 use criterion::{Criterion, criterion_group, criterion_main};
 use mesh_benches::{Config, Stub, meshed, once};
 
@@ -10,7 +8,7 @@ fn pipeline(criterion: &mut Criterion) {
     let runtime = runtime.expect("a runtime can be built");
     let _entered = runtime.enter();
     let mut group = criterion.benchmark_group("pipeline");
-    group.bench_function("stub", |bench| bench.iter(|| black_box(once(&mut Stub))));
+    group.bench_function("stub", |bench| bench.iter(|| once(&mut Stub)));
     for (name, config) in [
         ("mesh", Config::default()),
         ("mesh, retry policy", Config { retries: true, ..Config::default() }),
@@ -18,7 +16,7 @@ fn pipeline(criterion: &mut Criterion) {
         ("mesh, 10,000 endpoints", Config { endpoints: 10_000, ..Config::default() }),
     ] {
         let mut service = meshed(config);
-        group.bench_function(name, |bench| bench.iter(|| black_box(once(&mut service))));
+        group.bench_function(name, |bench| bench.iter(|| once(&mut service)));
     }
     group.finish();
 }

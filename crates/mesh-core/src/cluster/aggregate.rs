@@ -4,10 +4,12 @@
 //! and shares requests among them as among the priorities of any cluster. gRPC takes the first
 //! cluster that has a usable endpoint (gRFC A37, A75). Inside the cluster its own policy picks.
 //!
-//! Tables of the clusters come and go without the aggregate being told. It keeps their numbers
-//! with the shares it made of them, and makes new ones when a number is another.
+//! Tables of the clusters come and go without the aggregate being told. All of the process count
+//! their changes together; only when that count is another does an aggregate look at the numbers
+//! of its clusters' tables, and only when one of those is another does it make new shares.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -23,6 +25,17 @@ pub(crate) struct Aggregate<A: Attach, I> {
     /// The aggregate's own `healthy_panic_threshold`, in per cent.
     panic_threshold: u32,
     shares: ArcSwap<Shares>,
+    /// The count of changes for which the shares are known to be right.
+    checked: AtomicU64,
+}
+
+/// How often tables of clusters that are part of an aggregate have changed, and 1.
+static CHANGES: AtomicU64 = AtomicU64::new(1);
+
+/// Counts that such tables have changed.
+pub(super) fn changed() {
+    // Release, with the Acquire where it is read: who sees the count sees the tables.
+    CHANGES.fetch_add(1, Ordering::Release);
 }
 
 /// A cluster's priority and its share of an aggregate's requests.
@@ -40,8 +53,10 @@ pub struct LeafLoad {
 /// The shares that follow from certain tables.
 #[derive(Debug, Default)]
 struct Shares {
-    /// The tables' numbers.
-    numbers: Box<[u64]>,
+    /// The tables' numbers, in HTTP and in gRPC.
+    numbers: Box<[[u64; 2]]>,
+    /// The first cluster that gRPC may use; the first of all when there is none.
+    first_usable: u32,
     /// Who takes each hundredth of the requests, by the position of the cluster; empty when there
     /// are no endpoints at all.
     hundredths: Box<[(u32, Part)]>,
@@ -51,7 +66,8 @@ struct Shares {
 
 impl<A: Attach, I: Copy> Aggregate<A, I> {
     pub(crate) fn new(leaves: Vec<(I, Arc<ClusterState<A>>)>, panic_threshold: u32) -> Self {
-        Self { leaves: leaves.into(), panic_threshold, shares: ArcSwap::default() }
+        let (shares, checked) = Default::default();
+        Self { leaves: leaves.into(), panic_threshold, shares, checked }
     }
 
     /// The clusters.
@@ -63,11 +79,10 @@ impl<A: Attach, I: Copy> Aggregate<A, I> {
     /// `None` when there are no clusters.
     pub(crate) fn choose(&self, dialect: Dialect, random: u64) -> Option<(I, Option<Part>)> {
         let first = self.leaves.first()?.0;
-        if dialect == Dialect::Grpc {
-            let usable = |(_, state): &&(I, Arc<ClusterState<A>>)| state.has_usable(dialect);
-            return Some((self.leaves.iter().find(usable).map_or(first, |(at, _)| *at), None));
-        }
         let shares = self.shares();
+        if dialect == Dialect::Grpc {
+            return Some((self.leaves[shares.first_usable as usize].0, None));
+        }
         if shares.hundredths.is_empty() {
             return Some((first, None));
         }
@@ -88,23 +103,31 @@ impl<A: Attach, I: Copy> Aggregate<A, I> {
 
     /// The shares by the tables as they are now.
     fn shares(&self) -> arc_swap::Guard<Arc<Shares>> {
-        let shares = self.shares.load();
-        let numbers = self.leaves().map(|state| state.number());
-        if numbers.eq(shares.numbers.iter().copied()) {
-            return shares;
+        // Before the tables are looked at: what changes after this is seen next time.
+        let changes = CHANGES.load(Ordering::Acquire);
+        if self.checked.load(Ordering::Acquire) != changes {
+            self.check();
+            self.checked.store(changes, Ordering::Release);
         }
-        self.shares.store(Arc::new(self.make()));
         self.shares.load()
     }
 
     #[cold]
+    fn check(&self) {
+        let numbers = self.leaves().map(|state| state.numbers());
+        if !numbers.eq(self.shares.load().numbers.iter().copied()) {
+            self.shares.store(Arc::new(self.make()));
+        }
+    }
+
     fn make(&self) -> Shares {
         let mut numbers = Vec::with_capacity(self.leaves.len());
         let mut places = Vec::new();
         let mut censuses: Vec<Census> = Vec::new();
         for (leaf, state) in (0..).zip(self.leaves()) {
+            // Numbers first: of tables that change just now the shares are made again.
+            numbers.push(state.numbers());
             let tables = state.tables();
-            numbers.push(tables.number);
             places.extend((0..).take(tables.censuses.len()).map(|priority| (leaf, priority)));
             censuses.extend_from_slice(&tables.censuses);
         }
@@ -119,6 +142,8 @@ impl<A: Attach, I: Copy> Aggregate<A, I> {
         }
         let loads = places.iter().zip(loads).map(|((leaf, at), load)| (*leaf, *at, load));
         let loads = loads.collect();
-        Shares { numbers: numbers.into(), hundredths: hundredths.into(), loads }
+        let mut usable = (0..).zip(self.leaves()).filter(|(_, it)| it.has_usable(Dialect::Grpc));
+        let first_usable = usable.next().map_or(0, |(leaf, _)| leaf);
+        Shares { numbers: numbers.into(), first_usable, hundredths: hundredths.into(), loads }
     }
 }

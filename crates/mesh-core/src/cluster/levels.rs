@@ -215,7 +215,7 @@ impl Levels {
         }
         match self.policy.pick {
             Pick::RoundRobin => self.turn(cluster) % usable.length,
-            Pick::LeastRequest(choices) => least_at(usable, choices, draws, EndpointState::load),
+            Pick::LeastRequest(choices) => lightest(usable, choices, draws, EndpointState::load).0,
             Pick::FullScan => full_scan(usable, draws),
             Pick::Random | Pick::Hash => draws.below(usable.length),
             Pick::First { shuffled } => {
@@ -334,24 +334,32 @@ pub(super) fn least_by<'s, A: Attach, W: Ord>(
     draws: &mut Draws,
     weight: impl Fn(&EndpointState<A>) -> W,
 ) -> &'s Arc<EndpointState<A>> {
-    part.get(least_at(part, choices, draws, weight))
+    lightest(part, choices, draws, weight).1
 }
 
+/// The same, and where it is.
 #[inline(always)]
-fn least_at<A: Attach, W: Ord>(
-    part: Span<'_, A>,
+fn lightest<'s, A: Attach, W: Ord>(
+    part: Span<'s, A>,
     choices: u32,
     draws: &mut Draws,
     weight: impl Fn(&EndpointState<A>) -> W,
-) -> usize {
-    let mut best = draws.below(part.length);
-    for _ in 1..choices.min(MAX_CHOICES) {
-        let other = draws.below(part.length);
-        if weight(part.get(other)) < weight(part.get(best)) {
-            best = other;
+) -> (usize, &'s Arc<EndpointState<A>>) {
+    let mut at = draws.below(part.length);
+    let mut best = part.get(at);
+    // Of one alone the weight does not count, and is not in a cache.
+    if choices > 1 {
+        let mut least = weight(best);
+        for _ in 1..choices.min(MAX_CHOICES) {
+            let index = draws.below(part.length);
+            let other = part.get(index);
+            let its = weight(other);
+            if its < least {
+                (at, best, least) = (index, other, its);
+            }
         }
     }
-    best
+    (at, best)
 }
 
 /// The lightest of all; any of equals.

@@ -8,8 +8,8 @@
 mod admission;
 mod aggregate;
 mod alias;
-mod breaker;
 mod bounded;
+mod breaker;
 mod choice;
 mod client_weights;
 mod draft;
@@ -21,6 +21,7 @@ mod load_report;
 mod maglev;
 mod membership;
 pub mod outlier;
+mod pick;
 mod plain;
 mod plan;
 mod priority;

@@ -6,12 +6,11 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 use super::admission::Admission;
-use super::levels::{Levels, Span, Turns, least, least_by};
+use super::levels::Turns;
 use super::membership::Membership;
 use super::resilient::{DIALECTS, Detectors};
-use super::subsets::SubsetTables;
-use super::tables::{Way, of_both, of_one};
-use super::{Choice, EndpointState, NoEndpoints, Picked, Tables};
+use super::tables::{of_both, of_one};
+use super::{Tables, aggregate};
 use crate::dialect::Dialect;
 use crate::draws::Draws;
 use crate::resource::{Cluster, ClusterLoadAssignment, Discovery, Entry, Name};
@@ -31,6 +30,8 @@ pub struct ClusterState<A: Attach> {
     uses_load_reports: bool,
     /// When weights are to follow load reports again.
     pub(super) weights_due: Mutex<Option<Instant>>,
+    /// No aggregate, no slow start, no subsets.
+    plain: bool,
     /// Whether there are `drop_overloads`.
     drops: AtomicBool,
     /// Whether an aggregate has it among its clusters.
@@ -67,14 +68,18 @@ impl<A: Attach> ClusterState<A> {
         let outs = detectors.outs(&membership);
         let tables = of_both(&spec, &Arc::new(membership), &outs, in_aggregate).map(ArcSwap::new);
         let earlier = previous.map(|previous| &previous.admission);
+        let is_aggregate = matches!(spec.discovery, Discovery::Aggregate { .. });
+        let has_slow_start = spec.balancing.slow_start.is_some();
+        let has_subsets = spec.balancing.subsets.is_some();
         Self {
             attached: attach.cluster(&spec, previous.map(Self::attached)),
             admission: Admission::new(&spec.circuit_breakers, earlier),
             detectors,
             tables,
-            is_aggregate: matches!(spec.discovery, Discovery::Aggregate { .. }),
-            has_slow_start: spec.balancing.slow_start.is_some(),
-            has_subsets: spec.balancing.subsets.is_some(),
+            is_aggregate,
+            has_slow_start,
+            has_subsets,
+            plain: !is_aggregate && !has_slow_start && !has_subsets,
             uses_load_reports: spec.balancing.client_weights.is_some(),
             weights_due: Mutex::default(),
             drops,
@@ -127,7 +132,7 @@ impl<A: Attach> ClusterState<A> {
     }
 
     #[inline]
-    fn live(&self, dialect: Dialect) -> &ArcSwap<Tables<A>> {
+    pub(super) fn live(&self, dialect: Dialect) -> &ArcSwap<Tables<A>> {
         match dialect {
             Dialect::Http => &self.tables[0],
             Dialect::Grpc => &self.tables[1],
@@ -153,6 +158,13 @@ impl<A: Attach> ClusterState<A> {
         self.uses_load_reports
     }
 
+    /// Whether nothing is to be done with a request but to admit it and to pick an endpoint: the
+    /// cluster is no aggregate, drops nothing, and has neither a slow start nor subsets.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.plain && !self.drops.load(Ordering::Relaxed)
+    }
+
     /// The category by which a request is dropped (`drop_overloads`), before all else.
     ///
     /// Each category has a random number of its own.
@@ -173,117 +185,6 @@ impl<A: Attach> ClusterState<A> {
         let mut drops = drops;
         let found = overloads.find(|overload| drops(overload.per_million));
         found.map(|overload| overload.category.clone())
-    }
-
-    /// Picks an endpoint.
-    ///
-    /// # Errors
-    /// When none may be picked.
-    #[inline(always)]
-    pub fn pick(&self, choice: &Choice<'_>, random: u64) -> Result<Picked<A>, NoEndpoints> {
-        let tables = self.live(choice.dialect).load();
-        let usable = &tables.usable;
-        let length = usable.len();
-        if length == 0 {
-            return Err(tables.no_endpoints());
-        }
-        let mut draws = Draws::new(random);
-        let endpoint = match &tables.way {
-            Way::RoundRobin => usable.get(self.turn() % length),
-            Way::LeastRequest(choices) => least(Span::all(usable), *choices, &mut draws),
-            Way::Levels(levels) => return self.pick_level(&tables, levels, choice, random),
-            Way::Subsets(subsets) => return self.pick_subset(&tables, subsets, choice, random),
-        };
-        if !choice.avoid.tried.is_empty() || self.is_out(endpoint, choice.dialect) {
-            let endpoint = self.redraw(endpoint, &tables, choice, &mut draws);
-            return Ok(Picked::new(endpoint.clone()));
-        }
-        Ok(Picked::new(endpoint.clone()))
-    }
-
-    /// Whether outlier detection has ejected an endpoint since the tables were made.
-    #[inline]
-    fn is_out(&self, endpoint: &EndpointState<A>, dialect: Dialect) -> bool {
-        self.detectors.of(dialect).is_ejected(endpoint.record(dialect))
-    }
-
-    /// Draws again for as long as it is told to and finds endpoints that were tried, or ejected.
-    ///
-    /// A dead endpoint has no load, so among those drawn at once an untried one goes first,
-    /// whatever its load.
-    #[cold]
-    fn redraw<'t>(
-        &self,
-        mut endpoint: &'t Arc<EndpointState<A>>,
-        tables: &'t Tables<A>,
-        choice: &Choice<'_>,
-        draws: &mut Draws,
-    ) -> &'t Arc<EndpointState<A>> {
-        let usable = &tables.usable;
-        let avoid = &choice.avoid;
-        let tried = |endpoint: &EndpointState<A>| avoid.tried.contains(&endpoint.address());
-        let out = |endpoint: &EndpointState<A>| self.is_out(endpoint, choice.dialect);
-        for attempt in 0..MAX_REDRAWS {
-            if !out(endpoint) && (attempt >= avoid.max_attempts || !tried(endpoint)) {
-                break;
-            }
-            endpoint = match tables.way {
-                Way::LeastRequest(choices) => {
-                    let weight = |one: &EndpointState<A>| (out(one), tried(one), one.load());
-                    least_by(Span::all(usable), choices, draws, weight)
-                }
-                Way::RoundRobin | Way::Levels(_) | Way::Subsets(_) => {
-                    usable.get(self.turn() % usable.len())
-                }
-            };
-        }
-        endpoint
-    }
-
-    /// Picks by priority, locality, weight or hash.
-    #[inline(never)]
-    fn pick_level(
-        &self,
-        tables: &Tables<A>,
-        levels: &Levels,
-        choice: &Choice<'_>,
-        random: u64,
-    ) -> Result<Picked<A>, NoEndpoints> {
-        let mut draws = Draws::new(random);
-        let hash = choice.hash.unwrap_or(random);
-        let avoid = &choice.avoid;
-        let mut drawn = None;
-        for attempt in 0..=MAX_REDRAWS {
-            drawn = levels.draw(self, &tables.usable, choice, hash, attempt, &mut draws);
-            let Some((endpoint, level)) = drawn else { break };
-            let is_out = !level.panic && self.is_out(endpoint, choice.dialect);
-            let is_tried =
-                attempt < avoid.max_attempts && avoid.tried.contains(&endpoint.address());
-            if !is_out && !is_tried {
-                break;
-            }
-        }
-        match drawn {
-            Some((endpoint, _)) => Ok(Picked::new(endpoint.clone())),
-            None => Err(tables.no_endpoints()),
-        }
-    }
-
-    /// Picks in the subset that the route asks for.
-    #[inline(never)]
-    fn pick_subset(
-        &self,
-        tables: &Tables<A>,
-        subsets: &SubsetTables,
-        choice: &Choice<'_>,
-        random: u64,
-    ) -> Result<Picked<A>, NoEndpoints> {
-        for levels in subsets.choose(choice.metadata_match).into_iter().flatten() {
-            if let Ok(picked) = self.pick_level(tables, levels, choice, random) {
-                return Ok(picked);
-            }
-        }
-        Err(NoEndpoints { subset: true, ..tables.no_endpoints() })
     }
 
     /// The next turn of round robin.
@@ -342,7 +243,15 @@ impl<A: Attach> ClusterState<A> {
                 replaced.push(self.tables[at].swap(made));
             }
         }
+        self.tell_aggregates();
         replaced
+    }
+
+    /// Has aggregates look at their clusters again.
+    fn tell_aggregates(&self) {
+        if self.is_in_aggregate() {
+            aggregate::changed();
+        }
     }
 
     /// Whether this is a cluster of clusters, which has no endpoints of its own: one of
@@ -352,9 +261,9 @@ impl<A: Attach> ClusterState<A> {
         self.is_aggregate
     }
 
-    /// The number of its tables for HTTP.
-    pub(super) fn number(&self) -> u64 {
-        self.tables[0].load().number
+    /// The numbers of its tables.
+    pub(super) fn numbers(&self) -> [u64; 2] {
+        DIALECTS.map(|dialect| self.live(dialect).load().number)
     }
 
     /// Whether some endpoint may be picked in that dialect.
@@ -381,13 +290,10 @@ impl<A: Attach> ClusterState<A> {
     fn swap(&self, [http, grpc]: [Arc<Tables<A>>; 2]) -> Vec<Arc<Tables<A>>> {
         let mut replaced = vec![self.tables[0].swap(http), self.tables[1].swap(grpc)];
         replaced.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        self.tell_aggregates();
         replaced
     }
 }
-
-/// How often at most another endpoint is drawn instead of a tried one, whatever configuration asks
-/// for: when half of the endpoints were tried, this many draws all miss once in 2⁶⁴ requests.
-const MAX_REDRAWS: u32 = 64;
 
 impl<A: Attach> fmt::Debug for ClusterState<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -6,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::ResponseFlags;
+use crate::resource::ActiveFault;
 
 /// An answer made here (Envoy: a local reply).
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Reply {
     pub details: Cow<'static, str>,
     /// The gRPC status where it is not the one that follows from `status`.
     pub grpc_status: Option<u16>,
+    /// The injected fault that it is, which is active until the answer has ended.
+    pub fault: Option<Arc<ActiveFault>>,
 }
 
 impl Reply {
@@ -35,6 +39,7 @@ impl Reply {
             flags: ResponseFlags::NONE,
             details: details.into(),
             grpc_status: None,
+            fault: None,
         }
     }
 

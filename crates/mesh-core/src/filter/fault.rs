@@ -1,5 +1,6 @@
 //! The fault filter: delays requests and aborts them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -37,7 +38,13 @@ pub(super) fn request(
     {
         return Verdict::Delay { after, next: 0, active: Some(active) };
     }
-    abort(fault, request.headers, context, draws.mixed(), ResponseFlags::NONE)
+    let mut verdict = abort(fault, request.headers, context, draws.mixed(), ResponseFlags::NONE);
+    // In Envoy an abort is active as long as its stream, beyond the limit if it comes to that; one
+    // that follows a delay is the same fault. gRPC counts delays alone (gRFC A33).
+    if let (Verdict::Reply(reply), Dialect::Http) = (&mut verdict, context.dialect) {
+        reply.fault = fault.active.begin(None).map(Arc::new);
+    }
+    verdict
 }
 
 /// What follows a delay: perhaps an abort.

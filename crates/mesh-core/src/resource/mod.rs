@@ -86,11 +86,11 @@ pub use listener::{
     CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, PathOptions,
     PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
 };
-pub(crate) use matcher::starts_with;
 pub use matcher::{
     CookieMatcher, HeaderMatch, HeaderMatcher, OtherConditions, PathMatcher, QueryParameterMatcher,
     RouteMatch, StringMatcher, ValueMatch,
 };
+pub(crate) use matcher::{begins, same, starts_with};
 pub use metadata::{Metadata, MetadataMatcher, Struct, Value, ValueMatcher};
 pub use mirror::{MirrorCluster, MirrorPolicy};
 pub use outlier::OutlierDetection;

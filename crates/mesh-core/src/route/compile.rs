@@ -116,7 +116,7 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
         let timeouts = [Dialect::Http, Dialect::Grpc].map(|dialect| {
             resilience::route_timeout(forward, self.manager.max_stream_duration, dialect)
         });
-        let forwarding = Forwarding {
+        let mut forwarding = Forwarding {
             timeouts,
             retry_policy: forward.retry_policy.as_ref().or(host.retry_policy.as_ref()).cloned(),
             priority: forward.priority,
@@ -127,7 +127,12 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
             hashes: !forward.hash_policy.is_empty(),
             reads_grpc_timeout: forward.max_grpc_timeout.is_some()
                 || forward.max_stream_duration.grpc_timeout_header_max.is_some(),
+            plain: false,
         };
+        forwarding.plain = !(forwarding.changes()
+            || forwarding.mirrors
+            || forwarding.hashes
+            || forwarding.reads_grpc_timeout);
         Some(RuleTarget::Forward { clusters, forwarding })
     }
 

@@ -106,7 +106,7 @@ impl RouteConfiguration {
 
     /// Whether requests are not matched by authority and path as they are.
     #[inline]
-    pub(super) fn is_unusual(&self) -> bool {
+    pub(crate) fn is_unusual(&self) -> bool {
         self.ignore_path_parameters_in_path_matching
     }
 

@@ -15,6 +15,7 @@
 
 mod compile;
 mod conditions;
+mod direct;
 mod hash;
 mod hosts;
 mod mirrors;

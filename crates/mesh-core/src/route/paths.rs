@@ -114,7 +114,7 @@ impl Indexed {
     /// Every list is in order and each is left at its first success, or where it passes the best
     /// one so far. What costs most to compare comes last.
     #[inline(never)]
-    fn first(
+    pub(super) fn first(
         &self,
         routes: &[Route],
         path: &str,

@@ -10,6 +10,7 @@ use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resource::{
     HttpConnectionManager, Name, RetryPolicy, RouteConfiguration, RouteMatch, RoutingPriority,
+    TlsRequirement,
 };
 use crate::snapshot::ClusterIndex;
 
@@ -18,7 +19,7 @@ use crate::snapshot::ClusterIndex;
 pub(crate) struct RouteTable {
     pub(crate) configuration: Arc<RouteConfiguration>,
     hosts: HostIndex,
-    programs: Box<[HostProgram]>,
+    pub(super) programs: Box<[HostProgram]>,
     /// What routes lead to, each once: thousands of routes may do the same.
     targets: Box<[RuleTarget]>,
     /// Every cluster that is referred to, once.
@@ -28,10 +29,12 @@ pub(crate) struct RouteTable {
 }
 
 #[derive(Debug)]
-struct HostProgram {
-    paths: PathIndex,
+pub(super) struct HostProgram {
+    /// Whether nothing comes before the routes: no tree, no redirect to TLS.
+    pub(super) direct: bool,
+    pub(super) paths: PathIndex,
     /// By route, the position of what it leads to.
-    rules: Box<[u32]>,
+    pub(super) rules: Box<[u32]>,
 }
 
 /// What a route leads to.
@@ -55,9 +58,17 @@ pub struct Forwarding {
     pub(super) mirrors: bool,
     pub(super) hashes: bool,
     pub(super) reads_grpc_timeout: bool,
+    pub(super) plain: bool,
 }
 
 impl Forwarding {
+    /// Whether nothing is made of a request, and nothing of it counts but its route, its priority,
+    /// its timeout and its retry policy.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// The longest time a request may take on this route.
     #[inline]
     pub fn timeout(&self, dialect: Dialect) -> Option<Duration> {
@@ -151,6 +162,7 @@ impl RouteTable {
         let mut compiler = Compiler::new(manager, index_of);
         let hosts = configuration.virtual_hosts.iter();
         let programs = hosts.map(|host| HostProgram {
+            direct: host.matcher.is_none() && host.require_tls == TlsRequirement::None,
             // The routes of a tree's actions are each looked at on their own.
             paths: match host.matcher {
                 Some(_) => PathIndex::Scan,

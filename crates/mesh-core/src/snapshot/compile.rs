@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::slots::{Builder, Slots};
-use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot, aggregate};
+use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot, aggregate, express};
 use crate::cluster::{ClusterState, Tables};
 use crate::filter::Chains;
 use crate::finding::Finding;
@@ -95,7 +95,8 @@ fn compile_root<A: Attach>(
     let chains = chains.filter(|chains| !chains.are_empty());
     let canonical = parts.is_some_and(|(listener, _)| !listener.api_listener.canonical.is_idle());
     let plain = chains.is_none() && !canonical;
-    RootProgram { name: name.clone(), root: root.clone(), table, host, chains, plain }
+    let express = plain && express::suits(table.as_ref(), &root.authority);
+    RootProgram { name: name.clone(), root: root.clone(), table, host, chains, plain, express }
 }
 
 fn by_service<A: Attach>(clusters: &Slots<ClusterSlot<A>>) -> Box<[(Name, ClusterIndex)]> {

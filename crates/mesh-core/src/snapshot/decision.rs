@@ -83,11 +83,11 @@ impl fmt::Display for NoRoute {
 /// A route in a Snapshot, by position. Only of use with the Snapshot that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteRef {
-    root: RootIndex,
-    chosen: Chosen,
+    pub(super) root: RootIndex,
+    pub(super) chosen: Chosen,
     /// What the route leads to, kept because a request asks for it several times.
-    target: u32,
-    weighted: Option<u32>,
+    pub(super) target: u32,
+    pub(super) weighted: Option<u32>,
 }
 
 impl RouteRef {

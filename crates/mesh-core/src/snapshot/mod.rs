@@ -12,6 +12,7 @@ mod attach;
 mod compile;
 mod decision;
 mod explain;
+mod express;
 mod filters;
 mod slots;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod view;
 pub use attach::Attach;
 pub use decision::{Decision, NoRoute, RouteRef};
 pub use explain::{ClusterExplanation, Explanation};
+pub use express::Express;
 pub use slots::{ClusterIndex, RootHint, RootIndex};
 pub use view::RouteView;
 
@@ -61,6 +63,8 @@ struct RootProgram {
     chains: Option<Chains>,
     /// Whether there are neither filters nor options of the connection manager.
     plain: bool,
+    /// Whether requests may take the [short way](express).
+    express: bool,
 }
 
 /// A name that routes or resources refer to.

@@ -78,11 +78,12 @@ struct Waiting {
 }
 
 /// Routes a request and sends it for the first time.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn begin<T: Transport>(
     beginning: Beginning<'_, T>,
     hold: Hold,
     root: RootIndex,
+    random: Random,
 ) -> Begun<T> {
     let place = beginning.place;
     let head = beginning.request.as_mut().expect("not sent yet");
@@ -90,7 +91,6 @@ pub(super) fn begin<T: Transport>(
     if let Some(inherited) = Deadline::inherited() {
         inherited.bound(head, now);
     }
-    let random = place.mesh.random();
     let record = record_of(head);
     if hold.is_plain(root)
         && let Decision::Forward { route, cluster } =
@@ -202,7 +202,7 @@ impl Waiting {
                 if let Some(record) = &record {
                     record.replied(&reply);
                 }
-                Err(Box::new(Halt::Ended(Ok(answer(*reply)))))
+                Err(Box::new(Halt::Ended(Ok(answer(*reply, faults)))))
             }
             Next::Fail(why) => {
                 let error = not_routed(place, &hold, root, request, why);

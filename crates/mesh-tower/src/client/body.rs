@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use mesh_core::cluster::{Permit, Picked};
+use mesh_core::resource::ActiveFault;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
@@ -103,8 +104,14 @@ impl<B: HttpBody> ResponseBody<B> {
         Self::upstream(body, None)
     }
 
-    pub(super) fn local(body: Bytes) -> Self {
-        Self { inner: Inner::Local { body: Box::new(Full::new(body)) }, under_way: None }
+    /// One made here, during which those faults are active.
+    pub(super) fn local(body: Bytes, faults: Vec<ActiveFault>) -> Self {
+        let under_way = (!faults.is_empty() && !body.is_empty()).then(|| {
+            let mut call = OpenCall::default();
+            call.hold(faults);
+            UnderWay::new(None, None, None).with_call(Some(Box::new(call)))
+        });
+        Self { inner: Inner::Local { body: Box::new(Full::new(body)) }, under_way }
     }
 }
 

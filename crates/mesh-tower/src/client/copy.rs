@@ -1,8 +1,12 @@
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
-use mesh_core::Dialect;
-use mesh_core::resource::{RetryConditions, RetryPolicy};
+use mesh_core::cluster::ClusterState;
+use mesh_core::resilience::takes_request;
+use mesh_core::resource::{RetryConditions, RetryPolicy, UpstreamProtocol};
+use mesh_core::{Dialect, Head};
 
+use super::transport::Transport;
 use crate::body::{Body, Replay};
+use crate::mesh::Io;
 
 /// What a further attempt needs of a request that may have been sent.
 pub(super) struct Copy {
@@ -45,9 +49,29 @@ impl Copy {
     }
 }
 
+/// Whether a retry policy takes a request, of which a copy is kept where another attempt needs one.
+#[inline(never)]
+pub(super) fn keep<T: Transport>(
+    policy: &RetryPolicy,
+    state: &ClusterState<Io>,
+    dialect: Dialect,
+    request: &mut Request<Body>,
+    copy: &mut Option<Box<Copy>>,
+) -> bool {
+    if !takes_request(policy, &Head::of(request), dialect) {
+        return false;
+    }
+    // HTTP/1.1 has no way to refuse a request that was sent.
+    let http2 = dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
+    if needs_copy(policy, dialect, T::GIVES_BACK, http2, request.headers()) {
+        *copy = Some(Box::new(Copy::of(request)));
+    }
+    true
+}
+
 /// Whether a condition can arise after the request has left. Those on a gRPC status can only for
 /// gRPC content, and a connection that was never made gives the request back.
-pub(super) fn needs_copy(
+fn needs_copy(
     policy: &RetryPolicy,
     dialect: Dialect,
     gives_back: bool,

@@ -2,33 +2,27 @@ mod end;
 mod told;
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use mesh_core::cluster::outlier::Observed;
+use http::{HeaderValue, Request};
+use mesh_core::Dialect;
 use mesh_core::cluster::{Avoid, Choice, Permit, Picked};
-use mesh_core::exchange::Failure;
-use mesh_core::resilience::{Ended, Outcome, takes_request};
-use mesh_core::resource::{RetryPolicy, UpstreamProtocol};
+use mesh_core::resource::RetryPolicy;
 use mesh_core::route::Forwarding;
 use mesh_core::snapshot::{ClusterIndex, RootIndex, RouteRef};
-use mesh_core::{Dialect, Head, filter};
 
 use super::asked::{Asked, may_ask};
 use super::begin::{Beginning, Begun, begin_exchange};
-use super::body::{ResponseBody, UnderWay};
 use super::changes::hash;
-use super::copy::{Copy, needs_copy};
-use super::failing::{Failing, failure_of};
+use super::copy::keep;
+use super::failing::Failing;
 use super::history::History;
 use super::limits::Limits;
-use super::messages::context;
 use super::mirrors::mirror;
 use super::now;
 use super::outliers::OpenCall;
 use super::routing::caller_deadline;
-use super::transport::{Failed, To, Transport};
+use super::transport::{To, Transport};
 use crate::body::Body;
 use crate::deadline::EXPECTED_TIMEOUT;
 use crate::error::Error;
@@ -59,14 +53,20 @@ pub(super) struct Flight {
     limits: Limits,
     /// Whether the route's retry policy takes the request.
     retries: bool,
-    /// Taken by the response body, where outlier detection waits for a call's status.
-    call: Option<Box<OpenCall>>,
     /// Made when a first attempt failed or all are recorded, so that the many others are small.
     history: Option<Box<History>>,
 }
 
 /// Another attempt: how long to wait, and with what.
 pub(super) type Again = (Duration, Request<Body>);
+
+/// What becomes of a response.
+pub(super) enum Answered {
+    /// The caller gets it; with a call whose status outlier detection waits for.
+    Taken(Option<Box<OpenCall>>),
+    /// The request is sent again.
+    Again(Box<Again>),
+}
 
 impl Flight {
     /// Admits a routed request, keeps a copy where a retry may need one, picks an endpoint, and sends
@@ -152,18 +152,10 @@ impl Flight {
             None => Limits::new(forwarding, dialect, caller),
             Some(_) => Limits::asked(caller),
         };
-        let mut retries = false;
-        if let Some(policy) = policy(asked, forwarding)
-            && takes_request(policy, &Head::of(request), dialect)
-        {
-            // HTTP/1.1 has no way to refuse a request that was sent.
-            let http2 =
-                dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
-            if needs_copy(policy, dialect, T::GIVES_BACK, http2, request.headers()) {
-                *copy = Some(Box::new(Copy::of(request)));
-            }
+        let policy = policy(asked, forwarding);
+        let retries = policy.is_some_and(|policy| keep::<T>(policy, state, dialect, request, copy));
+        if retries {
             *kept = Some(transport.clone());
-            retries = true;
         }
         if let Some(record) = history.as_ref().and_then(|history| history.record.as_ref()) {
             record.attempt(endpoint.address());
@@ -179,7 +171,8 @@ impl Flight {
             request.headers_mut().insert(EXPECTED_TIMEOUT, left_until(caller));
         }
         let to = To { state, priority: forwarding.priority(), dialect };
-        let future = transport.send(to, &endpoint, unsent);
+        let request = unsent.take().expect("not sent yet");
+        let future = transport.send(to, &endpoint, request);
         let flight = Self {
             hold,
             route,
@@ -193,10 +186,35 @@ impl Flight {
             endpoint: Some(endpoint),
             limits,
             retries,
-            call: None,
             history,
         };
         Ok((flight, future))
+    }
+
+    /// The flight of a request that took the short way.
+    #[inline(always)]
+    pub(super) fn express(
+        hold: Hold,
+        (route, cluster): (RouteRef, ClusterIndex),
+        random: Random,
+        (permit, endpoint): (Permit, Picked<Io>),
+        (limits, retries): (Limits, bool),
+    ) -> Self {
+        Self {
+            hold,
+            route,
+            routed: cluster,
+            cluster,
+            dialect: Dialect::Http,
+            changes_response: false,
+            caller_decides: false,
+            random,
+            permit: Some(permit),
+            endpoint: Some(endpoint),
+            limits,
+            retries,
+            history: None,
+        }
     }
 
     /// Picks an endpoint for another attempt, and makes the request ready for it.
@@ -268,7 +286,7 @@ impl Flight {
         let forwarding = self.hold.forwarding(self.route).expect("the decision was to forward");
         let to = To { state, priority: forwarding.priority(), dialect: self.dialect };
         let endpoint = self.endpoint.as_ref().expect("an attempt has an endpoint");
-        transport.send(to, endpoint, &mut Some(request))
+        transport.send(to, endpoint, request)
     }
 
     /// When the attempt under way must be over.
@@ -297,98 +315,6 @@ impl Flight {
             self.limits.begin(forwarding, self.dialect, asked.map(|asked| &asked.timeouts));
         }
         &self.limits
-    }
-
-    /// Whether a response is not to be taken but tried again.
-    #[inline]
-    pub(super) fn answered(
-        &mut self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        copy: &mut Option<Box<Copy>>,
-    ) -> Option<Again> {
-        self.note(!status.is_server_error());
-        self.observe_answer(status, headers);
-        copy.as_ref()?;
-        self.retry(&Ended::answered(status, headers, SystemTime::now()), None, copy)
-    }
-
-    /// The response, which from now on holds what the request held.
-    #[inline]
-    pub(super) fn respond<B: http_body::Body>(
-        &mut self,
-        response: Response<B>,
-    ) -> Response<ResponseBody<B>> {
-        let (head, body) = response.into_parts();
-        let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
-        // A response without a body is over with its head.
-        let over = body.is_end_stream();
-        if self.changes_response {
-            self.hold_faults();
-        }
-        let under_way = (!over).then(|| {
-            let under_way = UnderWay::new(permit, endpoint, self.total_deadline());
-            under_way.with_call(self.call.take())
-        });
-        let body = ResponseBody::upstream(body, under_way);
-        if self.changes_response {
-            return Response::from_parts(self.changed(head), body);
-        }
-        Response::from_parts(head, body)
-    }
-
-    /// Hands the faults that count on to the answer.
-    #[cold]
-    fn hold_faults(&mut self) {
-        let faults = self.history.as_mut().map(|history| std::mem::take(&mut history.faults));
-        if let Some(faults) = faults.filter(|faults| !faults.is_empty()) {
-            self.call.get_or_insert_default().hold(faults);
-        }
-    }
-
-    // Given the head and not lent it, so that it stays where it is on the way that is usual.
-    #[cold]
-    fn changed(&mut self, mut head: Parts) -> Parts {
-        let attempts = self.retries() + 1;
-        let Some(history) = &mut self.history else { return head };
-        if let Some(exchange) = &history.exchange {
-            let mut context = context(self.dialect, self.random.first());
-            context.names.attempts = attempts;
-            let mut seen = filter::Response::new(head.status, &mut head.headers);
-            exchange.respond(&self.hold, &mut seen, &context);
-        }
-        for cookie in history.cookies.drain(..) {
-            head.headers.append(header::SET_COOKIE, cookie);
-        }
-        head
-    }
-
-    /// What to do about an attempt without an answer.
-    #[cold]
-    pub(super) fn broke(
-        &mut self,
-        failed: Box<Failed>,
-        copy: &mut Option<Box<Copy>>,
-    ) -> Result<Again, Error> {
-        let failure = failure_of(&failed);
-        let Failed { outcome, error, request } = *failed;
-        if let Some(observed) = Observed::of(outcome) {
-            self.observe(observed);
-        }
-        let again = self.retry(&Ended::unanswered(outcome, SystemTime::now()), request, copy);
-        again.ok_or_else(|| self.failed(failure).because(error))
-    }
-
-    /// What to do when the attempt's time is over.
-    #[cold]
-    pub(super) fn timed_out(&mut self, copy: &mut Option<Box<Copy>>) -> Result<Again, Error> {
-        self.observe(Observed::Timeout);
-        let ended = Ended::unanswered(Outcome::PerTryTimeout, SystemTime::now());
-        if !self.limits.has_own() {
-            return Err(self.failed(self.failing().over()));
-        }
-        let again = self.retry(&ended, None, copy);
-        again.ok_or_else(|| self.failed(Failure::PerTryTimeout))
     }
 }
 

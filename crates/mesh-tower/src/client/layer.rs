@@ -17,7 +17,7 @@ use super::body::ResponseBody;
 use super::call::Call;
 use super::endpoint::Endpoint;
 use super::routing::Place;
-use super::transport::{Failed, To, Transport, Unsent};
+use super::transport::{Failed, To, Transport};
 use crate::body::{Body, BoxError};
 use crate::error::Error;
 use crate::layers::outcome;
@@ -132,7 +132,7 @@ where
     const GIVES_BACK: bool = false;
 
     #[inline(always)]
-    fn send(&self, _: To<'_>, endpoint: &EndpointState<Io>, request: &mut Unsent) -> Attempt<S> {
+    fn send(&self, _: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt<S> {
         let client = endpoint.attached().clients.client(self.shared.id, &self.shared.make);
         Attempt::new(client, request)
     }
@@ -143,9 +143,14 @@ pin_project! {
     #[project = AttemptProject]
     enum Attempt<S: Service<Request<Body>>> {
         Called { #[pin] future: S::Future },
-        Waiting { oneshot: Pin<Box<Oneshot<S, Request<Body>>>> },
-        Failed { error: Option<BoxError> },
+        Otherwise { step: Box<Step<S>> },
     }
+}
+
+// What is rare, behind one pointer.
+enum Step<S: Service<Request<Body>>> {
+    Waiting(Pin<Box<Oneshot<S, Request<Body>>>>),
+    Failed(Option<BoxError>),
 }
 
 impl<S> Attempt<S>
@@ -156,14 +161,21 @@ where
     /// Calls the client at once when it says that it is ready. One that is not is asked again
     /// with a waker, so that nothing is lost by asking without.
     #[inline(always)]
-    fn new(mut client: S, request: &mut Unsent) -> Self {
+    fn new(mut client: S, request: Request<Body>) -> Self {
         let ready = client.poll_ready(&mut Context::from_waker(Waker::noop()));
-        let request = request.take().expect("not sent yet");
-        match ready {
-            Poll::Ready(Ok(())) => Self::Called { future: client.call(request) },
-            Poll::Ready(Err(error)) => Self::Failed { error: Some(error.into()) },
-            Poll::Pending => Self::Waiting { oneshot: Box::pin(Oneshot::new(client, request)) },
+        if !matches!(ready, Poll::Ready(Ok(()))) {
+            return Self::otherwise(client, request, ready);
         }
+        Self::Called { future: client.call(request) }
+    }
+
+    #[inline(never)]
+    fn otherwise(client: S, request: Request<Body>, ready: Poll<Result<(), S::Error>>) -> Self {
+        let step = match ready {
+            Poll::Ready(Err(error)) => Step::Failed(Some(error.into())),
+            _ => Step::Waiting(Box::pin(Oneshot::new(client, request))),
+        };
+        Self::Otherwise { step: Box::new(step) }
     }
 }
 
@@ -180,15 +192,22 @@ where
                 Ok(response) => return Poll::Ready(Ok(response)),
                 Err(error) => error.into(),
             },
-            AttemptProject::Waiting { oneshot } => match ready!(oneshot.as_mut().poll(cx)) {
-                Ok(response) => return Poll::Ready(Ok(response)),
-                Err(error) => error.into(),
+            AttemptProject::Otherwise { step } => match &mut **step {
+                Step::Waiting(oneshot) => match ready!(oneshot.as_mut().poll(cx)) {
+                    Ok(response) => return Poll::Ready(Ok(response)),
+                    Err(error) => error.into(),
+                },
+                Step::Failed(error) => error.take().expect("polled after it failed"),
             },
-            AttemptProject::Failed { error } => error.take().expect("polled after it failed"),
         };
-        let outcome = outcome::of_error(&*error);
-        Poll::Ready(Err(Box::new(Failed { outcome, error, request: None })))
+        Poll::Ready(Err(failed(error)))
     }
+}
+
+#[cold]
+fn failed(error: BoxError) -> Box<Failed> {
+    let outcome = outcome::of_error(&*error);
+    Box::new(Failed { outcome, error, request: None })
 }
 
 impl<F, S, B, R> Service<Request<R>> for ClientService<F, S>

@@ -1,6 +1,7 @@
 //! Requests and answers as an [`Exchange`] sees them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::HOST;
@@ -8,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Request, Response};
 use mesh_core::exchange::Reply;
 use mesh_core::filter::{self, Context};
+use mesh_core::resource::ActiveFault;
 use mesh_core::{Dialect, Origin};
 
 use super::body::ResponseBody;
@@ -75,9 +77,12 @@ fn changed(text: Cow<'_, str>) -> Option<String> {
     }
 }
 
-/// An answer made here, as the caller gets it.
-pub(crate) fn answer<B: http_body::Body>(reply: Reply) -> Answer<B> {
-    let mut response = Response::new(ResponseBody::local(reply.body));
+/// An answer made here, as the caller gets it. `faults` that made its request wait, and the one
+/// that it is, are active until it has ended.
+pub(crate) fn answer<B: http_body::Body>(reply: Reply, faults: Vec<ActiveFault>) -> Answer<B> {
+    let own = reply.fault.into_iter().filter_map(Arc::into_inner);
+    let faults: Vec<_> = faults.into_iter().chain(own).collect();
+    let mut response = Response::new(ResponseBody::local(reply.body, faults));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     response

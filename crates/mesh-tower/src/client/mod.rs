@@ -13,6 +13,7 @@ mod changes;
 mod channel;
 mod copy;
 mod endpoint;
+mod express;
 mod failing;
 mod flight;
 mod history;
@@ -24,6 +25,7 @@ mod mirrors;
 mod outliers;
 mod record;
 mod routing;
+mod step;
 #[cfg(test)]
 mod tests;
 mod transport;

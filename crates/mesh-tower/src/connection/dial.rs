@@ -61,16 +61,24 @@ impl Dialer {
     }
 
     /// An HTTP/1.1 connection. To be polled on the runtime.
-    pub(super) async fn http1(&self, open: Open) -> Result<Sender, DialError> {
-        let stream = self.tcp().await.map_err(DialError::new)?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(handshake_failed)?;
-        let connection = connection.with_upgrades();
-        self.runtime.spawn(async move {
-            let _open = open;
-            log_end(connection.await);
-        });
-        Ok(Sender::new(sender, &self.config.options))
+    //
+    // Its place comes back with an error, for who is told of it before the place is free.
+    pub(super) async fn http1(&self, open: Open) -> Result<Sender, (DialError, Open)> {
+        let made = async {
+            let stream = self.tcp().await.map_err(DialError::new)?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(handshake_failed)
+        };
+        match made.await {
+            Ok((sender, connection)) => {
+                let connection = connection.with_upgrades();
+                self.runtime.spawn(async move {
+                    let _open = open;
+                    log_end(connection.await);
+                });
+                Ok(Sender::new(sender, &self.config.options))
+            }
+            Err(error) => Err((error, open)),
+        }
     }
 
     /// An HTTP/2 connection, with prior knowledge. To be polled on the runtime.

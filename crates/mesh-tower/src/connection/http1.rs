@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::config::MAX_UNWRITTEN;
 use super::dial::{Dialer, Open};
+use super::error::DialError;
 use super::gate::Gate;
 use super::send::Failure;
 use super::span::Span;
@@ -58,6 +59,9 @@ struct Idle {
     sweep: u64,
     sweeper: Option<AbortHandle>,
     draining: bool,
+    /// How many connections could not be made, and why the last one could not.
+    failures: u64,
+    failure: Option<DialError>,
 }
 
 #[derive(Debug)]
@@ -108,15 +112,22 @@ impl Pool {
     /// A new connection if the cluster may have one more, else the first that is free again.
     ///
     /// An endpoint without any connection gets one in any case, as in Envoy: it could wait for the
-    /// other endpoints' for ever.
+    /// other endpoints' for ever. And as there, a connection that cannot be made fails all who wait:
+    /// each would find out for itself, one after the other.
     async fn wait(self: &Arc<Self>, gate: &Gate) -> Result<Sender, Failure> {
         let _waiting = gate.wait().map_err(Failure::Overflow)?;
+        let before = self.lock().failures;
         let mut held = Held { pool: self, sender: None };
         loop {
             // Told from here on, before it looks: nothing is missed between the look and the wait,
             // and of two who are told at once each hears it.
             let mut freed = pin!(self.dialer.freed.notified());
             freed.as_mut().enable();
+            if held.sender.is_none()
+                && let Some(failure) = self.failed_since(before)
+            {
+                return self.take().ok_or(Failure::Dial(failure));
+            }
             let first = || self.dialer.open_first();
             let permitted = gate.connect().map(|permit| self.dialer.open(Some(permit)));
             if let Some(open) = permitted.or_else(first) {
@@ -141,6 +152,12 @@ impl Pool {
                 return Ok(sender);
             }
         }
+    }
+
+    /// Why a connection could not be made since there had been that many failures.
+    fn failed_since(&self, failures: u64) -> Option<DialError> {
+        let idle = self.lock();
+        idle.failure.clone().filter(|_| idle.failures != failures)
     }
 
     /// The topmost idle connection that is ready for a request.
@@ -192,7 +209,15 @@ impl Pool {
         let (sender, dialed) = oneshot::channel();
         let pool = Arc::clone(self);
         self.dialer.runtime.spawn(async move {
-            if let Err(Ok(unwanted)) = sender.send(pool.dialer.http1(open).await) {
+            let dialed = match pool.dialer.http1(open).await {
+                Ok(connection) => Ok(connection),
+                Err((error, open)) => {
+                    pool.fail(&error);
+                    drop(open);
+                    Err(error)
+                }
+            };
+            if let Err(Ok(unwanted)) = sender.send(dialed) {
                 pool.put(unwanted);
             }
         });
@@ -200,6 +225,15 @@ impl Pool {
             Ok(dialed) => dialed.map_err(Failure::Dial),
             Err(_) => Err(Failure::Shutdown),
         }
+    }
+
+    /// Tells all who wait that a connection could not be made.
+    fn fail(&self, error: &DialError) {
+        let mut idle = self.lock();
+        idle.failures += 1;
+        idle.failure = Some(error.clone());
+        drop(idle);
+        self.dialer.freed.notify_waiters();
     }
 
     fn spawn_sweeper(self: &Arc<Self>, pause: Duration) -> AbortHandle {

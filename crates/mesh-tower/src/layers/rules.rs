@@ -147,7 +147,9 @@ where
                     let body = GuardedBody::new(ResponseBody::passed(body), faults);
                     Ok(Response::from_parts(head, body))
                 }
-                Next::Reply(made) => Ok(answer(*made).map(|body| GuardedBody::new(body, faults))),
+                Next::Reply(made) => {
+                    Ok(answer(*made, Vec::new()).map(|body| GuardedBody::new(body, faults)))
+                }
                 Next::Fail(why) => {
                     let context = context(Dialect::Http, random);
                     let failure = Failure::NoRoute(why);

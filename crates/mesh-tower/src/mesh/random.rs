@@ -24,7 +24,7 @@ impl Source {
 }
 
 /// One request's draws.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {

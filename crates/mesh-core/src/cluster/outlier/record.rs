@@ -220,7 +220,7 @@ impl Record {
         self.number.store(number, Ordering::Relaxed);
     }
 
-    pub(super) fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         self.number.load(Ordering::Relaxed)
     }
 

@@ -177,6 +177,18 @@ fn delay_counts_as_active_while_it_lasts() {
 }
 
 #[test]
+fn abort_counts_as_active_until_its_answer_is_gone() {
+    let fault = HttpFault { max_active_faults: Some(1), ..aborted(TEAPOT, 100) };
+    for (dialect, active) in [(Dialect::Http, 1), (Dialect::Grpc, 0)] {
+        let held = ask(&fault, &[], dialect, 1, request);
+        assert_eq!(fault.active.count(), active, "{dialect:?}");
+        assert_eq!(reply(first(&fault, &[], 1)).is_some(), active == 0);
+        drop(held);
+        assert_eq!(fault.active.count(), 0);
+    }
+}
+
+#[test]
 fn shares_are_kept_and_independent() {
     for (numerator, denominator, share) in [
         (0, Denominator::Hundred, 0.0),

@@ -4,6 +4,7 @@ mod aggregates;
 mod choices;
 mod endpoints;
 mod explain;
+mod express;
 mod findings;
 mod hosts;
 mod random_updates;

@@ -1,22 +1,26 @@
 //! How attempts end, and whether another one follows.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Request, StatusCode};
-use mesh_core::Dialect;
+use http::response::Parts;
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, EndpointState};
 use mesh_core::exchange::{Failure, ResponseFlags};
 use mesh_core::resilience::{Ended, Outcome, RetryDecision};
 use mesh_core::resource::RetryPolicy;
+use mesh_core::{Dialect, filter};
 
-use super::{Again, Flight, MAX_FREE_CONNECTS, policy};
+use super::{Again, Answered, Flight, MAX_FREE_CONNECTS, policy};
 use crate::body::Body;
 use crate::client::asked::Asked;
+use crate::client::body::{ResponseBody, UnderWay};
 use crate::client::copy::Copy;
-use crate::client::failing::Failing;
+use crate::client::failing::{Failing, failure_of};
+use crate::client::messages::context;
 use crate::client::outliers::{OpenCall, tell};
+use crate::client::transport::Failed;
 use crate::client::way::way;
 use crate::client::{load, now};
 use crate::error::{Error, ErrorKind};
@@ -39,16 +43,120 @@ fn weigh(
 }
 
 impl Flight {
+    /// Whether a response is to be taken, or tried again.
+    #[inline(always)]
+    pub(in crate::client) fn answered(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        copy: &mut Option<Box<Copy>>,
+    ) -> Answered {
+        self.note(!status.is_server_error());
+        let call = self.observe_answer(status, headers);
+        if copy.is_some() {
+            let ended = Ended::answered(status, headers, SystemTime::now());
+            if let Some(again) = self.retry(&ended, None, copy) {
+                return Answered::Again(Box::new(again));
+            }
+        }
+        Answered::Taken(call)
+    }
+
+    /// Whether the head of the answer is changed, or anything but its body's end waited for.
+    #[inline(always)]
+    pub(in crate::client) fn changes_response(&self) -> bool {
+        self.changes_response
+    }
+
+    /// The body of the response, which from now on holds what the request held.
+    #[inline(always)]
+    pub(in crate::client) fn hand_over<B: http_body::Body>(
+        &mut self,
+        body: B,
+        call: Option<Box<OpenCall>>,
+    ) -> ResponseBody<B> {
+        let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
+        // A response without a body is over with its head.
+        if body.is_end_stream() {
+            return ResponseBody::upstream(body, None);
+        }
+        let under_way = UnderWay::new(permit, endpoint, self.total_deadline()).with_call(call);
+        ResponseBody::upstream(body, Some(under_way))
+    }
+
+    /// The response where it is changed, and the same.
+    #[inline(never)]
+    pub(in crate::client) fn changed<B: http_body::Body>(
+        &mut self,
+        response: Response<B>,
+        mut call: Option<Box<OpenCall>>,
+    ) -> Response<ResponseBody<B>> {
+        // Faults that count do so until the answer has ended.
+        let faults = self.history.as_mut().map(|history| std::mem::take(&mut history.faults));
+        if let Some(faults) = faults.filter(|faults| !faults.is_empty()) {
+            call.get_or_insert_default().hold(faults);
+        }
+        let (head, body) = response.into_parts();
+        let body = self.hand_over(body, call);
+        Response::from_parts(self.changed_head(head), body)
+    }
+
+    fn changed_head(&mut self, mut head: Parts) -> Parts {
+        let attempts = self.retries() + 1;
+        let Some(history) = &mut self.history else { return head };
+        if let Some(exchange) = &history.exchange {
+            let mut context = context(self.dialect, self.random.first());
+            context.names.attempts = attempts;
+            let mut seen = filter::Response::new(head.status, &mut head.headers);
+            exchange.respond(&self.hold, &mut seen, &context);
+        }
+        for cookie in history.cookies.drain(..) {
+            head.headers.append(header::SET_COOKIE, cookie);
+        }
+        head
+    }
+
+    /// What to do about an attempt without an answer.
+    #[cold]
+    pub(in crate::client) fn broke(
+        &mut self,
+        failed: Box<Failed>,
+        copy: &mut Option<Box<Copy>>,
+    ) -> Result<Again, Error> {
+        let failure = failure_of(&failed);
+        let Failed { outcome, error, request } = *failed;
+        if let Some(observed) = Observed::of(outcome) {
+            self.observe(observed);
+        }
+        let again = self.retry(&Ended::unanswered(outcome, SystemTime::now()), request, copy);
+        again.ok_or_else(|| self.failed(failure).because(error))
+    }
+
+    /// What to do when the attempt's time is over.
+    #[cold]
+    pub(in crate::client) fn timed_out(
+        &mut self,
+        copy: &mut Option<Box<Copy>>,
+    ) -> Result<Again, Error> {
+        self.observe(Observed::Timeout);
+        let ended = Ended::unanswered(Outcome::PerTryTimeout, SystemTime::now());
+        if !self.limits.has_own() {
+            return Err(self.failed(self.failing().over()));
+        }
+        let again = self.retry(&ended, None, copy);
+        again.ok_or_else(|| self.failed(Failure::PerTryTimeout))
+    }
+
     /// Counts how an attempt ended.
     #[inline]
-    pub(super) fn note(&self, success: bool) {
+    pub(in crate::client) fn note(&self, success: bool) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.observe(success);
         }
     }
 
     /// Tells outlier detection of an attempt without an answer.
-    pub(super) fn observe(&mut self, observed: Observed) {
+    pub(in crate::client) fn observe(&mut self, observed: Observed) {
         self.note(false);
         if let (Some(state), Some(endpoint)) = (self.hold.cluster(self.cluster), &self.endpoint) {
             tell(state, endpoint, self.dialect, observed, || self.random.next());
@@ -57,47 +165,59 @@ impl Flight {
 
     /// Tells outlier detection of an answer, where outliers are detected: of most of them just the
     /// status.
+    //
+    // Gives the call that is left to its body, where the status comes at its end.
     #[inline(always)]
-    pub(super) fn observe_answer(&mut self, status: StatusCode, headers: &HeaderMap) {
-        let Some(state) = self.hold.cluster(self.cluster) else { return };
+    pub(in crate::client) fn observe_answer(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<Box<OpenCall>> {
+        let state = self.hold.cluster(self.cluster)?;
+        let mut call = None;
         if state.uses_load_reports() {
-            self.call = weigh(state, self.endpoint.as_deref(), headers);
+            call = weigh(state, self.endpoint.as_deref(), headers);
         }
         if !state.detector(self.dialect).is_on() {
-            return;
+            return call;
         }
         if self.dialect == Dialect::Grpc || Outcome::states_grpc(headers) {
-            return self.observe_call(status, headers);
+            return self.observe_call(status, headers, call);
         }
         if let Some(endpoint) = &self.endpoint {
             let observed = Observed::Status(status);
             tell(state, endpoint, Dialect::Http, observed, || self.random.next());
         }
+        call
     }
 
-    /// The same of a call's answer; leaves it to its body where the status comes at its end.
     #[inline(never)]
-    fn observe_call(&mut self, status: StatusCode, headers: &HeaderMap) {
+    fn observe_call(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        mut call: Option<Box<OpenCall>>,
+    ) -> Option<Box<OpenCall>> {
         let random = self.random.next();
-        let Some(state) = self.hold.cluster(self.cluster) else { return };
+        let state = self.hold.cluster(self.cluster)?;
         let outcome = Outcome::of_response(status, headers);
         let ended = !matches!(outcome, Outcome::Response { grpc_status: None, .. });
         if self.dialect == Dialect::Grpc && status == StatusCode::OK && !ended {
-            let state = state.clone();
-            self.call.get_or_insert_default().detect(state, random);
+            call.get_or_insert_default().detect(state.clone(), random);
         } else if let (Some(endpoint), Some(observed)) = (&self.endpoint, Observed::of(outcome)) {
             tell(state, endpoint, self.dialect, observed, || random);
         }
+        call
     }
 
     /// How many attempts were retries.
-    pub(super) fn retries(&self) -> u32 {
+    pub(in crate::client) fn retries(&self) -> u32 {
         self.history.as_ref().map_or(0, |history| history.retries.retries())
     }
 
     /// The request of another attempt and how long to wait, if there is to be one.
     #[inline(never)]
-    pub(super) fn retry(
+    pub(in crate::client) fn retry(
         &mut self,
         ended: &Ended<'_>,
         unsent: Option<Request<Body>>,
@@ -174,21 +294,21 @@ impl Flight {
     }
 
     /// What the request asks of its route.
-    pub(super) fn asked(&self) -> Option<&Asked> {
+    pub(in crate::client) fn asked(&self) -> Option<&Asked> {
         self.history.as_deref()?.asked.as_deref()
     }
 
     /// The retry policy in force.
-    pub(super) fn policy(&self) -> Option<&RetryPolicy> {
+    pub(in crate::client) fn policy(&self) -> Option<&RetryPolicy> {
         policy(self.asked(), self.hold.forwarding(self.route)?)
     }
 
-    pub(super) fn failing(&self) -> Failing<'_> {
+    pub(in crate::client) fn failing(&self) -> Failing<'_> {
         let on = (self.route, self.dialect, self.random.first());
         Failing::new(&self.hold, on, self.history.as_deref())
     }
 
-    pub(super) fn failed(&self, failure: Failure) -> Error {
+    pub(in crate::client) fn failed(&self, failure: Failure) -> Error {
         let view = self.hold.view(self.route);
         let state = self.hold.cluster(self.cluster);
         let mut way = state.map(|state| way(&view, state)).unwrap_or_default();

@@ -7,10 +7,11 @@ use std::time::Duration;
 use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use mesh_core::resource::{
-    Action, ActiveFaults, Cluster, ClusterLoadAssignment, ClusterSpecifier, DelayKind, FaultDelay,
-    Forward, FractionalPercent, HeaderMutations, HostRewrite, HttpConnectionManager, HttpFault,
-    HttpFilter, HttpFilterKind, Listener, MirrorCluster, MirrorPolicy, PathRewrite, QueryChange,
-    Resource, Resources, Route, RouteConfiguration, RouteMatch, RouteSpecifier, VirtualHost,
+    AbortKind, Action, ActiveFaults, Cluster, ClusterLoadAssignment, ClusterSpecifier, DelayKind,
+    FaultAbort, FaultDelay, Forward, FractionalPercent, HeaderMutations, HostRewrite,
+    HttpConnectionManager, HttpFault, HttpFilter, HttpFilterKind, Listener, MirrorCluster,
+    MirrorPolicy, PathRewrite, QueryChange, Resource, Resources, Route, RouteConfiguration,
+    RouteMatch, RouteSpecifier, VirtualHost,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -213,6 +214,33 @@ async fn everybody_who_waits_for_a_connection_learns_that_the_server_is_gone() {
     }
 }
 
+/// An address that answers no connection: the queue of its listener is full.
+fn silent() -> (Vec<std::net::TcpStream>, socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok();
+    (std::iter::from_fn(connect).collect(), socket, address)
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_cannot_be_made_fails_all_who_wait_for_it() {
+    let (_queue, _socket, address) = silent();
+    let world = World { max_connections: Some(1), ..World::of(address) };
+    let (mesh, channel) = world.channel(|forward| forward.timeout = Some(Duration::ZERO));
+    let connect_timeout = {
+        let snapshot = mesh.inner().hold();
+        snapshot.cluster_named("things").unwrap().spec().connect_timeout
+    };
+    let start = tokio::time::Instant::now();
+    let all = futures_util::future::join_all((0..5).map(|_| send(&channel, get("/")))).await;
+    for answer in all {
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Connect);
+    }
+    assert!(start.elapsed() < connect_timeout * 2, "{:?}", start.elapsed());
+}
+
 #[tokio::test]
 async fn refused_request_is_not_mirrored() {
     let (copies, address) = Server::start().await;
@@ -232,21 +260,43 @@ async fn refused_request_is_not_mirrored() {
     }
 }
 
-#[tokio::test]
-async fn delay_counts_as_active_until_the_answer_has_ended() {
-    let (_server, address) = Server::start().await;
+fn injected(change: impl FnOnce(&mut HttpFault)) -> (ActiveFaults, Vec<HttpFilter>) {
     let mut fault = HttpFault::new();
     fault.active = ActiveFaults::default();
     fault.max_active_faults = Some(1);
-    fault.delay = Some(FaultDelay {
-        kind: DelayKind::Fixed(Duration::from_millis(5)),
-        percentage: FractionalPercent::percent(100),
-    });
+    change(&mut fault);
     let active = fault.active.clone();
-    let filters = vec![HttpFilter::new("faults", HttpFilterKind::Fault(Arc::new(fault)))];
-    let (_mesh, channel) = World { filters, ..World::of(address) }.channel(|_| {});
-    let response = channel.clone().oneshot(get("/")).await.unwrap();
-    assert_eq!(active.count(), 1);
-    response.into_body().collect().await.unwrap();
-    assert_eq!(active.count(), 0);
+    (active, vec![HttpFilter::new("faults", HttpFilterKind::Fault(Arc::new(fault)))])
+}
+
+const ALL: FractionalPercent = FractionalPercent::percent(100);
+
+fn delay(fault: &mut HttpFault) {
+    let kind = DelayKind::Fixed(Duration::from_millis(5));
+    fault.delay = Some(FaultDelay { kind, percentage: ALL });
+}
+
+fn abort(fault: &mut HttpFault) {
+    let kind = AbortKind::HttpStatus(http::StatusCode::IM_A_TEAPOT);
+    fault.abort = Some(FaultAbort { kind, percentage: ALL });
+}
+
+#[tokio::test]
+async fn fault_counts_as_active_until_the_answer_has_ended() {
+    let (_server, address) = Server::start().await;
+    type Change = fn(&mut HttpFault);
+    let both: Change = |fault| {
+        delay(fault);
+        abort(fault);
+    };
+    for (change, status) in [(delay as Change, 200), (abort, 418), (both, 418)] {
+        let (active, filters) = injected(change);
+        let (_mesh, channel) = World { filters, ..World::of(address) }.channel(|_| {});
+        let response = channel.clone().oneshot(get("/")).await.unwrap();
+        assert_eq!((response.status().as_u16(), active.count()), (status, 1));
+        // One more than may be active is not hurt.
+        assert_eq!(send(&channel, get("/")).await.unwrap(), 200);
+        response.into_body().collect().await.unwrap();
+        assert_eq!(active.count(), 0);
+    }
 }

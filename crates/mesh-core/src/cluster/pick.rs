@@ -1,0 +1,155 @@
+//! Picking one of the endpoints that may be picked.
+
+use std::sync::Arc;
+
+use super::levels::{Levels, Span, least, least_by};
+use super::subsets::SubsetTables;
+use super::tables::Way;
+use super::{Choice, ClusterState, EndpointState, NoEndpoints, Picked, Tables};
+use crate::dialect::Dialect;
+use crate::draws::Draws;
+use crate::snapshot::Attach;
+
+impl<A: Attach> ClusterState<A> {
+    /// Picks an endpoint.
+    ///
+    /// # Errors
+    /// When none may be picked.
+    #[inline(always)]
+    pub fn pick(&self, choice: &Choice<'_>, random: u64) -> Result<Picked<A>, NoEndpoints> {
+        let tables = self.live(choice.dialect).load();
+        let usable = &tables.usable;
+        let length = usable.len();
+        if length == 0 {
+            return Err(tables.no_endpoints());
+        }
+        let mut draws = Draws::new(random);
+        let endpoint = match &tables.way {
+            Way::RoundRobin => usable.get(self.turn() % length),
+            Way::LeastRequest(choices) => least(Span::all(usable), *choices, &mut draws),
+            Way::Levels(levels) => return self.pick_level(&tables, levels, choice, random),
+            Way::Subsets(subsets) => return self.pick_subset(&tables, subsets, choice, random),
+        };
+        if !choice.avoid.tried.is_empty() || self.is_out(endpoint, choice.dialect) {
+            let endpoint = self.redraw(endpoint, &tables, choice, &mut draws);
+            return Ok(Picked::new(endpoint.clone()));
+        }
+        Ok(Picked::new(endpoint.clone()))
+    }
+
+    /// Picks an endpoint for the first attempt of a plain HTTP request without a hash, as
+    /// [`pick`](Self::pick) does; `None` when none may be picked.
+    #[inline(always)]
+    pub fn pick_plain(&self, random: u64) -> Option<Picked<A>> {
+        let tables = self.live(Dialect::Http).load();
+        let usable = &tables.usable;
+        let length = usable.len();
+        let endpoint = match &tables.way {
+            _ if length == 0 => return None,
+            Way::RoundRobin => usable.get(self.turn() % length),
+            Way::LeastRequest(choices) => {
+                least(Span::all(usable), *choices, &mut Draws::new(random))
+            }
+            Way::Levels(_) | Way::Subsets(_) => return self.pick_slowly(random),
+        };
+        endpoint.warm();
+        if self.is_out(endpoint, Dialect::Http) {
+            return self.pick_slowly(random);
+        }
+        Some(Picked::new(endpoint.clone()))
+    }
+
+    #[inline(never)]
+    fn pick_slowly(&self, random: u64) -> Option<Picked<A>> {
+        self.pick(&Choice::new(Dialect::Http), random).ok()
+    }
+
+    /// Whether outlier detection has ejected an endpoint since the tables were made.
+    #[inline]
+    fn is_out(&self, endpoint: &EndpointState<A>, dialect: Dialect) -> bool {
+        self.detectors.of(dialect).is_ejected(endpoint.record(dialect))
+    }
+
+    /// Draws again for as long as it is told to and finds endpoints that were tried, or ejected.
+    ///
+    /// A dead endpoint has no load, so among those drawn at once an untried one goes first,
+    /// whatever its load.
+    #[cold]
+    fn redraw<'t>(
+        &self,
+        mut endpoint: &'t Arc<EndpointState<A>>,
+        tables: &'t Tables<A>,
+        choice: &Choice<'_>,
+        draws: &mut Draws,
+    ) -> &'t Arc<EndpointState<A>> {
+        let usable = &tables.usable;
+        let avoid = &choice.avoid;
+        let tried = |endpoint: &EndpointState<A>| avoid.tried.contains(&endpoint.address());
+        let out = |endpoint: &EndpointState<A>| self.is_out(endpoint, choice.dialect);
+        for attempt in 0..MAX_REDRAWS {
+            if !out(endpoint) && (attempt >= avoid.max_attempts || !tried(endpoint)) {
+                break;
+            }
+            endpoint = match tables.way {
+                Way::LeastRequest(choices) => {
+                    let weight = |one: &EndpointState<A>| (out(one), tried(one), one.load());
+                    least_by(Span::all(usable), choices, draws, weight)
+                }
+                Way::RoundRobin | Way::Levels(_) | Way::Subsets(_) => {
+                    usable.get(self.turn() % usable.len())
+                }
+            };
+        }
+        endpoint
+    }
+
+    /// Picks by priority, locality, weight or hash.
+    #[inline(never)]
+    fn pick_level(
+        &self,
+        tables: &Tables<A>,
+        levels: &Levels,
+        choice: &Choice<'_>,
+        random: u64,
+    ) -> Result<Picked<A>, NoEndpoints> {
+        let mut draws = Draws::new(random);
+        let hash = choice.hash.unwrap_or(random);
+        let avoid = &choice.avoid;
+        let mut drawn = None;
+        for attempt in 0..=MAX_REDRAWS {
+            drawn = levels.draw(self, &tables.usable, choice, hash, attempt, &mut draws);
+            let Some((endpoint, level)) = drawn else { break };
+            let is_out = !level.panic && self.is_out(endpoint, choice.dialect);
+            let is_tried =
+                attempt < avoid.max_attempts && avoid.tried.contains(&endpoint.address());
+            if !is_out && !is_tried {
+                break;
+            }
+        }
+        match drawn {
+            Some((endpoint, _)) => Ok(Picked::new(endpoint.clone())),
+            None => Err(tables.no_endpoints()),
+        }
+    }
+
+    /// Picks in the subset that the route asks for.
+    #[inline(never)]
+    fn pick_subset(
+        &self,
+        tables: &Tables<A>,
+        subsets: &SubsetTables,
+        choice: &Choice<'_>,
+        random: u64,
+    ) -> Result<Picked<A>, NoEndpoints> {
+        for levels in subsets.choose(choice.metadata_match).into_iter().flatten() {
+            if let Ok(picked) = self.pick_level(tables, levels, choice, random) {
+                return Ok(picked);
+            }
+        }
+        Err(NoEndpoints { subset: true, ..tables.no_endpoints() })
+    }
+}
+
+/// How often at most another endpoint is drawn instead of a tried one, whatever configuration asks
+/// for: when half of the endpoints were tried, this many draws all miss once in 2⁶⁴ requests.
+const MAX_REDRAWS: u32 = 64;
