@@ -10,15 +10,18 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mesh_tests::get;
 use mesh_tower::{BoxError, Channel, Mesh};
+use mesh_xds_client::Options;
 use serde_json::json;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let mesh = Mesh::from_env()?;
+    // The peers that it is compared with let go of names at once.
+    let options = Options::default().with_unsubscribe_delay(Duration::ZERO);
+    let mesh = Mesh::builder().bootstrap_from_env().xds_options(options).build()?;
     let mut channels = HashMap::new();
     // Waiting here keeps nothing waiting: the mesh runs on the other threads.
     for line in std::io::stdin().lines() {

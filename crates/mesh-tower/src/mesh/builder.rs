@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use mesh_core::Snapshot;
 use mesh_core::resource::Resources;
-use mesh_xds_client::{Bootstrap, Client};
+use mesh_xds_client::{Bootstrap, Client, Options};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -19,6 +19,7 @@ use crate::server::Drain;
 #[derive(Debug)]
 pub struct Builder {
     from: From,
+    options: Options,
     runtime: Option<Handle>,
     seed: Option<u64>,
 }
@@ -33,7 +34,7 @@ enum From {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self { from: From::Environment, runtime: None, seed: None }
+        Self { from: From::Environment, options: Options::default(), runtime: None, seed: None }
     }
 
     /// Configuration from the control plane of the environment's bootstrap. The default.
@@ -47,6 +48,13 @@ impl Builder {
     #[must_use]
     pub fn bootstrap(mut self, bootstrap: Bootstrap) -> Self {
         self.from = From::Bootstrap(Box::new(bootstrap));
+        self
+    }
+
+    /// Settings of the xDS client, where there is one.
+    #[must_use]
+    pub fn xds_options(mut self, options: Options) -> Self {
+        self.options = options;
         self
     }
 
@@ -97,9 +105,9 @@ impl Builder {
             From::Environment => {
                 let bootstrap = Bootstrap::from_env()
                     .map_err(|error| Error::new(ErrorKind::Config, "bootstrap").because(error))?;
-                xds(bootstrap, &runtime)
+                xds(bootstrap, self.options, &runtime)
             }
-            From::Bootstrap(bootstrap) => xds(*bootstrap, &runtime),
+            From::Bootstrap(bootstrap) => xds(*bootstrap, self.options, &runtime),
             From::Resources(given) => {
                 resources = *given;
                 (Source::Fixed, Feed::Fixed)
@@ -128,7 +136,7 @@ impl Builder {
     }
 }
 
-fn xds(bootstrap: Bootstrap, runtime: &Handle) -> (Source, Feed) {
-    let (client, updates) = Client::spawn(bootstrap, runtime);
+fn xds(bootstrap: Bootstrap, options: Options, runtime: &Handle) -> (Source, Feed) {
+    let (client, updates) = Client::spawn_with(bootstrap, options, runtime);
     (Source::Xds(client), Feed::Xds(updates))
 }
