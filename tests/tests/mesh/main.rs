@@ -18,6 +18,7 @@ mod overload;
 mod paths;
 mod policies;
 mod refusals;
+mod removal;
 mod retries;
 mod selection;
 mod shutdown;
