@@ -22,6 +22,8 @@
 //!                              └▶ Trust ────┴─▶ ServerTls::build ─▶ rustls::ServerConfig
 //! ```
 //!
+//! [`Providers`] does the same by a TLS context as xDS has it.
+//!
 //! Cryptography is always passed in; [`default_crypto`] is the one built in. What is missing or
 //! expired ends a handshake: nothing falls back to less.
 //!
@@ -66,7 +68,7 @@ pub use load_error::LoadError;
 pub use names::SubjectNames;
 pub use provider::{CertificateProvider, FileWatcher, IdentityFiles, ProviderStatus, RootFiles};
 pub use spiffe_id::SpiffeId;
-pub use tls::{ClientTls, RootSource, ServerTls};
+pub use tls::{ClientTls, Providers, RootSource, ServerTls};
 pub use trust::Trust;
 pub use trust_domain::TrustDomain;
 // Those of our API that are rustls's.

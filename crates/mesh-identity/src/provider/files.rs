@@ -34,7 +34,7 @@ pub(super) fn trust(files: &RootFiles, crypto: &Arc<CryptoProvider>) -> Result<T
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error| LoadError::because("cannot be read", error).in_file(path);
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
 //! Where certificates and trust roots come from, and what they are at the moment.
 
 mod config;
-mod files;
+pub(crate) mod files;
 mod status;
 mod watch;
 

@@ -2,11 +2,13 @@
 //! what they have then, so that what was rotated reaches every new connection and no old one.
 
 mod client;
+mod context;
 mod resolve;
 mod server;
 mod verify;
 
 pub use client::ClientTls;
+pub use context::Providers;
 pub use server::ServerTls;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod ca;
+mod contexts;
 mod files;
 mod peers;
 mod rotation;
