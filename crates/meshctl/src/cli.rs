@@ -39,9 +39,9 @@ enum Command {
     Validate(validate::Arguments),
     /// Tell where a request would go, and why nowhere else.
     Explain(explain::Arguments),
-    /// Tell what becomes of recorded requests, each under its own configuration.
+    /// Tell what becomes of recorded requests, each under its own configuration, as JSON lines.
     CheckRoutes(check_routes::Arguments),
-    /// Tell which endpoints requests go to, each line under its own cluster.
+    /// Tell which endpoints requests go to, each line under its own cluster, as JSON lines.
     CheckBalance(check_balance::Arguments),
 }
 

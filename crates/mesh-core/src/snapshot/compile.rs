@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::slots::{Builder, Slots};
-use super::{Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot, aggregate, express};
+use super::{
+    Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot, aggregate, express, mistyped,
+};
 use crate::cluster::{ClusterState, Tables};
 use crate::filter::Chains;
 use crate::finding::Finding;
@@ -124,6 +126,7 @@ fn findings(resources: &Resources) -> Vec<Finding> {
     let endpoints = resources.endpoints().flat_map(|(_, e)| &e.value).flat_map(|e| &e.findings);
     let mut all: Vec<_> = roots.chain(clusters).chain(endpoints).cloned().collect();
     all.extend(aggregate::findings(resources));
+    all.extend(resources.roots().flat_map(|(_, root)| mistyped::findings(root)));
     all.sort_by(|a, b| (&a.resource, &a.field, &a.text).cmp(&(&b.resource, &b.field, &b.text)));
     all.dedup();
     all

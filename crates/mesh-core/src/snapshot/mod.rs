@@ -14,6 +14,7 @@ mod decision;
 mod explain;
 mod express;
 mod filters;
+mod mistyped;
 mod slots;
 #[cfg(test)]
 mod tests;

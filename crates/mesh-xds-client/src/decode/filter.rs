@@ -17,11 +17,19 @@ use pb::http_filter::ConfigType;
 use super::at::{At, Invalid};
 use super::{common, csrf, fault, header_mutation, rate_limit, rbac};
 
+/// The most filters of a connection manager. Each is run through for every request, and each chain
+/// of overrides has them all. A guess: ten times what any is known to have.
+const FILTERS_LIMIT: usize = 128;
+
 /// The filters in order: names are unique, the router is the last and only the last (gRFC A39).
 pub(super) fn filters(at: At<'_>, protos: &[pb::HttpFilter]) -> Result<Vec<HttpFilter>, Invalid> {
     const FIELD: &str = "http_filters";
     if protos.is_empty() {
         return Err(at.field(FIELD).invalid("is empty"));
+    }
+    if protos.len() > FILTERS_LIMIT {
+        let text = format!("has {} filters, more than {FILTERS_LIMIT}", protos.len());
+        return Err(at.field(FIELD).invalid(text));
     }
     let mut names = HashSet::new();
     let mut made = Vec::with_capacity(protos.len());

@@ -121,11 +121,13 @@ impl Record {
         let source = ConfigSource { config_source_specifier: Some(ads), ..ConfigSource::default() };
         proto.eds_cluster_config =
             Some(EdsClusterConfig { eds_config: Some(source), service_name: String::new() });
-        let Decoded::Cluster(cluster) = decoded(ResourceType::Cluster, &proto)? else {
+        let Decoded::Cluster(cluster) = decoded("cluster", ResourceType::Cluster, &proto)? else {
             return Err("cluster: decoded to another type".to_owned());
         };
         let kind = ResourceType::ClusterLoadAssignment;
-        let Decoded::ClusterLoadAssignment(endpoints) = decoded(kind, &self.endpoints)? else {
+        let Decoded::ClusterLoadAssignment(endpoints) =
+            decoded("endpoints", kind, &self.endpoints)?
+        else {
             return Err("endpoints: decoded to another type".to_owned());
         };
         let mut ignored = self.unknown.clone();
@@ -153,9 +155,15 @@ fn read<M: prost::Message + prost::Name + Default>(
     Ok((message, unknown.into_iter().map(|path| format!("{field}.{path}")).collect()))
 }
 
-fn decoded(kind: ResourceType, proto: &impl prost::Message) -> Result<Decoded, String> {
+/// What the record's field means. Its error says which field of it is wrong: the record's own words,
+/// for the resource has no name there.
+fn decoded(
+    field: &str,
+    kind: ResourceType,
+    proto: &impl prost::Message,
+) -> Result<Decoded, String> {
     let decoded = decode::decode(&ResourceId::new(kind, NAME), &proto.encode_to_vec());
-    decoded.map_err(|refusal| refusal.to_string())
+    decoded.map_err(|refusal| format!("{field}.{}", refusal.reason()))
 }
 
 fn address(endpoint: &LbEndpoint) -> Option<SocketAddr> {

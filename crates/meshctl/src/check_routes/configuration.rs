@@ -4,7 +4,7 @@ use std::sync::Arc;
 use mesh_core::resource::{
     Cluster, Entry, Listener, Name, Resources, Root, RouteSpecifier, Update,
 };
-use mesh_core::{ResourceId, ResourceType};
+use mesh_core::{Finding, ResourceId, ResourceType};
 use mesh_pb::envoy::config::listener::v3::{ApiListener, Listener as ListenerProto};
 use mesh_pb::google::protobuf::Any;
 use mesh_pb::{json, type_url};
@@ -20,7 +20,8 @@ pub(super) const LISTENER: &str = "check-routes";
 /// Where a connection manager is in the listener of a target: what errors need not repeat.
 const AROUND: &str = "api_listener.api_listener.";
 
-/// The listener of a record as the control plane would have sent it, and what nobody read of it.
+/// The listener of a record as the control plane would have sent it, and what of it was not read or
+/// has no effect.
 /// The error is the text of a refusal.
 pub(super) fn listener(record: &Record) -> Result<(Arc<Listener>, Vec<String>), String> {
     let url = type_url::HTTP_CONNECTION_MANAGER;
@@ -34,7 +35,15 @@ pub(super) fn listener(record: &Record) -> Result<(Arc<Listener>, Vec<String>), 
     };
     let id = ResourceId::new(ResourceType::Listener, LISTENER);
     match decode::decode(&id, &listener.encode_to_vec()) {
-        Ok(Decoded::Listener(listener)) => Ok((listener, unknown)),
+        Ok(Decoded::Listener(listener)) => {
+            let mut ignored = unknown;
+            let tell = |finding: &Finding| {
+                let field = finding.field.strip_prefix(AROUND).unwrap_or(&finding.field);
+                format!("{field}: {}", finding.text)
+            };
+            ignored.extend(listener.findings.iter().map(tell));
+            Ok((listener, ignored))
+        }
         Ok(_) => Err("decoded to another type".to_owned()),
         Err(refusal) => {
             let reason = refusal.reason();

@@ -17,7 +17,8 @@ pub(crate) struct Arguments {
     request: RequestArguments,
 
     /// Ask the process with this admin address instead of joining the mesh.
-    #[arg(long, value_name = "ADDR")]
+    // Taken, so that scripts learn that it does not exist yet; not offered before it does.
+    #[arg(long, value_name = "ADDR", hide = true)]
     admin: Option<SocketAddr>,
 }
 

@@ -1,6 +1,10 @@
+use std::sync::Arc;
+
 use super::{root, with_cluster, with_endpoints, with_root};
 use crate::finding::{Finding, ResourceId, ResourceType};
-use crate::resource::{Resources, Update};
+use crate::resource::{
+    FilterConfig, FilterOverride, HttpFilter, HttpFilterKind, Resources, Update,
+};
 use crate::snapshot::Snapshot;
 use crate::testing::{cluster, endpoints, listener, route, routes};
 
@@ -43,4 +47,26 @@ fn findings_of_all_resources_are_collected_once_and_in_order() {
     ];
     assert_eq!(texts, want);
     assert_eq!(Snapshot::compile(&resources, Some(&snapshot), &()).1, found);
+}
+
+#[test]
+fn configuration_that_is_not_of_its_filters_type_is_told_with_its_place() {
+    let config = |config| FilterOverride::Config(config);
+    let cors = || config(FilterConfig::Cors(Arc::default()));
+    let rbac = || config(FilterConfig::Rbac(Arc::default()));
+    let mut at = route("/", "c");
+    at.filters = [("guard".into(), cors()), ("other".into(), cors())].into_iter().collect();
+    let mut routes = routes("r", vec![route("/a", "c"), at]);
+    routes.virtual_hosts[0].filters = [("guard".into(), rbac())].into_iter().collect();
+    routes.filters = [("guard".into(), config(FilterConfig::Ignored))].into_iter().collect();
+    let mut listener = listener("r", "r");
+    let guard = HttpFilter::new("guard", HttpFilterKind::Rbac(Arc::default()));
+    listener.api_listener.filters.insert(0, guard);
+    let mut one = root("a", Arc::new(routes));
+    one.listener = crate::resource::Entry::of(listener);
+    let mut resources = Resources::new();
+    resources.apply(with_root(Update::default(), "a", Some(one)));
+    let found = Snapshot::compile(&resources, None, &()).1;
+    let fields: Vec<&str> = found.iter().map(|finding| &*finding.field).collect();
+    assert_eq!(fields, ["virtual_hosts[0].routes[1].typed_per_filter_config[\"guard\"]"]);
 }

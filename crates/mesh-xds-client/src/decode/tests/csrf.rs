@@ -1,7 +1,7 @@
 use mesh_core::ResourceType::Listener;
 use serde_json::json;
 
-use super::written::{FIRST_FILTER, findings, listener, refused, typed};
+use super::written::{FIRST_FILTER, decode, findings, listener, refused, typed};
 
 #[test]
 fn csrf_policies_are_checked() {
@@ -17,4 +17,12 @@ fn csrf_policies_are_checked() {
     findings(Listener, &policy(json!({"filter_enabled": enabled})), &[]);
     let shadow = json!({"filter_enabled": enabled, "shadow_enabled": enabled});
     findings(Listener, &policy(shadow), &[&at(".shadow_enabled")]);
+}
+
+#[test]
+fn connection_manager_has_no_more_filters_than_a_request_can_go_through() {
+    let cors = typed("envoy.extensions.filters.http.cors.v3.Cors", &json!({}));
+    assert!(decode(Listener, &listener(&vec![cors.clone(); 127])).is_ok());
+    let field = "api_listener.api_listener.http_filters";
+    refused(Listener, &listener(&vec![cors; 128]), field, "has 129 filters, more than 128");
 }
