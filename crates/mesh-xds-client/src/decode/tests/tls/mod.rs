@@ -2,6 +2,7 @@
 
 mod downstream;
 mod secret;
+mod sockets;
 mod upstream;
 
 use mesh_pb::envoy::config::core::v3 as core;
