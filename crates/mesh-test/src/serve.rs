@@ -84,7 +84,7 @@ where
         let stop = stop.clone();
         tokio::spawn(async move {
             let builder = Builder::new(TokioExecutor::new());
-            let served = builder.serve_connection(TokioIo::new(stream), service);
+            let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
             // How a connection ends is the client's to notice.
             let _ended = stop.run_until_cancelled(served).await;
         });

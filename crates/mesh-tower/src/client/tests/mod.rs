@@ -1,6 +1,7 @@
 //! The pipeline: over scripted clients with time paused, and over sockets.
 
 mod attempts;
+mod cancelled;
 mod errors;
 mod script;
 mod wire;

@@ -67,6 +67,16 @@ impl Script {
         self.seen.lock().unwrap().clone()
     }
 
+    /// Has more done after what is still to be done.
+    pub(super) fn push(&self, steps: impl IntoIterator<Item = Step>) {
+        self.steps.lock().unwrap().extend(steps);
+    }
+
+    /// Keeps no longer what was seen so far.
+    pub(super) fn forget(&self) {
+        self.seen.lock().unwrap().clear();
+    }
+
     fn client(&self, endpoint: &Endpoint) -> Client {
         Client { script: self.clone(), endpoint: endpoint.address() }
     }
