@@ -316,7 +316,9 @@ fn ramp(slow: &SlowStart, age_seconds: f64) -> f64 {
     part.powf(1.0 / slow.aggression).max(slow.min_weight_percent / 100.0)
 }
 
-/// The lightest of `choices` endpoints drawn with replacement; the first of equals.
+/// The lightest of `choices` endpoints; the first of equals. Each is drawn among all but the lightest
+/// so far: Envoy draws among all, and so sends one in n² requests to the slowest of n endpoints
+/// because it was compared with itself.
 #[inline(always)]
 pub(super) fn least<'s, A: Attach>(
     part: Span<'s, A>,
@@ -348,10 +350,11 @@ fn lightest<'s, A: Attach, W: Ord>(
     let mut at = draws.below(part.length);
     let mut best = part.get(at);
     // Of one alone the weight does not count, and is not in a cache.
-    if choices > 1 {
+    if choices > 1 && part.length > 1 {
         let mut least = weight(best);
         for _ in 1..choices.min(MAX_CHOICES) {
-            let index = draws.below(part.length);
+            let index = draws.below(part.length - 1);
+            let index = index + usize::from(index >= at);
             let other = part.get(index);
             let its = weight(other);
             if its < least {

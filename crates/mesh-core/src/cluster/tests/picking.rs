@@ -49,15 +49,14 @@ fn least_request_spreads_idle_endpoints_evenly() {
     }
 }
 
-/// Two draws of ten miss the busy one or meet another: it is picked only when both draw it.
+/// Two draws are of two endpoints: the busy one is never compared with itself alone.
 #[test]
 fn least_request_prefers_idle_endpoints() {
     let state = state(least_request(2), 0..10);
     let mut picks = randoms(1000).map(|random| pick(&state, random));
     let _busy = picks.find(|picked| picked.address() == address(3)).unwrap();
     let counts = counts(randoms(100_000).map(|random| pick(&state, random).address()));
-    let count = counts.get(&address(3)).copied().unwrap_or_default();
-    assert!((count - 1000).abs() < 200, "{count}");
+    assert_eq!(counts.get(&address(3)), None);
 }
 
 #[test]
@@ -69,8 +68,8 @@ fn more_choices_find_the_idle_endpoint_more_often() {
         let missed = |random: &u64| pick(&state, *random).address() != address(0);
         (randoms(10_000).filter(missed).count(), load).0
     };
-    // A choice misses one of four endpoints with 3/4.
-    for (choices, want) in [(0, 7500), (1, 7500), (2, 5625), (5, 2373)] {
+    // The first choice misses one of four endpoints with 3/4, each further one with 2/3.
+    for (choices, want) in [(0, 7500), (1, 7500), (2, 5000), (5, 1481)] {
         let got = missed(choices) as i32;
         assert!((got - want).abs() < 250, "{choices} choices: {got} missed");
     }
@@ -107,8 +106,8 @@ fn tried_endpoint_is_taken_when_the_attempts_are_used_up() {
         let hit = |random: &u64| state.pick(&away(avoid), *random).unwrap().address() == address(0);
         randoms(16_000).filter(hit).count() as i32
     };
-    // The first draw hits it once in 4; a further one only when both of its choices do, in 16.
-    for (max_attempts, want) in [(0, 4000), (1, 250), (2, 16)] {
+    // The first draw hits it once in 4; a further one compares it with another, which goes first.
+    for (max_attempts, want) in [(0, 4000), (1, 0), (2, 0)] {
         let got = hits(max_attempts);
         assert!((got - want).abs() < 10 + want / 5, "{max_attempts}: {got}");
     }
