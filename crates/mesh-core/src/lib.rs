@@ -17,6 +17,7 @@
 //! | what becomes of a request and its answer, in order | [`exchange`] |
 //! | which path and authority count | [`canonical`] |
 //! | which route | [`route`], by [`Snapshot::route`] |
+//! | which filter chain takes a connection | [`server`] |
 //! | which filters, and what they do | [`filter`], [`authz`] |
 //! | which values headers get | [`headers`] |
 //! | may it be sent, and to which endpoint | [`cluster`] |
@@ -97,6 +98,7 @@ mod origin;
 pub mod resilience;
 pub mod resource;
 pub mod route;
+pub mod server;
 pub mod snapshot;
 #[cfg(test)]
 mod testing;

@@ -13,7 +13,7 @@
 //!
 //! It does not resolve policy: every decision is `mesh-core`'s. It holds no protobuf types. What
 //! configuration asks for and this version does not do is listed by [`Mesh::findings`]. Filters act
-//! on clients alone; a [`Server`] takes no rules from xDS yet.
+//! on both sides: on a [`Server`] where the bootstrap names its listener.
 //!
 //! What configuration answers (redirects, aborts, denials, limits) is a response. What fails is an
 //! [`Error`] with its cause, of which [`Error::to_response`] makes Envoy's answer.

@@ -5,6 +5,7 @@
 mod aggregates;
 mod bad_configuration;
 mod csrf;
+mod deadlines;
 mod disabled;
 mod failures;
 mod filters;
@@ -21,6 +22,7 @@ mod refusals;
 mod removal;
 mod retries;
 mod selection;
+mod servers;
 mod shutdown;
 mod subsets;
 mod weights;

@@ -78,7 +78,7 @@ struct Levels<'c> {
     filters: [Option<&'c FilterOverrides>; 4],
     /// The older `cors` fields of the route and its virtual host.
     cors: [Option<&'c Arc<CorsPolicy>>; 2],
-    /// Whether the request goes to a cluster.
+    /// Whether the request goes to a cluster, or to a server's own application.
     forwards: bool,
 }
 
@@ -128,7 +128,7 @@ impl<'c> Compiler<'c> {
             .iter()
             .map(|route| match (overrides(route), &route.action) {
                 (true, _) => self.route(levels, route),
-                (false, Action::Forward(_)) => own,
+                (false, Action::Forward(_) | Action::NonForwarding) => own,
                 (false, _) => local,
             })
             .collect();
@@ -141,7 +141,8 @@ impl<'c> Compiler<'c> {
         let levels = Levels {
             filters: [None, Some(&route.filters), host, configuration],
             cors: [cors(route), above.cors[1]],
-            forwards: matches!(route.action, Action::Forward(_)),
+            // To the application itself, where a server asks.
+            forwards: matches!(route.action, Action::Forward(_) | Action::NonForwarding),
         };
         let own = self.chain(&levels);
         let mut chains = Vec::new();

@@ -43,6 +43,11 @@ impl CidrRange {
         }
     }
 
+    /// How many bits addresses share: more of them is more specific.
+    pub fn prefix_len(&self) -> u32 {
+        self.prefix_len
+    }
+
     /// Whether `address` is one of them. Addresses of the other family never are.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address.to_canonical()) {

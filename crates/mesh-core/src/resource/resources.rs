@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Cluster, ClusterLoadAssignment, Discovery, Listener, Name, RouteConfiguration, RouteSpecifier,
+    ServerListener,
 };
 use crate::finding::{Failure, FailureKind, ResourceId, ResourceType};
 
@@ -85,6 +86,7 @@ pub struct Resources {
     pub(crate) roots: HashMap<Name, Root>,
     pub(crate) clusters: HashMap<Name, Entry<Cluster>>,
     pub(crate) endpoints: HashMap<Name, Entry<ClusterLoadAssignment>>,
+    pub(crate) servers: HashMap<Name, Entry<ServerListener>>,
 }
 
 impl Resources {
@@ -108,11 +110,17 @@ impl Resources {
         self.endpoints.iter()
     }
 
+    /// Servers' listeners by name.
+    pub fn servers(&self) -> impl Iterator<Item = (&Name, &Entry<ServerListener>)> {
+        self.servers.iter()
+    }
+
     /// Takes in what changed.
     pub fn apply(&mut self, update: Update) {
         merge(&mut self.roots, update.roots);
         merge(&mut self.clusters, update.clusters);
         merge(&mut self.endpoints, update.endpoints);
+        merge(&mut self.servers, update.servers);
     }
 
     /// The endpoints of a cluster, wherever they come from.
@@ -176,17 +184,19 @@ pub struct Update {
     pub clusters: HashMap<Name, Option<Entry<Cluster>>>,
     /// Endpoints by resource name.
     pub endpoints: HashMap<Name, Option<Entry<ClusterLoadAssignment>>>,
+    /// Servers' listeners by name. The roots of their chains come with them.
+    pub servers: HashMap<Name, Option<Entry<ServerListener>>>,
 }
 
 impl Update {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.roots.is_empty() && self.clusters.is_empty() && self.endpoints.is_empty()
+        self.endpoints.is_empty() && self.is_endpoints_only()
     }
 
     /// Whether only endpoints changed, so that no route has to be compiled.
     pub fn is_endpoints_only(&self) -> bool {
-        self.roots.is_empty() && self.clusters.is_empty()
+        self.roots.is_empty() && self.clusters.is_empty() && self.servers.is_empty()
     }
 
     /// Adds what changed later. The size stays bounded by the number of names.
@@ -194,6 +204,7 @@ impl Update {
         self.roots.extend(later.roots);
         self.clusters.extend(later.clusters);
         self.endpoints.extend(later.endpoints);
+        self.servers.extend(later.servers);
     }
 }
 
@@ -209,6 +220,8 @@ pub enum Resource {
     Cluster(Cluster),
     /// The endpoints of a cluster.
     ClusterLoadAssignment(ClusterLoadAssignment),
+    /// A server's listener.
+    ServerListener(ServerListener),
 }
 
 macro_rules! resource_from {
@@ -220,7 +233,7 @@ macro_rules! resource_from {
         }
     )*};
 }
-resource_from!(Listener, RouteConfiguration, Cluster, ClusterLoadAssignment);
+resource_from!(Listener, RouteConfiguration, Cluster, ClusterLoadAssignment, ServerListener);
 
 impl FromIterator<Resource> for Resources {
     /// Puts resources together by name. Of two with the same type and name the later one counts.
@@ -245,6 +258,14 @@ impl FromIterator<Resource> for Resources {
                 }
                 Resource::ClusterLoadAssignment(value) => {
                     made.endpoints.insert(value.name.clone(), Entry::of(value));
+                }
+                Resource::ServerListener(value) => {
+                    for listener in value.roots() {
+                        let root =
+                            Root { listener: Entry::of(listener.clone()), ..Root::default() };
+                        made.roots.insert(listener.name.clone(), root);
+                    }
+                    made.servers.insert(value.name.clone(), Entry::of(value));
                 }
             }
         }

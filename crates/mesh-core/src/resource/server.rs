@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CidrRange, DownstreamTlsContext, HttpConnectionManager, Name};
+use super::{CidrRange, DownstreamTlsContext, HttpConnectionManager, Listener, Name};
 use crate::finding::Finding;
 
 /// A `envoy.config.listener.v3.Listener` with an `address`: a server's, or one of those by which
@@ -44,6 +44,35 @@ impl ServerListener {
             refused_by_grpc: None,
             findings: Vec::new(),
         }
+    }
+}
+
+impl ServerListener {
+    /// All chains: those that match, then the default one.
+    pub fn chains(&self) -> impl Iterator<Item = &FilterChain> {
+        self.filter_chains.iter().chain(&self.default_filter_chain)
+    }
+
+    /// What each chain that serves HTTP does with requests, as a root of its own: its position
+    /// among the [`chains`](Self::chains) is part of its name.
+    pub fn roots(&self) -> impl Iterator<Item = Arc<Listener>> {
+        self.chains().enumerate().filter_map(|(at, chain)| match &chain.action {
+            ChainAction::Http(manager) => Some(Arc::new(Listener::new(
+                self.root_name(at),
+                HttpConnectionManager::clone(manager),
+            ))),
+            ChainAction::Close(_) => None,
+        })
+    }
+
+    /// The name of the root of the chain in that position.
+    pub fn root_name(&self, chain: usize) -> Name {
+        format!("{}#{chain}", self.name).into()
+    }
+
+    /// Whether connections to `local` are what it is for (gRFC A36; port 0 stands for any).
+    pub fn is_for(&self, local: SocketAddr) -> bool {
+        self.address.ip() == local.ip() && [0, local.port()].contains(&self.address.port())
     }
 }
 

@@ -56,7 +56,9 @@ impl<A: Attach> Snapshot<A> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let roots = roots.finish();
-        let snapshot = Self { number, roots, clusters, by_service, aggregates, replaced };
+        let servers = resources.servers.iter().map(|(name, it)| (name.clone(), it.clone()));
+        let servers = servers.collect();
+        let snapshot = Self { number, roots, clusters, by_service, aggregates, servers, replaced };
         (snapshot, findings(resources))
     }
 }
@@ -122,9 +124,10 @@ fn findings(resources: &Resources) -> Vec<Finding> {
         let routes = root.routes.value.iter().flat_map(|routes| &routes.findings);
         listener.chain(routes)
     });
+    let servers = resources.servers().flat_map(|(_, s)| &s.value).flat_map(|s| &s.findings);
     let clusters = resources.clusters().flat_map(|(_, c)| &c.value).flat_map(|c| &c.findings);
     let endpoints = resources.endpoints().flat_map(|(_, e)| &e.value).flat_map(|e| &e.findings);
-    let mut all: Vec<_> = roots.chain(clusters).chain(endpoints).cloned().collect();
+    let mut all: Vec<_> = roots.chain(clusters).chain(endpoints).chain(servers).cloned().collect();
     all.extend(aggregate::findings(resources));
     all.extend(resources.roots().flat_map(|(_, root)| mistyped::findings(root)));
     all.sort_by(|a, b| (&a.resource, &a.field, &a.text).cmp(&(&b.resource, &b.field, &b.text)));

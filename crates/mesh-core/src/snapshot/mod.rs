@@ -27,13 +27,16 @@ pub use express::Express;
 pub use slots::{ClusterIndex, RootHint, RootIndex};
 pub use view::RouteView;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use crate::cluster::{ClusterState, Tables};
 use crate::filter::Chains;
 use crate::finding::Failure;
-use crate::resource::{Name, Resources, Root};
+use crate::resource::{Entry, Name, Resources, Root, ServerListener};
 use crate::route::RouteTable;
 use slots::Slots;
 
@@ -46,6 +49,7 @@ pub struct Snapshot<A: Attach> {
     /// The clusters whose endpoints are a resource of another name than their own, by that name.
     by_service: Box<[(Name, ClusterIndex)]>,
     aggregates: aggregate::Aggregates<A>,
+    servers: HashMap<Name, Entry<ServerListener>, FixedState>,
     /// Endpoint tables that compiling this Snapshot replaced.
     replaced: Vec<Arc<Tables<A>>>,
 }
@@ -109,6 +113,16 @@ impl<A: Attach> Snapshot<A> {
     /// The cluster of that name, if it exists.
     pub fn cluster_named(&self, name: &str) -> Option<&Arc<ClusterState<A>>> {
         self.cluster(ClusterIndex(self.clusters.find(name)?))
+    }
+
+    /// A server's listener; `None` when nothing has been published for it.
+    pub fn server(&self, name: &str) -> Option<&Entry<ServerListener>> {
+        self.servers.get(name)
+    }
+
+    /// The servers' listeners by name.
+    pub fn servers(&self) -> impl Iterator<Item = (&Name, &Entry<ServerListener>)> {
+        self.servers.iter()
     }
 
     /// Brings the endpoint tables of clusters whose endpoints changed up to date, which needs no

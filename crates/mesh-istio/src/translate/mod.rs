@@ -8,6 +8,7 @@ mod cluster;
 mod endpoints;
 mod fingerprint;
 mod headers;
+mod inbound;
 mod listener;
 mod matcher;
 mod metadata;
@@ -98,9 +99,11 @@ impl Model {
         .into()
     }
 
-    /// The listener for a target such as `reviews:9080`; its name is the one asked for.
+    /// The listener for a target such as `reviews:9080`, or of a server by its address; its name is
+    /// the one asked for.
     pub fn listener(&self, node: &Node, name: &str) -> Option<Listener> {
-        listener::listener(self, node, name).or_else(|| match node.mode {
+        let outbound = listener::listener(self, node, name);
+        outbound.or_else(|| inbound::listener(name)).or_else(|| match node.mode {
             Mode::Grpc => None,
             _ => sidecar::listener(self, node, name),
         })

@@ -36,14 +36,14 @@ pub(crate) fn with_request<T, R>(
     target: &str,
     look: impl FnOnce(&mut filter::Request<'_>) -> T,
 ) -> (T, Result<(), Unwritable>) {
-    with_request_from(request, Origin::application(), target, look)
+    with_request_from(request, Origin::application(), Some(target), look)
 }
 
-/// The same of a request that comes from somewhere.
+/// The same of a request that comes from somewhere; without a `target` it is for its authority.
 pub(crate) fn with_request_from<T, R>(
     request: &mut Request<R>,
     origin: &Origin,
-    target: &str,
+    target: Option<&str>,
     look: impl FnOnce(&mut filter::Request<'_>) -> T,
 ) -> (T, Result<(), Unwritable>) {
     let (mut method, uri) = (request.method().clone(), request.uri().clone());
@@ -55,7 +55,7 @@ pub(crate) fn with_request_from<T, R>(
     let mut seen = filter::Request::new(&mut method, authority, path, headers);
     seen.scheme = uri.scheme_str().unwrap_or("");
     seen.version = version;
-    seen.target = target;
+    seen.target = target.unwrap_or(authority);
     seen.origin = origin;
     let result = look(&mut seen);
     let (authority, path) = (changed(seen.authority), changed(seen.path));

@@ -113,7 +113,7 @@ where
                 let begin = |seen: &mut mesh_core::filter::Request<'_>| {
                     Exchange::begin(&rules.snapshot, rules.root, seen, &context)
                 };
-                let (begun, written) = with_request_from(&mut request, &origin, "", begin);
+                let (begun, written) = with_request_from(&mut request, &origin, Some(""), begin);
                 written.map_err(unwritable)?;
                 begun
             };
@@ -125,7 +125,7 @@ where
                 let resume = |seen: &mut mesh_core::filter::Request<'_>| {
                     exchange.resume(&rules.snapshot, from, seen, &context)
                 };
-                let (resumed, written) = with_request_from(&mut request, &origin, "", resume);
+                let (resumed, written) = with_request_from(&mut request, &origin, Some(""), resume);
                 written.map_err(unwritable)?;
                 next = resumed;
             }

@@ -119,6 +119,7 @@ impl Builder {
         };
         let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
         let snapshot = Arc::new(snapshot);
+        let governs_servers = source.governs_servers(&snapshot);
         let inner = Arc::new(Inner {
             published: Published::new(&snapshot, findings),
             changed: Notify::new(),
@@ -128,6 +129,7 @@ impl Builder {
             targets: Mutex::new(Vec::new()),
             drain: Drain::default(),
             standings: Standings::default(),
+            governs_servers,
             signal: io.signal.clone(),
             runtime: runtime.clone(),
         });

@@ -196,7 +196,7 @@ fn pass_through(target: &Name, addresses: Vec<SocketAddr>) -> Update {
     Update {
         roots: HashMap::from([(target.clone(), Some(root))]),
         clusters: HashMap::from([(target.clone(), Some(Entry::of(cluster)))]),
-        endpoints: HashMap::new(),
+        ..Update::default()
     }
 }
 

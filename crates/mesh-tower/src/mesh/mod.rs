@@ -28,9 +28,11 @@ pub(crate) use published::Hold;
 pub(crate) use random::Random;
 pub use readiness::Readiness;
 use readiness::Standings;
-pub(crate) use source::Subscribed;
+pub(crate) use readiness::Unserving;
+pub(crate) use source::{Governing, Subscribed};
 pub(crate) use wait::{Presence, RESOLUTION_TIMEOUT};
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ use mesh_core::snapshot::Explanation;
 use mesh_core::{Dialect, Finding, Head};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::error::Error;
@@ -69,6 +72,8 @@ pub(crate) struct Inner {
     targets: Mutex<Vec<Weak<Subscribed>>>,
     pub(crate) drain: Drain,
     pub(crate) standings: Standings,
+    /// Whether configuration says what servers do.
+    governs_servers: bool,
     /// Wakes the task, which ends when the mesh is gone.
     signal: Arc<Notify>,
     /// Where tasks and connections live.
@@ -225,6 +230,22 @@ impl Inner {
     /// Where tasks live.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Whether configuration says what servers do.
+    #[inline]
+    pub(crate) fn governs_servers(&self) -> bool {
+        self.governs_servers
+    }
+
+    /// What governs a server that listens on `address`; `None` when nothing does.
+    pub(crate) fn govern(&self, address: SocketAddr) -> Option<Governing> {
+        self.source.govern(address, &self.hold())
+    }
+
+    /// Completes at the next publication after this was called.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The random numbers of one request.

@@ -1,13 +1,15 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use mesh_core::resource::Name;
+use mesh_core::resource::{Entry, Name, ServerListener};
 use mesh_core::snapshot::RootHint;
-use mesh_core::{Dialect, Finding};
+use mesh_core::{Dialect, Finding, Snapshot};
 use mesh_xds_client::session::{ResourceState, ResourceStatus};
 use mesh_xds_client::{Client, Subscription, Target};
 
 use super::dns::{Resolver, Resolving};
+use super::{Hold, Io};
 use crate::body::BoxError;
 use crate::error::{Error, ErrorKind};
 
@@ -44,7 +46,46 @@ enum Following {
     Dns { _resolving: Arc<Resolving> },
 }
 
+/// What governs a server. Dropping it ends the subscription.
+#[derive(Debug)]
+pub(crate) struct Governing {
+    /// The name of its listener.
+    pub(crate) listener: Name,
+    _subscription: Option<Subscription>,
+}
+
 impl Source {
+    /// Whether configuration says what servers do: the bootstrap names their listeners (gRFC A36),
+    /// or there are some among resources given by code.
+    pub(super) fn governs_servers(&self, snapshot: &Snapshot<Io>) -> bool {
+        match self {
+            Self::Xds(client) => client.bootstrap().server_listener_template().is_some(),
+            Self::Fixed => snapshot.servers().next().is_some(),
+            Self::Dns(_) => false,
+        }
+    }
+
+    pub(super) fn govern(&self, address: SocketAddr, hold: &Hold) -> Option<Governing> {
+        match self {
+            Self::Xds(client) => {
+                let subscription = client.subscribe_server(address)?;
+                let listener = subscription.listener().clone();
+                Some(Governing { listener, _subscription: Some(subscription) })
+            }
+            Self::Fixed if self.governs_servers(hold) => {
+                let mut servers = hold.servers();
+                let is_it = |entry: &Entry<ServerListener>| {
+                    entry.value.as_ref().is_some_and(|listener| listener.is_for(address))
+                };
+                // A server that none is for does not serve.
+                let found = servers.find(|(_, entry)| is_it(entry)).map(|(name, _)| name.clone());
+                let listener = found.unwrap_or_else(|| address.to_string().into());
+                Some(Governing { listener, _subscription: None })
+            }
+            Self::Fixed | Self::Dns(_) => None,
+        }
+    }
+
     pub(super) fn subscribe(&self, target: &str, dialect: Dialect) -> Result<Subscribed, Error> {
         let target: Target = target.parse().map_err(|error| {
             let text = format!("target {target:?} is not valid");

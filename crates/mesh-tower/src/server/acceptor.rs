@@ -2,9 +2,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::{TcpListener, ToSocketAddrs};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::accept::accept;
@@ -13,6 +14,7 @@ use super::conn::Conn;
 use super::drain::Draining;
 use super::limits::Limits;
 use super::registry::Registry;
+use super::serving::{Serving, ServingMode};
 use crate::mesh::Mesh;
 
 /// Takes connections for a server of another library: axum's, hyper's, tonic's.
@@ -21,6 +23,12 @@ use crate::mesh::Mesh;
 /// stream for tonic; any accept loop can call [`accept`](Self::accept). Requests then go through a
 /// [`ServerLayer`](super::ServerLayer).
 ///
+/// Where the mesh configures its servers (the bootstrap has a
+/// `server_listener_resource_name_template`, or resources given by code hold a `ServerListener`), it
+/// takes no connection before its listener is known (gRFC A36), and only those that one of the
+/// listener's filter chains takes. When the listener changes, connections made before are drained,
+/// within 10 minutes; those that it would not take any more, within 10 seconds.
+///
 /// It owns the listening socket, which closes when the mesh shuts down. Then its connections drain:
 /// answers on HTTP/1.1 ask to close, and each connection ends when its last call has. Only who
 /// speaks HTTP/2 can send `GOAWAY`: a [`Server`](super::Server) does, and another server when its
@@ -28,8 +36,8 @@ use crate::mesh::Mesh;
 pub struct Acceptor {
     pub(super) mesh: Mesh,
     local: SocketAddr,
-    /// `None` once it takes no more connections.
-    listener: Option<TcpListener>,
+    socket: Socket,
+    serving: Option<Serving>,
     pub(super) limits: Arc<Limits>,
     slots: Arc<Semaphore>,
     registry: Registry,
@@ -37,24 +45,60 @@ pub struct Acceptor {
     failures: u32,
 }
 
+/// A server's socket.
+enum Socket {
+    /// Its address is taken, and who connects is refused: nothing may be served yet.
+    Bound(TcpSocket),
+    Listening(TcpListener),
+    /// No more connections are taken.
+    Closed,
+}
+
+/// gRFC A36: how long calls on connections of an earlier listener may go on.
+const DRAIN_CAP: Duration = Duration::from_secs(600);
+
+/// How long calls of peers may go on that the listener does not take any more. A guess: those that
+/// are answered at once still are.
+const DISMISSAL: Duration = Duration::from_secs(10);
+
+/// Connections that wait to be accepted, as tokio's listeners have it.
+const BACKLOG: u32 = 1024;
+
 impl Acceptor {
     /// Listens on `address`, with the port chosen by the system when it is 0.
     ///
     /// # Errors
     /// What binding the address gives.
     pub async fn bind(mesh: &Mesh, address: impl ToSocketAddrs) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let inner = mesh.inner();
+        let (socket, local) = match inner.governs_servers() {
+            false => {
+                let listener = TcpListener::bind(address).await?;
+                let local = listener.local_addr()?;
+                (Socket::Listening(listener), local)
+            }
+            true => {
+                let socket = bound(address).await?;
+                let local = socket.local_addr()?;
+                (Socket::Bound(socket), local)
+            }
+        };
+        let governing = inner.govern(local);
         let limits = Arc::new(Limits::default());
-        Ok(Self {
+        let mut acceptor = Self {
             mesh: mesh.clone(),
-            local: listener.local_addr()?,
-            listener: Some(listener),
+            local,
+            socket,
+            serving: governing.map(|governing| Serving::new(inner, governing, local)),
             slots: slots(&limits),
             limits,
             registry: Registry::default(),
-            draining: mesh.inner().drain.server(),
+            draining: inner.drain.server(),
             failures: 0,
-        })
+        };
+        // What is known already need not be waited for.
+        acceptor.look();
+        Ok(acceptor)
     }
 
     /// The address it listens on, with the port that was chosen for 0.
@@ -69,36 +113,94 @@ impl Acceptor {
         Self { slots: slots(&limits), limits: Arc::new(limits), ..self }
     }
 
+    /// Has `told` called whenever configuration changes whether connections are taken, also the
+    /// first time. Never called where the mesh does not configure its servers.
+    #[must_use]
+    pub fn with_mode_callback(mut self, told: impl FnMut(&ServingMode) + Send + 'static) -> Self {
+        if let Some(serving) = &mut self.serving {
+            serving.tell(Box::new(told));
+        }
+        self
+    }
+
     /// The next connection; `None` once the mesh shuts down.
     ///
-    /// Must be called again and again, also to notice that. Errors of accepting are logged and
-    /// waited out. Cancel safe.
+    /// Must be called again and again, also to notice that, and changes of configuration. Errors of
+    /// accepting are logged and waited out. Cancel safe.
     pub async fn accept(&mut self) -> Option<Accepted> {
+        let mesh = self.mesh.inner().clone();
         loop {
-            let listener = self.listener.as_ref()?;
-            let (slots, failures) = (&self.slots, &mut self.failures);
+            // Registered before the look, so that a publication between the two is not missed.
+            let changed = mesh.changed();
+            self.look();
+            let (slots, failures, socket) = (&self.slots, &mut self.failures, &self.socket);
             let next = async {
-                // A place first: who finds none waits in the system's queue.
-                let slot = slots.clone().acquire_owned().await.expect("it is never closed");
-                (slot, accept(listener, failures).await)
+                match socket {
+                    Socket::Listening(listener) => next(slots, listener, failures).await,
+                    Socket::Bound(_) => std::future::pending().await,
+                    Socket::Closed => None,
+                }
             };
-            let (slot, (stream, peer)) = tokio::select! {
+            let next = tokio::select! {
                 // Shutting down comes first, or a stream of new connections could keep it away.
                 biased;
                 deadline = self.draining.begun() => {
                     self.close(Some(deadline));
                     return None;
                 }
-                next = next => next,
+                () = changed, if self.serving.is_some() => continue,
+                next = next => next?,
             };
-            // Both fail when the connection is already gone again.
-            let _ = crate::connection::tune(&stream);
-            let Ok(local) = stream.local_addr() else { continue };
-            let conn = Conn::new(peer, local, self.limits.max_headers);
-            let draining = self.draining.clone();
-            let seat = self.registry.enter(conn.clone(), slot, draining.clone());
-            return Some(Accepted::new(stream, conn, (&self.limits, draining), seat));
+            if let Some(accepted) = self.take(next) {
+                return Some(accepted);
+            }
         }
+    }
+
+    /// Follows configuration.
+    fn look(&mut self) {
+        let Some(serving) = &mut self.serving else { return };
+        if serving.look() {
+            let hold = self.mesh.inner().hold();
+            let name = &serving.governing().listener;
+            let now = Instant::now();
+            self.registry.each(|conn| {
+                let standing = conn.standing(&hold, name);
+                let is_dismissed = standing.is_some_and(|standing| !standing.is_taken());
+                let cap = if is_dismissed { DISMISSAL } else { DRAIN_CAP };
+                conn.drain(Some(now + cap));
+            });
+        }
+        if serving.serves() && matches!(self.socket, Socket::Bound(_)) {
+            let Socket::Bound(socket) = std::mem::replace(&mut self.socket, Socket::Closed) else {
+                return;
+            };
+            match socket.listen(BACKLOG) {
+                Ok(listener) => self.socket = Socket::Listening(listener),
+                Err(error) => tracing::error!(%error, local = %self.local, "cannot listen"),
+            }
+        }
+    }
+
+    /// Lets a connection in, unless nothing takes it.
+    fn take(&self, (slot, stream, peer): Next) -> Option<Accepted> {
+        // Both fail when the connection is already gone again.
+        let _ = crate::connection::tune(&stream);
+        let local = stream.local_addr().ok()?;
+        let name = |serving: &Serving| serving.governing().listener.clone();
+        let listener = self.serving.as_ref().map(name);
+        let conn = Conn::new(peer, local, listener.clone(), self.limits.max_headers);
+        if let Some(name) = &listener {
+            let serves = self.serving.as_ref().is_some_and(Serving::serves);
+            let standing = conn.standing(&self.mesh.inner().hold(), name);
+            if !serves || !standing.is_some_and(|standing| standing.is_taken()) {
+                tracing::debug!(%peer, "no filter chain takes the connection");
+                return None;
+            }
+        }
+        let draining = self.draining.clone();
+        let seat = self.registry.enter(conn.clone(), slot, draining.clone());
+        Some(Accepted::new(stream, conn, (&self.limits, draining), seat))
     }
 
     /// Takes no more connections, and drains those there are. May be called again with another
@@ -106,7 +208,7 @@ impl Acceptor {
     pub(super) fn close(&mut self, cut: Option<Instant>) {
         // Closed before connections drain: whoever comes now is refused at once, and goes
         // elsewhere.
-        self.listener = None;
+        self.socket = Socket::Closed;
         self.registry.drain(cut);
     }
 
@@ -114,6 +216,33 @@ impl Acceptor {
     pub(super) async fn shutdown(&mut self) -> Instant {
         self.draining.begun().await
     }
+}
+
+type Next = (OwnedSemaphorePermit, TcpStream, SocketAddr);
+
+async fn next(slots: &Arc<Semaphore>, listener: &TcpListener, failures: &mut u32) -> Option<Next> {
+    // A place first: who finds none waits in the system's queue.
+    let slot = slots.clone().acquire_owned().await.expect("it is never closed");
+    let (stream, peer) = accept(listener, failures).await;
+    Some((slot, stream, peer))
+}
+
+/// A socket with an address, on which nobody listens yet.
+async fn bound(address: impl ToSocketAddrs) -> io::Result<TcpSocket> {
+    let mut last = None;
+    for address in lookup_host(address).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // As tokio's listeners: a port is free at once when its server has ended.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address) {
+            Ok(()) => return Ok(socket),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address")))
 }
 
 fn slots(limits: &Limits) -> Arc<Semaphore> {

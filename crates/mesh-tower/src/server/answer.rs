@@ -2,16 +2,21 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{Either, Full};
+use mesh_core::exchange::Reply;
+use mesh_core::resource::ActiveFault;
 use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use super::conn::Call;
+use super::policy::{Governed, Ruling};
 use crate::body::BoxError;
 use crate::deadline::Deadline;
 
@@ -23,33 +28,60 @@ pin_project! {
         S: Service<Request<B>>,
     {
         #[pin]
-        state: State<S::Future>,
+        state: State<S, B>,
         deadline: Option<Deadline>,
         call: Option<Call>,
+        governed: Option<Box<Governed>>,
         is_http1: bool,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F> {
+    enum State<S, B>
+    where
+        S: Service<Request<B>>,
+    {
         /// It is answered here.
-        Answered { answer: Option<Response<Bytes>> },
+        Answered { reply: Option<Box<Reply>> },
+        /// A fault makes it wait.
+        Waiting { waiting: Option<Box<Waiting<S, B>>> },
         /// The application answers.
-        App { #[pin] future: F },
+        App { #[pin] future: S::Future },
     }
 }
 
+/// A request that waits to be handled.
+struct Waiting<S, B> {
+    timer: Pin<Box<Sleep>>,
+    app: S,
+    request: Request<B>,
+    governed: Box<Governed>,
+}
+
 impl<S: Service<Request<B>>, B> AnswerFuture<S, B> {
-    pub(super) fn of_app(future: S::Future) -> Self {
-        Self { state: State::App { future }, deadline: None, call: None, is_http1: false }
+    fn new(state: State<S, B>) -> Self {
+        Self { state, deadline: None, call: None, governed: None, is_http1: false }
     }
 
-    pub(super) fn answered(status: StatusCode) -> Self {
-        let mut answer = Response::new(Bytes::new());
-        *answer.status_mut() = status;
-        let state = State::Answered { answer: Some(answer) };
-        Self { state, deadline: None, call: None, is_http1: false }
+    pub(super) fn of_app(future: S::Future) -> Self {
+        Self::new(State::App { future })
+    }
+
+    pub(super) fn answered(reply: Box<Reply>) -> Self {
+        Self::new(State::Answered { reply: Some(reply) })
+    }
+
+    /// Handled by `app` after a wait.
+    pub(super) fn waiting(
+        after: Duration,
+        app: S,
+        request: Request<B>,
+        governed: Box<Governed>,
+    ) -> Self {
+        let timer = Box::pin(tokio::time::sleep(after));
+        let waiting = Box::new(Waiting { timer, app, request, governed });
+        Self::new(State::Waiting { waiting: Some(waiting) })
     }
 
     pub(super) fn with_call(self, call: Option<Call>, is_http1: bool) -> Self {
@@ -59,7 +91,38 @@ impl<S: Service<Request<B>>, B> AnswerFuture<S, B> {
     pub(super) fn with_deadline(self, deadline: Option<Deadline>) -> Self {
         Self { deadline, ..self }
     }
+
+    /// What was decided may change the application's answer.
+    pub(super) fn with_governed(self, governed: Option<Box<Governed>>) -> Self {
+        Self { governed, ..self }
+    }
 }
+
+impl<S: Service<Request<B>>, B> Waiting<S, B> {
+    /// What becomes of the request when its wait is over.
+    fn go_on(self: Box<Self>, deadline: Option<Deadline>) -> Resumed<S, B> {
+        let now = tokio::time::Instant::now().into_std();
+        if deadline.is_some_and(|deadline| deadline.0 <= now) {
+            let reply = Reply::new(StatusCode::GATEWAY_TIMEOUT, "deadline_in_injected_delay");
+            return (State::Answered { reply: Some(Box::new(reply.with_grpc_status(4))) }, None);
+        }
+        let Self { mut timer, mut app, mut request, governed } = *self;
+        match governed.resume(&mut request) {
+            Ruling::Serve(governed) => {
+                let future = Deadline::within(deadline, || app.call(request));
+                (State::App { future }, governed)
+            }
+            Ruling::Reply(reply) => (State::Answered { reply: Some(reply) }, None),
+            Ruling::Wait(after, governed) => {
+                timer.as_mut().reset(Instant::now() + after);
+                let waiting = Box::new(Waiting { timer, app, request, governed });
+                (State::Waiting { waiting: Some(waiting) }, None)
+            }
+        }
+    }
+}
+
+type Resumed<S, B> = (State<S, B>, Option<Box<Governed>>);
 
 impl<S, B, R> Future for AnswerFuture<S, B>
 where
@@ -70,25 +133,48 @@ where
     type Output = Result<Response<AnswerBody<R>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = match this.state.project() {
-            StateProjection::Answered { answer } => {
-                let answer = answer.take().expect("polled once more after it was ready");
-                answer.map(|bytes| Either::Right(Full::new(bytes)))
-            }
-            StateProjection::App { future } => {
-                let answer = ready!(Deadline::within(*this.deadline, || future.poll(cx)))?;
-                answer.map(Either::Left)
+        let mut this = self.project();
+        let answer = loop {
+            match this.state.as_mut().project() {
+                StateProjection::Answered { reply } => {
+                    let reply = reply.take().expect("polled once more after it was ready");
+                    break of_reply(*reply);
+                }
+                StateProjection::Waiting { waiting } => {
+                    let timer = &mut waiting.as_mut().expect("it waits").timer;
+                    ready!(timer.as_mut().poll(cx));
+                    let waiting = waiting.take().expect("it waits");
+                    let (state, governed) = waiting.go_on(*this.deadline);
+                    *this.governed = governed;
+                    this.state.set(state);
+                }
+                StateProjection::App { future } => {
+                    let answer = ready!(Deadline::within(*this.deadline, || future.poll(cx)))?;
+                    let (mut head, body) = answer.into_parts();
+                    if let Some(governed) = &this.governed {
+                        governed.change(&mut head);
+                    }
+                    break Response::from_parts(head, Either::Left(body));
+                }
             }
         };
         let (call, deadline) = (this.call.take(), *this.deadline);
         let is_closing = *this.is_http1 && call.as_ref().is_some_and(Call::is_closing);
-        let mut answer = answer.map(|body| AnswerBody { body, deadline, call });
+        let faults = this.governed.take().map_or_else(Vec::new, |governed| governed.faults);
+        let held = (call, faults);
+        let mut answer = answer.map(|body| AnswerBody { body, deadline, held: Some(held) });
         if is_closing {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(answer))
     }
+}
+
+fn of_reply<R>(reply: Reply) -> Response<Either<R, Full<Bytes>>> {
+    let mut answer = Response::new(Either::Right(Full::new(reply.body)));
+    *answer.status_mut() = reply.status;
+    *answer.headers_mut() = reply.headers;
+    answer
 }
 
 pin_project! {
@@ -97,8 +183,8 @@ pin_project! {
         #[pin]
         body: Either<R, Full<Bytes>>,
         deadline: Option<Deadline>,
-        // The call lasts until its answer has been sent.
-        call: Option<Call>,
+        // The call lasts until its answer has been sent, and so do faults that count.
+        held: Option<(Option<Call>, Vec<ActiveFault>)>,
     }
 }
 
@@ -117,7 +203,7 @@ where
         let this = self.project();
         let frame = ready!(Deadline::within(*this.deadline, || this.body.poll_frame(cx)));
         if !matches!(frame, Some(Ok(_))) {
-            *this.call = None;
+            *this.held = None;
         }
         Poll::Ready(frame)
     }

@@ -11,6 +11,7 @@ use tokio::net::ToSocketAddrs;
 use super::acceptor::Acceptor;
 use super::limits::{self, Limits};
 use super::probes::Probes;
+use super::serving::ServingMode;
 use crate::mesh::Mesh;
 
 /// An HTTP server: HTTP/1.1 and HTTP/2 with prior knowledge on one port.
@@ -71,6 +72,13 @@ impl Server {
         let mut limits = Limits::clone(&self.acceptor.limits);
         limits.max_connections = max_connections;
         self.with_limits(limits)
+    }
+
+    /// Has `told` called whenever configuration changes whether connections are taken; see
+    /// [`Acceptor::with_mode_callback`].
+    #[must_use]
+    pub fn with_mode_callback(self, told: impl FnMut(&ServingMode) + Send + 'static) -> Self {
+        Self { acceptor: self.acceptor.with_mode_callback(told), ..self }
     }
 
     /// Answers health checks on `address` as well, in plain text and without policy, for who has no

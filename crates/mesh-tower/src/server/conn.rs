@@ -3,8 +3,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwapOption;
+use mesh_core::Origin;
+use mesh_core::resource::Name;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+
+use super::policy::Standing;
+use crate::mesh::Hold;
 
 /// The connection a request came on; in the extensions of each request.
 ///
@@ -30,6 +36,10 @@ struct Known {
 struct Inner {
     peer: Peer,
     local: SocketAddr,
+    origin: Origin,
+    /// The server's listener, where configuration governs it.
+    listener: Option<Name>,
+    standing: ArcSwapOption<Standing>,
     max_headers: usize,
     calls: AtomicUsize,
     /// How many calls there ever were, wrapping.
@@ -60,10 +70,21 @@ pub(super) struct Orders(watch::Receiver<Order>);
 pub(super) struct Call(Conn);
 
 impl Conn {
-    pub(super) fn new(peer: SocketAddr, local: SocketAddr, max_headers: usize) -> Self {
+    pub(super) fn new(
+        peer: SocketAddr,
+        local: SocketAddr,
+        listener: Option<Name>,
+        max_headers: usize,
+    ) -> Self {
+        let mut origin = Origin::default();
+        // No proxy is trusted to tell of another client, so that both are the peer.
+        (origin.peer, origin.remote, origin.local) = (Some(peer), Some(peer), Some(local));
         let inner = Arc::new(Inner {
             peer: Peer(Arc::new(Known { address: peer })),
             local,
+            origin,
+            listener,
+            standing: ArcSwapOption::empty(),
             max_headers,
             calls: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
@@ -93,6 +114,27 @@ impl Conn {
     /// The address it came to.
     pub fn local_address(&self) -> SocketAddr {
         self.inner.local
+    }
+
+    /// What policy looks at.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.inner.origin
+    }
+
+    pub(super) fn listener(&self) -> Option<&Name> {
+        self.inner.listener.as_ref()
+    }
+
+    /// How it stands by the listener in force; `None` when there is none.
+    pub(super) fn standing(&self, hold: &Hold, listener: &Name) -> Option<Arc<Standing>> {
+        let now = hold.server(listener)?.value.as_ref()?;
+        let known = self.inner.standing.load_full();
+        if let Some(known) = known.filter(|known| known.is_by(now)) {
+            return Some(known);
+        }
+        let standing = Arc::new(Standing::of(now, self));
+        self.inner.standing.store(Some(standing.clone()));
+        Some(standing)
     }
 
     pub(super) fn max_headers(&self) -> usize {

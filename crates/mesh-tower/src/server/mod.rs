@@ -27,11 +27,13 @@ mod conn;
 mod drain;
 mod limits;
 mod opening;
+mod policy;
 mod probes;
 mod registry;
 mod request_body;
 mod serve;
 mod service;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -44,3 +46,4 @@ pub(crate) use drain::Drain;
 pub use limits::Limits;
 pub use request_body::RequestBody;
 pub use service::{MakeService, ServerLayer, ServerService};
+pub use serving::ServingMode;

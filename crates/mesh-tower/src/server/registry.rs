@@ -38,9 +38,14 @@ impl Registry {
         Seat { registry: self.clone(), number, _slot: slot, _draining: draining }
     }
 
+    /// Shows every connection there is.
+    pub(super) fn each(&self, look: impl FnMut(&Conn)) {
+        self.lock().conns.values().for_each(look);
+    }
+
     /// Drains every connection there is.
     pub(super) fn drain(&self, cut: Option<Instant>) {
-        self.lock().conns.values().for_each(|conn| conn.drain(cut));
+        self.each(|conn| conn.drain(cut));
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -1,6 +1,7 @@
 use std::task::{Context, Poll};
 
 use http::{Request, Response, StatusCode, Version};
+use mesh_core::exchange::Reply;
 use tower::Layer;
 use tower_service::Service;
 
@@ -8,7 +9,9 @@ use super::accepted::Accepted;
 use super::answer::{AnswerBody, AnswerFuture};
 use super::conn::Conn;
 use super::limits::Limits;
+use super::policy::{Ruling, rule};
 use crate::body::BoxError;
+use crate::client::now;
 use crate::deadline::Deadline;
 use crate::mesh::Mesh;
 
@@ -20,12 +23,15 @@ use crate::mesh::Mesh;
 /// [`Acceptor`](super::Acceptor). (`axum::Router::layer` runs after routing and misses what is added
 /// later, which would be a hole in authorization.)
 ///
+/// Where the mesh configures its servers, each request goes through the filters of its connection's
+/// filter chain, and is served when its route is for the application. A request without connection
+/// information is denied there: nobody could say what guards it.
+///
 /// The caller's deadline (`grpc-timeout`, `x-envoy-expected-rq-timeout-ms`, a [`Deadline`]
 /// extension) is passed on to calls that the application makes meanwhile; the request's extensions
 /// hold the [`Conn`], the [`Peer`](super::Peer) and that `Deadline`.
 #[derive(Clone, Debug)]
 pub struct ServerLayer {
-    #[expect(dead_code, reason = "held: the mesh lives as long as what serves in it")]
     mesh: Mesh,
 }
 
@@ -33,6 +39,7 @@ pub struct ServerLayer {
 #[derive(Clone, Debug)]
 pub struct ServerService<S> {
     app: S,
+    mesh: Mesh,
     /// `None` when each request says its own.
     conn: Option<Conn>,
 }
@@ -61,7 +68,7 @@ impl<S> Layer<S> for ServerLayer {
     type Service = ServerService<S>;
 
     fn layer(&self, app: S) -> ServerService<S> {
-        ServerService { app, conn: None }
+        ServerService { app, mesh: self.mesh.clone(), conn: None }
     }
 }
 
@@ -75,7 +82,7 @@ impl<S: Clone> MakeService<S> {
 
 impl<S, B, R> Service<Request<B>> for ServerService<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     R: http_body::Body<Data = bytes::Bytes>,
     R::Error: Into<BoxError>,
 {
@@ -94,23 +101,40 @@ where
             // A layer further out did all this.
             return AnswerFuture::of_app(self.app.call(request));
         }
-        let max_headers = conn.as_ref().map(Conn::max_headers);
-        if request.headers().len() > max_headers.unwrap_or(Limits::default().max_headers) {
-            return AnswerFuture::answered(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        }
-        let deadline = Deadline::told(&request, || tokio::time::Instant::now().into_std());
         // HTTP/2 has GOAWAY to say that a connection ends, and no header for it.
         let is_http1 = request.version() <= Version::HTTP_11;
         let call = conn.as_ref().map(Conn::call);
-        let extensions = request.extensions_mut();
-        if let Some(deadline) = deadline {
-            extensions.insert(deadline);
+        let max_headers = conn.as_ref().map(Conn::max_headers);
+        if request.headers().len() > max_headers.unwrap_or(Limits::default().max_headers) {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let reply = Reply::new(status, "too_many_headers");
+            return AnswerFuture::answered(Box::new(reply)).with_call(call, is_http1);
         }
+        let deadline = Deadline::told(&request, now);
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        let ruling = rule(self.mesh.inner(), conn.as_ref(), &mut request);
         if let Some(conn) = conn {
+            let extensions = request.extensions_mut();
             extensions.insert(conn.peer().clone());
             extensions.insert(conn.governed());
         }
-        let future = Deadline::within(deadline, || self.app.call(request));
-        AnswerFuture::of_app(future).with_call(call, is_http1).with_deadline(deadline)
+        let future = match ruling {
+            Ruling::Serve(governed) => {
+                let future = Deadline::within(deadline, || self.app.call(request));
+                AnswerFuture::of_app(future).with_governed(governed)
+            }
+            Ruling::Wait(after, governed) => {
+                // The one that was polled ready is the one that is used.
+                let app = self.app.clone();
+                let app = std::mem::replace(&mut self.app, app);
+                let left = deadline.map(|deadline| deadline.0.saturating_duration_since(now()));
+                let after = left.map_or(after, |left| left.min(after));
+                AnswerFuture::waiting(after, app, request, governed)
+            }
+            Ruling::Reply(reply) => AnswerFuture::answered(reply),
+        };
+        future.with_call(call, is_http1).with_deadline(deadline)
     }
 }

@@ -1,6 +1,7 @@
 mod acceptor;
 mod attacks;
 mod limits;
+mod policy;
 mod probes;
 
 use std::convert::Infallible;

@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use mesh_core::resource::Name;
@@ -144,6 +145,13 @@ impl Bootstrap {
             },
         }
         .into()
+    }
+
+    /// The name of the Listener for a server at `address`, by
+    /// `server_listener_resource_name_template`; `None` when there is none.
+    pub fn server_listener_name(&self, address: SocketAddr) -> Option<Name> {
+        let template = self.server_listener_template.as_deref()?;
+        Some(template::fill(template, &address.to_string()).into())
     }
 
     /// `server_listener_resource_name_template`, when there is one.

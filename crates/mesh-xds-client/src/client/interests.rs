@@ -23,30 +23,45 @@ struct State {
     changed: BTreeSet<Name>,
 }
 
-/// A kind of interest in one listener. The flag says HTTP.
-type Kind = (bool, Name);
+/// A kind of interest in one listener.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// A channel of that dialect, to the target of that authority.
+    Http(Name),
+    Grpc(Name),
+    /// A server that listens by it.
+    Server,
+}
+
+impl Kind {
+    pub(super) fn of_channel(authority: &Name, dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Http => Self::Http(authority.clone()),
+            Dialect::Grpc => Self::Grpc(authority.clone()),
+        }
+    }
+}
 
 impl Interests {
-    pub(super) fn add(&self, listener: &Name, authority: &Name, dialect: Dialect) {
-        let kind = (dialect == Dialect::Http, authority.clone());
+    pub(super) fn add(&self, listener: &Name, kind: &Kind) {
         let mut state = self.lock();
-        let count = state.counts.entry(listener.clone()).or_default().entry(kind).or_default();
+        let kinds = state.counts.entry(listener.clone()).or_default();
+        let count = kinds.entry(kind.clone()).or_default();
         *count += 1;
         if *count == 1 {
             self.note(&mut state, listener);
         }
     }
 
-    pub(super) fn remove(&self, listener: &Name, authority: &Name, dialect: Dialect) {
-        let kind = (dialect == Dialect::Http, authority.clone());
+    pub(super) fn remove(&self, listener: &Name, kind: &Kind) {
         let mut state = self.lock();
         let Some(kinds) = state.counts.get_mut(listener) else { return };
-        let Some(count) = kinds.get_mut(&kind) else { return };
+        let Some(count) = kinds.get_mut(kind) else { return };
         *count -= 1;
         if *count > 0 {
             return;
         }
-        kinds.remove(&kind);
+        kinds.remove(kind);
         if kinds.is_empty() {
             state.counts.remove(listener);
         }
@@ -69,9 +84,10 @@ impl Interests {
         let changed = std::mem::take(&mut state.changed);
         let interest = |listener: &Name| {
             let kinds = state.counts.get(listener).into_iter().flat_map(BTreeMap::keys);
-            kinds.fold(Interest::none(), |interest, (is_http, authority)| match is_http {
-                true => interest.with_http(authority.clone()),
-                false => interest.with_grpc(authority.clone()),
+            kinds.fold(Interest::none(), |interest, kind| match kind {
+                Kind::Http(authority) => interest.with_http(authority.clone()),
+                Kind::Grpc(authority) => interest.with_grpc(authority.clone()),
+                Kind::Server => interest.with_server(),
             })
         };
         changed.iter().map(|listener| (listener.clone(), interest(listener))).collect()

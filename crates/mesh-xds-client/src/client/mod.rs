@@ -40,6 +40,7 @@ pub(crate) use status::Dump;
 pub use status::{ServerStatus, Status};
 pub use subscription::Subscription;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::resource::ServerListener;
@@ -49,7 +50,7 @@ use tokio::task::JoinHandle;
 
 use crate::bootstrap::{Ask, Bootstrap, Target};
 use crate::session::ResourceDump;
-use interests::Interests;
+use interests::{Interests, Kind};
 use names::Names;
 use servers::Servers;
 
@@ -98,7 +99,15 @@ impl Client {
             Ask::Envoy => target.name().clone(),
             _ => self.bootstrap.listener_name(target),
         };
-        Subscription::new(self.interests.clone(), listener, target.authority().clone(), dialect)
+        let kind = Kind::of_channel(target.authority(), dialect);
+        Subscription::new(self.interests.clone(), listener, kind)
+    }
+
+    /// Wants the listener of a server at `address`, until the subscription is dropped; `None` when
+    /// the bootstrap has no `server_listener_resource_name_template` for it (gRFC A36).
+    pub fn subscribe_server(&self, address: SocketAddr) -> Option<Subscription> {
+        let listener = self.bootstrap.server_listener_name(address)?;
+        Some(Subscription::new(self.interests.clone(), listener, Kind::Server))
     }
 
     /// How the client stands with its control plane.

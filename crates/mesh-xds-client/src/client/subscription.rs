@@ -1,31 +1,24 @@
 use std::sync::Arc;
 
-use mesh_core::Dialect;
 use mesh_core::resource::Name;
 
-use super::interests::Interests;
+use super::interests::{Interests, Kind};
 
-/// An interest in one target. Dropping it ends the interest.
+/// An interest in one target, or in a server's listener. Dropping it ends the interest.
 #[derive(Debug)]
 pub struct Subscription {
     interests: Arc<Interests>,
     listener: Name,
-    authority: Name,
-    dialect: Dialect,
+    kind: Kind,
 }
 
 impl Subscription {
-    pub(super) fn new(
-        interests: Arc<Interests>,
-        listener: Name,
-        authority: Name,
-        dialect: Dialect,
-    ) -> Self {
-        interests.add(&listener, &authority, dialect);
-        Self { interests, listener, authority, dialect }
+    pub(super) fn new(interests: Arc<Interests>, listener: Name, kind: Kind) -> Self {
+        interests.add(&listener, &kind);
+        Self { interests, listener, kind }
     }
 
-    /// The name of the listener: the key of the target's root in updates.
+    /// The name of the listener: the key of the target's root, or of the server, in updates.
     pub fn listener(&self) -> &Name {
         &self.listener
     }
@@ -33,6 +26,6 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.interests.remove(&self.listener, &self.authority, self.dialect);
+        self.interests.remove(&self.listener, &self.kind);
     }
 }

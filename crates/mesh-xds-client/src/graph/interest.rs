@@ -7,6 +7,7 @@ use mesh_core::resource::Name;
 pub struct Interest {
     http: bool,
     authorities: BTreeSet<Name>,
+    server: bool,
 }
 
 impl Interest {
@@ -30,9 +31,26 @@ impl Interest {
         self
     }
 
+    /// Adds a server that listens by it.
+    #[must_use]
+    pub fn with_server(mut self) -> Self {
+        self.server = true;
+        self
+    }
+
+    /// Whether a server is interested.
+    pub(super) fn is_of_server(&self) -> bool {
+        self.server
+    }
+
+    /// Whether no channel is interested.
+    pub(super) fn is_of_no_target(&self) -> bool {
+        self.authorities.is_empty()
+    }
+
     /// Whether nobody is interested.
     pub fn is_empty(&self) -> bool {
-        self.authorities.is_empty()
+        self.is_of_no_target() && !self.server
     }
 
     /// Whether requests may go to any virtual host.

@@ -29,6 +29,7 @@ mod lookups;
 mod outbound;
 mod root;
 mod selection;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,7 @@ use crate::session::Event;
 use cluster::{ClusterNode, EndpointsNode};
 use lookups::Lookups;
 use root::RootNode;
+use server::ServerNode;
 
 /// What is wanted, known and published.
 #[derive(Debug, Default)]
@@ -53,11 +55,13 @@ pub struct Graph {
     /// Whether routes hold hosts that no target is meant by.
     narrows_routes: bool,
     roots: HashMap<Name, RootNode>,
+    servers: HashMap<Name, ServerNode>,
     routes: HashMap<Name, RoutesNode>,
     clusters: HashMap<Name, ClusterNode>,
     endpoints: HashMap<Name, EndpointsNode>,
     /// Roots and clusters that something changed for since the last step.
     changed_roots: BTreeSet<Name>,
+    changed_servers: BTreeSet<Name>,
     changed_clusters: BTreeSet<Name>,
     /// Aggregates with a cluster that changed. After the clusters, so that one of many is looked
     /// at once for all of them.
@@ -75,6 +79,7 @@ pub struct Graph {
 struct RoutesNode {
     entry: Entry<RouteConfiguration>,
     roots: BTreeSet<Name>,
+    servers: BTreeSet<Name>,
 }
 
 /// What follows from everything that went in since the last step.
@@ -121,7 +126,13 @@ impl Graph {
 
     /// Says who is interested in a listener; an empty interest ends it.
     pub fn set_interest(&mut self, listener: &Name, interest: Interest) {
-        if interest.is_empty() {
+        if interest.is_of_server() {
+            self.add_server(listener);
+            self.changed_servers.insert(listener.clone());
+        } else {
+            self.remove_server(listener);
+        }
+        if interest.is_of_no_target() {
             self.remove_root(listener);
             return;
         }
@@ -142,6 +153,17 @@ impl Graph {
         // The value of another type than the name's cannot come from a session.
         match (id.kind, value) {
             (ResourceType::Listener, value) => {
+                if let Some(server) = self.servers.get_mut(&name) {
+                    let failure = failure.clone();
+                    server.set_listener(match &value {
+                        Some(Value::Listener(_)) => server.refuse_client(&name),
+                        Some(Value::ServerListener(value)) => {
+                            Entry { value: Some(value.clone()), failure }
+                        }
+                        _ => Entry { value: None, failure },
+                    });
+                    self.changed_servers.insert(name.clone());
+                }
                 let Some(root) = self.roots.get_mut(&name) else { return };
                 root.set_listener(match value {
                     Some(Value::ServerListener(_)) => root.refuse_server(&name),
@@ -158,6 +180,7 @@ impl Graph {
                 };
                 node.entry = Entry { value, failure };
                 self.changed_roots.extend(node.roots.iter().cloned());
+                self.changed_servers.extend(node.servers.iter().cloned());
             }
             (ResourceType::Cluster, value) => {
                 let Some(node) = self.clusters.get_mut(&name) else { return };
@@ -189,6 +212,8 @@ impl Graph {
                 self.refresh_cluster(&aggregate);
             } else if let Some(root) = self.changed_roots.pop_first() {
                 self.refresh_root(&root);
+            } else if let Some(server) = self.changed_servers.pop_first() {
+                self.refresh_server(&server);
             } else if let Some(id) = self.idle.pop() {
                 self.drop_if_idle(&id);
             } else {
@@ -220,7 +245,9 @@ impl Graph {
         let is_dropped = match id.kind {
             ResourceType::Listener | ResourceType::Secret => false,
             ResourceType::RouteConfiguration => {
-                let is_idle = self.routes.get(&id.name).is_some_and(|node| node.roots.is_empty());
+                let node = self.routes.get(&id.name);
+                let is_idle =
+                    node.is_some_and(|node| node.roots.is_empty() && node.servers.is_empty());
                 is_idle && self.routes.remove(&id.name).is_some()
             }
             ResourceType::Cluster => self.drop_cluster_if_idle(&id.name),

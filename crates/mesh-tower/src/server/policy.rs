@@ -1,0 +1,234 @@
+//! What configuration says of a request, before the application sees it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, Method, Request, StatusCode, response};
+use mesh_core::exchange::{Exchange, Failure, Next, Reply};
+use mesh_core::filter::{self, Context};
+use mesh_core::resource::{ActiveFault, ChainAction, Name, ServerListener};
+use mesh_core::server::{Arrival, filter_chain};
+use mesh_core::snapshot::{Decision, NoRoute, RootHint, RootIndex};
+use mesh_core::{Dialect, Head};
+
+use super::conn::Conn;
+use crate::client::{Unwritable, with_request_from};
+use crate::mesh::{Hold, Inner};
+
+/// What is done with a request.
+pub(super) enum Ruling {
+    /// The application handles it; what was decided may change the answer.
+    Serve(Option<Box<Governed>>),
+    /// It is answered here.
+    Reply(Box<Reply>),
+    /// It waits, and is then [resumed](Governed::resume).
+    Wait(Duration, Box<Governed>),
+}
+
+/// A request of which configuration decided more than that the application handles it.
+pub(super) struct Governed {
+    conn: Conn,
+    hold: Hold,
+    exchange: Exchange,
+    dialect: Dialect,
+    random: u64,
+    /// Where to go on after a wait.
+    next: usize,
+    /// Faults that made it wait, which count until its answer has ended.
+    pub(super) faults: Vec<ActiveFault>,
+}
+
+/// What governs the requests of a connection.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// The listener that says so: another one decides anew.
+    listener: Arc<ServerListener>,
+    /// The root of its chain; `None` when no chain takes it.
+    chain: Option<(Name, RootHint)>,
+}
+
+impl Standing {
+    /// How a connection stands by that listener.
+    pub(super) fn of(listener: &Arc<ServerListener>, conn: &Conn) -> Self {
+        let arrival = Arrival::new(conn.local_address(), conn.peer().address());
+        let taken = filter_chain(listener, &arrival).filter(|(_, chain)| {
+            chain.tls.is_none() && matches!(chain.action, ChainAction::Http(_))
+        });
+        let chain = taken.map(|(at, _)| (listener.root_name(at), RootHint::new()));
+        Self { listener: listener.clone(), chain }
+    }
+
+    pub(super) fn is_by(&self, listener: &Arc<ServerListener>) -> bool {
+        Arc::ptr_eq(&self.listener, listener)
+    }
+
+    /// Whether a chain takes the connection.
+    pub(super) fn is_taken(&self) -> bool {
+        self.chain.is_some()
+    }
+}
+
+/// Decides on a request.
+pub(super) fn rule<B>(mesh: &Inner, conn: Option<&Conn>, request: &mut Request<B>) -> Ruling {
+    let Some((conn, listener)) = conn.and_then(|conn| Some((conn, conn.listener()?))) else {
+        if mesh.governs_servers() {
+            tracing::warn!(
+                "a request without connection information was denied: \
+                 connections of a mesh with server policy come from its Acceptor or Server"
+            );
+            return denied(request, "no_connection_information");
+        }
+        return Ruling::Serve(None);
+    };
+    let hold = mesh.hold();
+    let Some(standing) = conn.standing(&hold, listener) else {
+        return refused(request, StatusCode::SERVICE_UNAVAILABLE, "no_listener");
+    };
+    if let Err(what) = settle_authority(request) {
+        return refused(request, StatusCode::BAD_REQUEST, what);
+    }
+    let chain = standing.chain.as_ref();
+    let Some(root) = chain.and_then(|(name, hint)| hold.root(name, hint)) else {
+        return denied(request, "filter_chain_not_found");
+    };
+    let dialect = dialect_of(request.headers());
+    let random = mesh.random().first();
+    if hold.is_plain(root) {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let mut head = Head::new(method, uri, headers).from_origin(conn.origin());
+        head.target = head.authority;
+        let decision = hold.route(root, &head, dialect, random);
+        if let Decision::Fail(NoRoute::NonForwarding(_)) = decision {
+            return Ruling::Serve(None);
+        }
+    }
+    begin(hold, root, (dialect, random), conn, request)
+}
+
+fn begin<B>(
+    hold: Hold,
+    root: RootIndex,
+    (dialect, random): (Dialect, u64),
+    conn: &Conn,
+    request: &mut Request<B>,
+) -> Ruling {
+    let context = context(dialect, random);
+    let ((exchange, next), written) = with_request_from(request, conn.origin(), None, |seen| {
+        Exchange::begin(&hold, root, seen, &context)
+    });
+    let conn = conn.clone();
+    let governed = Governed { conn, hold, exchange, dialect, random, next: 0, faults: Vec::new() };
+    Box::new(governed).then(next, written)
+}
+
+impl Governed {
+    /// Goes on with a request whose wait is over.
+    pub(super) fn resume<B>(mut self: Box<Self>, request: &mut Request<B>) -> Ruling {
+        let context = context(self.dialect, self.random);
+        let Self { conn, hold, exchange, next, .. } = &mut *self;
+        let (next, written) = with_request_from(request, conn.origin(), None, |seen| {
+            exchange.resume(hold, *next, seen, &context)
+        });
+        self.then(next, written)
+    }
+
+    fn then(mut self: Box<Self>, next: Next, written: Result<(), Unwritable>) -> Ruling {
+        if let (Err(Unwritable(what)), false) = (written, matches!(next, Next::Reply(_))) {
+            return self.fail(Failure::Unwritable(what));
+        }
+        match next {
+            Next::Fail(NoRoute::NonForwarding(_)) => self.serve(),
+            // A sidecar's way to say it: a cluster that stands for the application.
+            Next::Forward { cluster, .. }
+                if self.hold.cluster_name(cluster).starts_with(INBOUND) =>
+            {
+                self.serve()
+            }
+            Next::Reply(reply) => Ruling::Reply(reply),
+            Next::Delay { after, next, active } => {
+                self.next = next;
+                self.faults.extend(active);
+                Ruling::Wait(after, self)
+            }
+            Next::Fail(why) => self.fail(Failure::NoRoute(why)),
+            // gRFC A36: a server serves, and sends nothing elsewhere.
+            _ => self.fail(Failure::NoCluster),
+        }
+    }
+
+    fn serve(self: Box<Self>) -> Ruling {
+        let is_over = self.faults.is_empty() && !self.exchange.changes_response(&self.hold);
+        Ruling::Serve((!is_over).then_some(self))
+    }
+
+    fn fail(&self, failure: Failure) -> Ruling {
+        let context = context(self.dialect, self.random);
+        let mut reply = self.exchange.fail(&self.hold, failure, false, &context);
+        if self.dialect == Dialect::Grpc {
+            // gRFC A36, whatever Envoy's status is.
+            reply = reply.with_grpc_status(UNAVAILABLE).for_grpc();
+        }
+        Ruling::Reply(Box::new(reply))
+    }
+
+    /// Makes of the application's answer what configuration asks for.
+    pub(super) fn change(&self, head: &mut response::Parts) {
+        if self.exchange.changes_response(&self.hold) {
+            let mut seen = filter::Response::new(head.status, &mut head.headers);
+            let context = context(self.dialect, self.random);
+            self.exchange.respond(&self.hold, &mut seen, &context);
+        }
+    }
+}
+
+/// The clusters of Istio that stand for the application: `inbound|PORT||`.
+const INBOUND: &str = "inbound|";
+
+/// gRPC's status 14.
+const UNAVAILABLE: u16 = 14;
+
+fn context(dialect: Dialect, random: u64) -> Context<'static> {
+    Context::new(tokio::time::Instant::now().into_std(), SystemTime::now(), random, dialect)
+}
+
+/// By whose rules a request is judged: gRPC's for its content.
+fn dialect_of(headers: &HeaderMap) -> Dialect {
+    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    match rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';'))) {
+        true => Dialect::Grpc,
+        false => Dialect::Http,
+    }
+}
+
+fn denied<B>(request: &Request<B>, details: &'static str) -> Ruling {
+    refused(request, StatusCode::FORBIDDEN, details)
+}
+
+fn refused<B>(request: &Request<B>, status: StatusCode, details: &'static str) -> Ruling {
+    // No more than the status: who is refused need not know why.
+    let text = status.canonical_reason().unwrap_or_default().to_ascii_lowercase();
+    let reply = Reply::new(status, details).with_text(text);
+    let is_grpc = dialect_of(request.headers()) == Dialect::Grpc;
+    Ruling::Reply(Box::new(if is_grpc { reply.for_grpc() } else { reply }))
+}
+
+/// Leaves a request one authority, which policy and the application then go by, and makes sure that
+/// its path is one (RFC 9112 §3.2; CVE-2026-33186).
+fn settle_authority<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+    let path = request.uri().path();
+    if !path.starts_with('/') && path != "*" && *request.method() != Method::CONNECT {
+        return Err("invalid_path");
+    }
+    if request.uri().authority().is_some() {
+        request.headers_mut().remove(HOST);
+        return Ok(());
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Err("several_hosts"),
+        (Some(host), None) if host.to_str().is_err() => Err("invalid_host"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,113 @@
+use std::error::Error;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mesh_core::resource::ServerListener;
+
+use crate::mesh::{Governing, Inner, Unserving};
+
+/// Whether a server takes connections (gRFC A36).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServingMode {
+    /// It does.
+    Serving,
+    /// Its configuration is not there, was taken back, or is not for it; with the reason.
+    NotServing(String),
+}
+
+/// What configuration says of a server.
+pub(super) struct Serving {
+    mesh: Arc<Inner>,
+    governing: Governing,
+    local: SocketAddr,
+    mode: ServingMode,
+    /// By which connections are taken; what its mode says follows from it.
+    listener: Option<Arc<ServerListener>>,
+    unserving: Option<Unserving>,
+    told: Option<Told>,
+}
+
+/// Who is told of each change of mode.
+pub(super) type Told = Box<dyn FnMut(&ServingMode) + Send>;
+
+impl Serving {
+    pub(super) fn new(mesh: &Arc<Inner>, governing: Governing, local: SocketAddr) -> Self {
+        let mode = ServingMode::NotServing("its configuration has not come".to_owned());
+        let unserving = Some(mesh.standings.unserving());
+        let mesh = mesh.clone();
+        Self { mesh, governing, local, mode, listener: None, unserving, told: None }
+    }
+
+    /// Tells each change of mode from now on, and the mode now if it serves.
+    pub(super) fn tell(&mut self, mut told: Told) {
+        if self.serves() {
+            told(&self.mode);
+        }
+        self.told = Some(told);
+    }
+
+    pub(super) fn governing(&self) -> &Governing {
+        &self.governing
+    }
+
+    pub(super) fn serves(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// Looks at what is in force now. Whether connections that were taken before go by another
+    /// listener from now on.
+    pub(super) fn look(&mut self) -> bool {
+        let found = self.find();
+        let before = self.listener.take();
+        let mode = match &found {
+            Ok(_) => ServingMode::Serving,
+            Err(why) => ServingMode::NotServing(why.clone()),
+        };
+        self.listener = found.ok();
+        if mode != self.mode {
+            tracing::info!(listener = %self.governing.listener, ?mode, "serving mode");
+            self.unserving = match mode {
+                ServingMode::Serving => None,
+                ServingMode::NotServing(_) => {
+                    let unserving = self.unserving.take();
+                    unserving.or_else(|| Some(self.mesh.standings.unserving()))
+                }
+            };
+            if let Some(told) = &mut self.told {
+                told(&mode);
+            }
+            self.mode = mode;
+        }
+        match (before, &self.listener) {
+            (Some(before), Some(now)) => !Arc::ptr_eq(&before, now),
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    fn find(&self) -> Result<Arc<ServerListener>, String> {
+        let name = &self.governing.listener;
+        let hold = self.mesh.hold();
+        let entry = hold.server(name).ok_or("its configuration has not come")?;
+        let Some(listener) = &entry.value else {
+            let cause = entry.failure.as_ref().map(|failure| &**failure as &dyn Error);
+            return Err(cause.map_or_else(|| "it has no listener".to_owned(), |it| it.to_string()));
+        };
+        if !listener.is_for(self.local) {
+            let (address, local) = (listener.address, self.local);
+            return Err(format!("listener {name:?} is for {address}, and this is {local}"));
+        }
+        match listener.refused_by_grpc {
+            Some(why) => Err(format!("listener {name:?} cannot be served by: {why}")),
+            None => Ok(listener.clone()),
+        }
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! Servers by live configuration (gRFC A36), over xDS and sockets.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_pb::type_url;
+use mesh_tests::serve::any_port;
+use mesh_tests::written::{typed, written};
+use mesh_tests::{Ads, eventually, within};
+use mesh_tower::server::{RequestBody, ServingMode};
+use mesh_tower::{Body, BoxError, Mesh, Server};
+use mesh_xds_client::Bootstrap;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+const RBAC: &str = "envoy.extensions.filters.http.rbac.v3.RBAC";
+
+/// A server that waits for its listener, and what it says of its mode.
+struct Node {
+    mesh: Mesh,
+    address: SocketAddr,
+    listener: String,
+    modes: Arc<Mutex<Vec<ServingMode>>>,
+}
+
+async fn node(ads: &Ads) -> Node {
+    let bootstrap = Bootstrap::builder(ads.address().to_string())
+        .with_node_id("sidecar~127.0.0.1~server.default~default.svc.cluster.local")
+        .with_server_listener_template("servers/%s")
+        .build()
+        .unwrap();
+    let mesh = Mesh::builder().bootstrap(bootstrap).build().unwrap();
+    let modes: Arc<Mutex<Vec<ServingMode>>> = Arc::default();
+    let told = modes.clone();
+    let server = Server::bind(&mesh, any_port()).await.unwrap();
+    let server = server.with_mode_callback(move |mode| told.lock().unwrap().push(mode.clone()));
+    let address = server.local_addr();
+    let app = tower::service_fn(|request: Request<RequestBody>| async move {
+        let held = request.uri().path() == "/held";
+        let body = request.into_body().collect().await?.to_bytes();
+        // Answered when the client has said all it has to say.
+        let text = if held { "held" } else { "hello" };
+        Ok::<_, BoxError>(Response::new(Body::from([text.as_bytes(), &body].concat())))
+    });
+    tokio::spawn(server.serve(app));
+    Node { mesh, address, listener: format!("servers/{address}"), modes }
+}
+
+impl Node {
+    /// Puts its listener on a control plane.
+    fn put(&self, ads: &Ads, address: SocketAddr, filters: &[Value], matches: &Value) {
+        let mut filters = filters.to_vec();
+        filters.push(json!({"name": "router", "typed_config": {"@type": type_url::ROUTER}}));
+        let manager = json!({
+            "@type": type_url::HTTP_CONNECTION_MANAGER,
+            "stat_prefix": "tests",
+            "rds": {"config_source": {"ads": {}}, "route_config_name": "inbound"},
+            "http_filters": filters,
+        });
+        let socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
+        let listener = json!({
+            "name": self.listener,
+            "address": {"socket_address": socket},
+            "filter_chains": [{
+                "filter_chain_match": matches,
+                "filters": [{"name": "http", "typed_config": manager}],
+            }],
+        });
+        ads.put(&self.listener, written(type_url::LISTENER, &listener));
+    }
+
+    fn modes(&self) -> Vec<ServingMode> {
+        self.modes.lock().unwrap().clone()
+    }
+
+    async fn connect(&self) -> SendRequest<Empty<Bytes>> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let handshake =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    async fn status(&self, path: &str) -> Option<u16> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let handshake =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.ok()?;
+        tokio::spawn(connection);
+        Some(sender.send_request(get(path)).await.ok()?.status().as_u16())
+    }
+
+    /// Waits until a new connection's request for `path` is answered like that.
+    async fn becomes(&self, path: &str, status: Option<u16>) {
+        within("change", async { while self.status(path).await != status {} }).await;
+    }
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(format!("http://server{path}")).body(Empty::new()).unwrap()
+}
+
+async fn text(response: Response<Incoming>) -> String {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn deny(path: &str) -> Value {
+    let config = json!({"rules": {"action": "DENY", "policies": {"no": {
+        "permissions": [{"url_path": {"path": {"exact": path}}}],
+        "principals": [{"any": true}],
+    }}}});
+    json!({"name": "rbac", "typed_config": typed(RBAC, &config)})
+}
+
+fn routes(ads: &Ads, action: &str) {
+    let mut route = json!({"match": {"prefix": "/"}});
+    route[action] = match action {
+        "route" => json!({"cluster": "elsewhere"}),
+        _ => json!({}),
+    };
+    let host = json!({"name": "all", "domains": ["*"], "routes": [route]});
+    let routes = json!({"name": "inbound", "virtual_hosts": [host]});
+    ads.put("inbound", written(type_url::ROUTE_CONFIGURATION, &routes));
+}
+
+#[tokio::test]
+async fn serves_once_listener_and_routes_are_known_and_no_longer_when_they_are_not_for_it() {
+    let ads = Ads::start().await;
+    let node = node(&ads).await;
+    eventually("subscription", || {
+        let seen = ads.log();
+        seen.iter().any(|seen| seen.names.contains(&node.listener)).then_some(())
+    })
+    .await;
+    assert!(TcpStream::connect(node.address).await.is_err());
+    assert!(!node.mesh.readiness().is_ready());
+
+    // A listener for another address is not this server's.
+    let other = SocketAddr::from(([127, 0, 0, 1], 1));
+    routes(&ads, "non_forwarding_action");
+    node.put(&ads, other, &[], &json!({}));
+    eventually("mode", || (!node.modes().is_empty()).then_some(())).await;
+    let [ServingMode::NotServing(why)] = &node.modes()[..] else { panic!("{:?}", node.modes()) };
+    assert!(why.contains("is for 127.0.0.1:1"), "{why}");
+    assert!(TcpStream::connect(node.address).await.is_err());
+
+    node.put(&ads, node.address, &[], &json!({}));
+    node.becomes("/", Some(200)).await;
+    assert_eq!(node.modes().last(), Some(&ServingMode::Serving));
+    assert!(node.mesh.readiness().is_ready());
+
+    node.put(&ads, other, &[], &json!({}));
+    node.becomes("/", None).await;
+    assert!(!node.mesh.readiness().is_ready());
+}
+
+#[tokio::test]
+async fn change_of_policy_counts_at_once_and_drains_connections_of_before() {
+    let ads = Ads::start().await;
+    let node = node(&ads).await;
+    routes(&ads, "non_forwarding_action");
+    node.put(&ads, node.address, &[deny("/a")], &json!({}));
+    node.becomes("/a", Some(403)).await;
+    let mut before = node.connect().await;
+    assert_eq!(before.send_request(get("/b")).await.unwrap().status(), 200);
+
+    node.put(&ads, node.address, &[deny("/b")], &json!({}));
+    node.becomes("/b", Some(403)).await;
+    assert_eq!(node.status("/a").await, Some(200));
+    // What was said on the old connection before it read GOAWAY goes by the new rules as well.
+    if let Ok(answer) = before.send_request(get("/b")).await {
+        assert_eq!(answer.status(), 403);
+    }
+    within("drain", async {
+        while !before.is_closed() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn change_of_routes_drains_nothing() {
+    let ads = Ads::start().await;
+    let node = node(&ads).await;
+    routes(&ads, "non_forwarding_action");
+    node.put(&ads, node.address, &[], &json!({}));
+    node.becomes("/", Some(200)).await;
+    let mut kept = node.connect().await;
+    assert_eq!(kept.send_request(get("/")).await.unwrap().status(), 200);
+    // gRFC A36: a server forwards nothing.
+    routes(&ads, "route");
+    within("change", async { while kept.send_request(get("/")).await.unwrap().status() != 503 {} })
+        .await;
+    routes(&ads, "non_forwarding_action");
+    within("change", async { while kept.send_request(get("/")).await.unwrap().status() != 200 {} })
+        .await;
+}
+
+#[tokio::test]
+async fn peer_that_is_no_longer_taken_is_refused_and_its_connection_ends() {
+    let ads = Ads::start().await;
+    let node = node(&ads).await;
+    routes(&ads, "non_forwarding_action");
+    node.put(&ads, node.address, &[], &json!({}));
+    node.becomes("/", Some(200)).await;
+    let mut before = node.connect().await;
+    assert_eq!(text(before.send_request(get("/held")).await.unwrap()).await, "held");
+
+    let elsewhere = json!({"address_prefix": "10.0.0.0", "prefix_len": 8});
+    node.put(&ads, node.address, &[], &json!({"source_prefix_ranges": [elsewhere]}));
+    node.becomes("/", None).await;
+    if let Ok(answer) = before.send_request(get("/")).await {
+        assert_eq!(answer.status(), 403);
+    }
+    within("end", async {
+        while !before.is_closed() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn losing_the_control_plane_changes_nothing_for_a_server() {
+    let mut ads = Ads::start().await;
+    let node = node(&ads).await;
+    routes(&ads, "non_forwarding_action");
+    node.put(&ads, node.address, &[deny("/a")], &json!({}));
+    node.becomes("/a", Some(403)).await;
+    ads.stop();
+    for _ in 0..20 {
+        assert_eq!(node.status("/a").await, Some(403));
+        assert_eq!(node.status("/b").await, Some(200));
+    }
+    assert!(node.mesh.readiness().is_ready());
+    within("shutdown", node.mesh.shutdown(Duration::from_secs(20))).await;
+}
