@@ -4,6 +4,8 @@
 //! nightly compiler searches for such bytes; `cargo test` runs those of `corpus/NAME/` with any
 //! compiler, among them all that were ever found.
 //!
+//! - [`ads_session`]: whatever servers say and applications want, in whatever order: each server is
+//!   told exactly what is wanted of it, and nothing is remembered that nobody wants;
 //! - [`bootstrap`]: no bytes of a bootstrap make reading it panic, what is refused says why, and what
 //!   is taken keeps its promises;
 //! - [`route_compile`]: no bytes of a RouteConfiguration make decoding, compiling or routing panic;
@@ -15,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ads_session;
 pub mod bootstrap;
 pub mod header_matcher;
 mod input;

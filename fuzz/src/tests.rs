@@ -27,6 +27,11 @@ fn runs(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
+fn ads_session_tells_servers_what_is_wanted() {
+    runs("ads_session", crate::ads_session::run);
+}
+
+#[test]
 fn bootstrap_is_read_or_refused_with_reasons() {
     runs("bootstrap", crate::bootstrap::run);
 }

@@ -32,10 +32,10 @@ fn tests_in(text: &str, found: &mut BTreeSet<String>) {
     for line in text.lines().map(str::trim_start) {
         if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             is_test = true;
-        } else if let Some((_, name)) = line.split_once("fn ") {
-            if std::mem::take(&mut is_test) {
-                found.insert(identifier(name).to_owned());
-            }
+        } else if let Some((_, name)) = line.split_once("fn ")
+            && std::mem::take(&mut is_test)
+        {
+            found.insert(identifier(name).to_owned());
         }
     }
 }

@@ -107,7 +107,7 @@ impl Session {
             return;
         };
         self.authorities.acquire(authority);
-        self.name_changed(kind, name);
+        self.name_changed(kind, name, authority);
         self.wait_with_all_others(&id, authority, now);
         self.settle_authority(authority, now);
     }
@@ -121,7 +121,7 @@ impl Session {
         let in_use = self.authorities.in_use(authority);
         let is_up = in_use.iter().any(|server| self.streams[server.get()].is_up);
         if self.store.unwatch(kind, name, is_up) {
-            self.name_changed(kind, name);
+            self.name_changed(kind, name, authority);
             self.authorities.release(authority);
             self.close_unused();
         }
@@ -322,12 +322,8 @@ impl Session {
     }
 
     /// Tells the streams that a name is wanted from now on, or no longer.
-    fn name_changed(&mut self, kind: ResourceType, name: &Name) {
-        let Some(watched) = self.store.get(kind, name) else {
-            // Gone without having been told to anybody, except on streams that are down.
-            return;
-        };
-        for server in self.authorities.in_use(watched.authority) {
+    fn name_changed(&mut self, kind: ResourceType, name: &Name, of: AuthorityIndex) {
+        for server in self.authorities.in_use(of) {
             self.streams[server.get()].wire.name_changed(kind, name);
         }
     }

@@ -3,7 +3,7 @@
 use mesh_core::ResourceType;
 use mesh_core::resource::Name;
 
-use super::type_url;
+use super::wire::{WILDCARD, type_url};
 
 const SCHEME: &str = "xdstp:";
 
@@ -40,6 +40,12 @@ pub(super) fn canonical(name: &str) -> Option<Name> {
 
 /// What is wrong with a name that is to be one of a resource of that type.
 pub(super) fn problem(kind: ResourceType, name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("the name is empty".to_owned());
+    }
+    if name == WILDCARD {
+        return Some("the name stands for all resources".to_owned());
+    }
     let rest = name.strip_prefix(SCHEME)?;
     let path = match rest.strip_prefix("//") {
         Some(rest) => rest.split_once('/').map_or("", |(_, path)| path),
@@ -85,6 +91,7 @@ mod tests {
     fn name_must_be_of_the_type_asked_for() {
         let kind = ResourceType::Cluster;
         assert_eq!(problem(kind, "plain"), None);
+        assert!(problem(kind, "").is_some() && problem(kind, "*").is_some());
         assert_eq!(problem(kind, "xdstp://a/envoy.config.cluster.v3.Cluster/c"), None);
         assert_eq!(problem(kind, "xdstp:///envoy.config.cluster.v3.Cluster/c/d?x=y"), None);
         let text = problem(kind, "xdstp://a/envoy.config.listener.v3.Listener/c").unwrap();

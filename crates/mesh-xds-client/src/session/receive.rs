@@ -137,8 +137,13 @@ impl Session {
         if !intake.seen.insert(id.name.clone()) {
             return Err(Refusal::of(&id, "", "occurs twice in one response"));
         }
+        if !self.serves(origin, &id.name) {
+            return Ok(());
+        }
         // Other names by which it was asked for (xDS resource aliases).
-        let aliases = aliases.iter().filter(|alias| self.store.get(kind, alias).is_some());
+        let aliases = aliases
+            .iter()
+            .filter(|alias| self.store.get(kind, alias).is_some() && self.serves(origin, alias));
         let aliases: Vec<ResourceId> =
             aliases.map(|alias| ResourceId::new(kind, alias.as_str())).collect();
         let mut ids = aliases.iter().chain([&id]);
@@ -191,7 +196,16 @@ impl Session {
         }
     }
 
+    /// Whether the server answers for that name: of others it says nothing.
+    fn serves(&self, server: ServerIndex, name: &str) -> bool {
+        let authority = self.authorities.of(name);
+        authority.is_some_and(|authority| self.authorities.uses(authority, server))
+    }
+
     fn remove(&mut self, intake: &Intake, id: ResourceId) {
+        if !self.serves(intake.server, &id.name) {
+            return;
+        }
         let known = self.store.get(id.kind, &id.name);
         let text = match known.is_some_and(|watched| watched.value.is_some()) {
             true => "deleted by the control plane",
@@ -204,6 +218,9 @@ impl Session {
     fn receive_errors(&mut self, intake: &Intake, errors: &[ResourceError]) {
         for error in errors {
             let id = ResourceId::new(intake.kind, name_of(error));
+            if !self.serves(intake.server, &id.name) {
+                continue;
+            }
             let (code, message) = match &error.error_detail {
                 Some(status) => (status.code, status.message.as_str()),
                 None => (Code::Unknown as i32, ""),

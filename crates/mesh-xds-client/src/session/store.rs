@@ -72,6 +72,7 @@ impl Store {
         let Some(watched) = self.of(kind).get_mut(name).filter(|watched| watched.named) else {
             return false;
         };
+        let is_wild = is_wild && watched.authority == AuthorityIndex::DEFAULT;
         watched.named = false;
         let is_told = is_up && watched.timer != Wait::Unasked;
         if watched.value.is_none() && (!is_told || is_wild) {

@@ -123,6 +123,31 @@ fn unknown_authority_in_a_received_name_is_passed_over() {
     assert!(driver.send_one().error_detail.is_none());
 }
 
+/// Nobody may speak for another authority.
+#[test]
+fn server_says_nothing_of_names_that_are_not_its_own() {
+    let (mut driver, [ours, theirs]) = federated();
+    driver.subscribe(Cluster, &["old", FAR]);
+    driver.at(ours).up();
+    driver.at(theirs).up();
+    driver.send();
+    driver.receive(Cluster, "1", vec![cluster("old"), cluster(NEAR)]);
+    assert!(driver.told().is_empty());
+    assert!(driver.send_one().error_detail.is_none());
+    assert_eq!(driver.session.values().count(), 0);
+    driver.at(ours).receive(Cluster, "1", vec![cluster("old"), cluster(FAR)]);
+    assert_eq!(driver.told(), [good(Cluster, "old")]);
+}
+
+#[test]
+fn names_that_are_none_are_asked_of_nobody() {
+    let (mut driver, _) = federated();
+    driver.subscribe(Cluster, &["", "*"]);
+    assert_eq!(driver.told(), [failed(Cluster, "", Invalid), failed(Cluster, "*", Invalid)]);
+    driver.up();
+    assert!(driver.send().is_empty());
+}
+
 #[test]
 fn order_of_context_parameters_does_not_matter() {
     let (mut driver, _) = federated();
@@ -149,6 +174,18 @@ fn wildcard_is_of_the_top_level_alone() {
     assert_eq!(driver.send_one().resource_names, ["*", NEAR]);
     driver.at(theirs).up();
     assert_eq!(driver.send_one().resource_names, [FAR]);
+}
+
+#[test]
+fn wildcard_of_the_top_level_hides_no_end_of_interest_in_another_authority() {
+    let (mut driver, [_, theirs]) = federated();
+    let other = "xdstp://far/envoy.config.cluster.v3.Cluster/d";
+    driver.session.subscribe_all(Cluster, driver.now);
+    driver.subscribe(Cluster, &[FAR, other]);
+    driver.at(theirs).up();
+    driver.send();
+    driver.session.unsubscribe(Cluster, FAR);
+    assert_eq!(driver.send_one().resource_names, [other]);
 }
 
 #[test]
