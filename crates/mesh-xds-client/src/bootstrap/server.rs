@@ -96,8 +96,9 @@ impl fmt::Display for ServerUri {
         match self {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Ip(addresses) => {
+                let is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
                 let texts: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-                f.write_str(&texts.join(","))
+                write!(f, "{}:{}", if is_ipv6 { "ipv6" } else { "ipv4" }, texts.join(","))
             }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }

@@ -74,6 +74,8 @@ impl Outbound {
                 let moved = before.map(|before| before.address.port());
                 return self.settle_ports(port, moved);
             }
+            // A control plane that has one for the target itself, as for a gRPC client.
+            Some(Value::Listener(_)) if self.targets.contains_key(name) => return vec![event],
             _ => self.listeners.remove(name).map(|gone| gone.address.port()),
         };
         if let Some(port) = port {

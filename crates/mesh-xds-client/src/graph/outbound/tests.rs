@@ -172,6 +172,17 @@ fn listener_that_moves_to_another_port_leaves_the_first() {
 }
 
 #[test]
+fn listener_by_the_targets_own_name_is_taken_as_it_is() {
+    let mut outbound = Outbound::new(false);
+    outbound.follow(&"reviews:9080".into());
+    let manager = HttpConnectionManager::new(RouteSpecifier::Rds("r".into()));
+    let made = mesh_core::resource::Listener::new("reviews:9080", manager);
+    let id = ResourceId::new(ResourceType::Listener, "reviews:9080");
+    let event = Event::new(id, Some(Value::Listener(Arc::new(made))), None);
+    assert_eq!(told(outbound.take(event)), target(true, None));
+}
+
+#[test]
 fn inbound_listeners_are_kept_apart() {
     let mut outbound = Outbound::new(false);
     sidecar().iter().for_each(|made| drop(outbound.take(came(made))));
