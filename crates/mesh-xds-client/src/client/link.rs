@@ -58,6 +58,12 @@ impl Link {
                     tracing::warn!(server = %uri, "xds stream cannot be read: {error}");
                     self.core.stream_spoiled(server, error, ended);
                 }
+                // That it answered before does not help: it is gone without having said so, and
+                // another server may be needed at once.
+                EndKind::Silent => {
+                    tracing::warn!(server = %uri, "xds server went silent: {error}");
+                    self.core.stream_spoiled(server, error, ended);
+                }
                 _ if self.core.stream_down(server, error, ended) => {
                     tracing::info!(server = %uri, "xds stream ended: {error}");
                     self.backoff.reset();

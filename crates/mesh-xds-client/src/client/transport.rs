@@ -87,6 +87,8 @@ pub(super) enum EndKind {
     Unimplemented,
     /// The server sent what cannot be read, such as a response over the limit.
     Unreadable,
+    /// Nobody answered at the other end of the connection.
+    Silent,
 }
 
 impl End {
@@ -108,6 +110,9 @@ pub(super) fn end(end: Option<Result<Response, Status>>) -> End {
         // What tonic itself says of a message over the limit, and of one that is no protobuf.
         Code::OutOfRange => EndKind::Unreadable,
         Code::Internal if status.message().starts_with("failed to decode") => EndKind::Unreadable,
+        // hyper's words for a ping without an answer, the system's for bytes that nobody
+        // acknowledged.
+        _ if text.contains("timed out") => EndKind::Silent,
         _ => EndKind::Closed,
     };
     End { kind, text }

@@ -6,6 +6,7 @@ use mesh_core::Dialect;
 use mesh_core::ResourceType::{Cluster, ClusterLoadAssignment, Listener, RouteConfiguration};
 use mesh_xds_client::bootstrap::ServerConfig;
 use mesh_xds_client::{Bootstrap, Client, Options};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
 use crate::resources::{endpoints, listener};
@@ -59,6 +60,47 @@ async fn second_server_stands_in_until_the_first_gives_a_resource() {
         .await;
     assert!(is_ready(&fixture.resources, "reviews"));
     assert_eq!(fixture.client.status().servers.len(), 1);
+}
+
+/// A proxy between that stops forwarding: the connection stays, and nobody is there.
+#[tokio::test]
+async fn second_server_stands_in_as_soon_as_the_first_is_found_silent() {
+    let mut first = Server::start().await;
+    let mut second = Server::start().await;
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = proxy.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let target = first.address;
+    let forwarding = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut near, _)) = proxy.accept().await {
+            let mut stopped = stopped.clone();
+            held.push(tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => {}
+                }
+                std::future::pending::<()>().await;
+            }));
+        }
+    });
+    let bootstrap = Bootstrap::builder(address.to_string())
+        .with_fallback_server(server(&second.uri()))
+        .build()
+        .unwrap();
+    let interval = Duration::from_millis(300);
+    let mut fixture = fixture(bootstrap, quick().with_keep_alive(interval, interval));
+    let _subscription = fixture.subscribe("reviews");
+    let mut stream = first.stream().await;
+    serve_walk(&mut stream, "reviews", &["v1"]).await;
+    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    stop.send(true).unwrap();
+    let _other = fixture.subscribe("other");
+    let mut stand_in = second.stream().await;
+    assert_eq!(stand_in.request_of(Listener).await.resource_names, ["other", "reviews"]);
+    assert!(is_ready(&fixture.resources, "reviews"));
+    forwarding.abort();
 }
 
 #[tokio::test]
