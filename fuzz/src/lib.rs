@@ -13,6 +13,9 @@
 //! - [`header_matcher`]: conditions on headers decide as a model made from their description;
 //! - [`path_normalization`]: the canonical form of a path is that of itself, has no dot segments,
 //!   and is what a model says;
+//! - [`resources`]: no bytes of a Listener, Cluster, ClusterLoadAssignment or Secret make decoding or
+//!   compiling panic, endpoints that follow others are the same as if all were read, and what asks
+//!   for TLS is not reached in plain text;
 //! - [`rbac`]: compiled rules decide as a model that walks the configuration.
 
 #![forbid(unsafe_code)]
@@ -23,6 +26,7 @@ pub mod header_matcher;
 mod input;
 pub mod path_normalization;
 pub mod rbac;
+pub mod resources;
 pub mod route_compile;
 pub mod route_match;
 #[cfg(test)]

@@ -60,3 +60,23 @@ fn route_compile_never_panics() {
 fn route_match_decides_as_a_scan() {
     runs("route_match", crate::route_match::run);
 }
+
+#[test]
+fn clusters_compile_and_never_downgrade() {
+    runs("cluster_decode", crate::resources::cluster);
+}
+
+#[test]
+fn endpoints_after_others_are_as_if_all_were_read() {
+    runs("endpoints_decode", crate::resources::endpoints);
+}
+
+#[test]
+fn listeners_never_panic() {
+    runs("listener_decode", crate::resources::listener);
+}
+
+#[test]
+fn secrets_never_panic() {
+    runs("secret_decode", crate::resources::secret);
+}

@@ -33,6 +33,7 @@ pub(super) fn cluster(at: At<'_>, name: &Name, proto: &pb::Cluster) -> Result<Cl
     if let Some(server) = &proto.lrs_server {
         lrs_server(at.field("lrs_server"), server)?;
         made.reports_load = true;
+        at.field("lrs_server").finding("is not honoured: load is not reported");
     }
     made.health_check = health_check::first(at, &proto.health_checks)?;
     report(at, proto);

@@ -266,7 +266,9 @@ fn other_values_that_are_refused() {
 }
 
 #[test]
-fn load_is_reported_to_the_server_that_asks() {
+fn load_is_reported_to_the_server_that_asks_or_told_not_to_be() {
     assert!(!made(&good()).reports_load);
-    assert!(made(&pb::Cluster { lrs_server: ads(), ..good() }).reports_load);
+    let asked = pb::Cluster { lrs_server: ads(), ..good() };
+    assert!(made(&asked).reports_load);
+    findings(Cluster, &asked, &["lrs_server"]);
 }
