@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::Empty;
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HeaderMatcher,
@@ -50,15 +50,23 @@ impl<B> Service<Request<B>> for Stub {
 /// A request as an application builds it: a path, an authority and four headers, all constants.
 pub fn request() -> Request<Body> {
     let mut request = Request::new(Body::empty());
-    *request.uri_mut() =
-        Uri::from_static("http://reviews.default.svc.cluster.local:9080/reviews/0");
-    let headers = request.headers_mut();
+    *request.uri_mut() = uri();
+    put_headers(request.headers_mut());
+    request
+}
+
+/// The URI of all requests.
+pub fn uri() -> Uri {
+    Uri::from_static("http://reviews.default.svc.cluster.local:9080/reviews/0")
+}
+
+/// The four headers of an application's request.
+pub fn put_headers(headers: &mut HeaderMap) {
     headers.insert(header::USER_AGENT, HeaderValue::from_static("bench/1.0"));
     headers.insert(HeaderName::from_static("end-user"), HeaderValue::from_static("jason"));
     let id = HeaderValue::from_static("6a1f8e3c-54a2-4f0d-9f5e-1f8f0d3a7b11");
     headers.insert(HeaderName::from_static("x-request-id"), id);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    request
 }
 
 /// Options of the configuration under test.
@@ -82,13 +90,23 @@ impl Default for Config {
 /// detection and the default timeout.
 pub fn resources(config: Config) -> Resources {
     let clusters = ["reviews-v1", "reviews-v2"];
-    let weights = [90, 10];
-    let split = clusters.iter().zip(weights).map(|(name, w)| WeightedCluster::new(*name, w));
-    let mut forward = Forward::new(ClusterSpecifier::Weighted(split.collect::<Vec<_>>().into()));
-    if config.retries {
-        forward.retry_policy = Some(RetryPolicy::new(RetryConditions::FIVE_XX).into());
+    let retries = config.retries.then(|| RetryPolicy::new(RetryConditions::FIVE_XX));
+    let mut all = Vec::from(routes(config.routes, clusters, retries));
+    for name in clusters {
+        all.push(cluster(name).into());
+        let addresses =
+            (0..config.endpoints).map(|at| SocketAddr::from(([127, 0, 0, 1], 9000 + at)));
+        all.push(ClusterLoadAssignment::of_addresses(name, addresses).into());
     }
-    let others = (1..config.routes).map(|number| {
+    all.into_iter().collect()
+}
+
+/// A listener and its routes, of which requests match the last.
+fn routes(count: usize, clusters: [&str; 2], retries: Option<RetryPolicy>) -> [Resource; 2] {
+    let split = clusters.iter().zip([90, 10]).map(|(name, w)| WeightedCluster::new(*name, w));
+    let mut forward = Forward::new(ClusterSpecifier::Weighted(split.collect::<Vec<_>>().into()));
+    forward.retry_policy = retries.map(Arc::new);
+    let others = (1..count).map(|number| {
         let action = Forward::new(ClusterSpecifier::Cluster("reviews-v1".into()));
         let matcher = RouteMatch::prefix(format!("/other/{number}/"));
         Route::new(matcher, Action::Forward(Arc::new(action)))
@@ -103,22 +121,29 @@ pub fn resources(config: Config) -> Resources {
             ValueMatch::Present(true),
         ));
     let last = Route::new(matcher, Action::Forward(Arc::new(forward)));
-    let routes: Vec<_> = others.chain([last]).collect();
-    let host = VirtualHost::new("reviews", [TARGET], routes);
-    let routes = RouteConfiguration::new("reviews", vec![host]);
+    let host = VirtualHost::new("reviews", [TARGET], others.chain([last]).collect::<Vec<_>>());
     let manager = HttpConnectionManager::new(RouteSpecifier::Rds("reviews".into()));
-    let mut all: Vec<Resource> = vec![Listener::new(TARGET, manager).into(), routes.into()];
-    for name in clusters {
-        let mut cluster = Cluster::new(name);
-        cluster.lb_policy = LbPolicy::LeastRequest { choice_count: 2 };
-        cluster.outlier_detection = Some(OutlierDetection::new().into());
-        cluster.circuit_breakers.default.retry_budget = Some(RetryBudget::default());
-        all.push(cluster.into());
-        let addresses =
-            (0..config.endpoints).map(|at| SocketAddr::from(([127, 0, 0, 1], 9000 + at)));
-        all.push(ClusterLoadAssignment::of_addresses(name, addresses).into());
-    }
-    all.into_iter().collect()
+    let routes = RouteConfiguration::new("reviews", vec![host]);
+    [Listener::new(TARGET, manager).into(), routes.into()]
+}
+
+fn cluster(name: &str) -> Cluster {
+    let mut cluster = Cluster::new(name);
+    cluster.lb_policy = LbPolicy::LeastRequest { choice_count: 2 };
+    cluster.outlier_detection = Some(OutlierDetection::new().into());
+    cluster.circuit_breakers.default.retry_budget = Some(RetryBudget::default());
+    cluster
+}
+
+/// Nanoseconds this thread has run, by the scheduler's account: other work on the machine does not
+/// count.
+///
+/// # Panics
+/// Where there is no such account: it is Linux's.
+pub fn cpu_time() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
+    let first = text.split_whitespace().next().expect("it holds three numbers");
+    first.parse().expect("they are numbers")
 }
 
 /// The client under test: the mesh over the stub.

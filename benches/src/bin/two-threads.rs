@@ -2,7 +2,7 @@
 //! to the stub's own factor is what its threads share.
 
 use http::Request;
-use mesh_benches::{Config, Stub, meshed, once};
+use mesh_benches::{Config, Stub, cpu_time, meshed, once};
 use mesh_tower::Body;
 use tower_service::Service;
 
@@ -48,12 +48,4 @@ where
         all.into_iter().map(|thread| thread.join().expect("the stub does not fail")).sum()
     });
     used as f64 / f64::from(REQUESTS * threads)
-}
-
-/// Nanoseconds this thread has run, by the scheduler's account: other work on the machine does not
-/// count.
-fn cpu_time() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
-    let first = text.split_whitespace().next().expect("it holds three numbers");
-    first.parse().expect("they are numbers")
 }

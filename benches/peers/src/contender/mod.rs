@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Uri, header};
+use http::{Request, Uri};
 use tokio::runtime::Runtime;
 use tower::{Service, ServiceExt as _};
 
@@ -138,11 +138,6 @@ pub(crate) fn request<B>(body: B) -> Request<B> {
     let uri = Uri::from_maybe_shared(uri).expect("a valid URI");
     let mut request = Request::new(body);
     *request.uri_mut() = uri;
-    let headers = request.headers_mut();
-    headers.insert(header::USER_AGENT, HeaderValue::from_static("bench/1.0"));
-    headers.insert(HeaderName::from_static("end-user"), HeaderValue::from_static("jason"));
-    let id = HeaderValue::from_static("6a1f8e3c-54a2-4f0d-9f5e-1f8f0d3a7b11");
-    headers.insert(HeaderName::from_static("x-request-id"), id);
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    mesh_benches::put_headers(request.headers_mut());
     request
 }
