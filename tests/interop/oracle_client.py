@@ -21,6 +21,7 @@ def main():
     from mesh.echo.v1 import echo_pb2, echo_pb2_grpc
 
     channels = {}
+    print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         command, target = line.split()
         start, text = time.monotonic(), None

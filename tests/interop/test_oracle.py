@@ -13,6 +13,7 @@ import resources
 from ads_server import CLUSTER, ENDPOINTS, LISTENER, ROUTES, AdsServer
 from conftest import DEADLINE_S, eventually
 from google.protobuf import any_pb2
+from oracle_requests import comparable, refusals
 
 TARGET = "greeter:9080"
 # After so long without a request, none is on its way: clients answer within milliseconds.
@@ -29,6 +30,7 @@ class Client:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert json.loads(self._child.stdout.readline())["ready"]
 
     def ask(self, command, target=TARGET):
         self._child.stdin.write(f"{command} {target}\n")
@@ -112,39 +114,6 @@ class World:
             for seen in server.requests():
                 streams.setdefault((server.port, seen.stream), []).append(seen.has_node)
         return all(nodes == [True] + [False] * (len(nodes) - 1) for nodes in streams.values())
-
-
-def comparable(trace):
-    """What of the requests for a type is to be the same: by stream, the versions in order, whether
-    with a nonce of that stream, and whether as a refusal; and the names.
-
-    How many requests it takes is left out: grpcio asks for names one by one, and answers and changes
-    apart, where ours does both in one. So is the version beside a refusal, which grpcio takes from
-    the refused response if any resource in it was good; ours is held to the rule.
-    """
-    said, names = [], []
-    for seen in trace:
-        version = "refused" if seen.error else seen.version
-        known = seen.nonce_known and bool(seen.nonce)
-        step = {"stream": seen.stream, "version": version, "nonce": bool(seen.nonce), "known": known}
-        if not said or said[-1] != step:
-            said.append(step)
-        wanted = {"stream": seen.stream, "names": set(seen.names)}
-        if names and names[-1]["stream"] == seen.stream and names[-1]["names"] <= wanted["names"]:
-            names.pop()
-        names.append(wanted)
-    return said, [(wanted["stream"], sorted(wanted["names"])) for wanted in names]
-
-
-def refusals(trace):
-    """Of each refusal, its version and the one that was accepted last."""
-    made, accepted = [], ""
-    for seen in trace:
-        if seen.error:
-            made.append((seen.version, accepted))
-        else:
-            accepted = seen.version
-    return made
 
 
 # Each scenario leads a world through something and returns what is to be compared beside the
@@ -329,6 +298,28 @@ def packed(message):
     return made
 
 
+def first_server_down(world):
+    """The next of several is asked when the first cannot be reached."""
+    down, up = world.servers
+    down.stop()
+    world.put("a", "b", server=up)
+    world.open()
+    world.ok()
+    world.rest(up)
+
+
+def first_server_back(world):
+    """The first is asked again when it can be, and the next no longer."""
+    first_server_down(world)
+    first, second = world.servers
+    world.put("a", "b", "c", server=first)
+    first.start()
+    first.wait_for(lambda seen: seen.type_url == ENDPOINTS and len(seen.names) == 3)
+    world.rest(first)
+    eventually(lambda: not second.open_streams(), "end of the second stream")
+    world.ok()
+
+
 def first_server_lost_after_all_is_known(world):
     """Nobody else is asked for what is known."""
     first_sync(world)
@@ -343,7 +334,8 @@ SCENARIOS = [
     removed_cluster, removed_listener, absent_endpoints, restarted_server,
     asked_again_before_an_answer, route_to_another_cluster, wrapped_resources, one_name_twice,
     another_type_inside, not_a_message, nobody_asked_for_it, closed_and_opened,
-    routes_that_never_come, first_server_lost_after_all_is_known,
+    routes_that_never_come, first_server_down, first_server_back,
+    first_server_lost_after_all_is_known,
 ]  # fmt: skip
 
 # Where ours is another on purpose; docs/conformance.md tells why.

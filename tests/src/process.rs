@@ -43,8 +43,7 @@ impl Process {
         serde_json::from_str(&line).expect("each line is JSON")
     }
 
-    /// Its id in the system.
-    pub fn id(&self) -> u32 {
+    fn id(&self) -> u32 {
         self.child.id().expect("it runs until this is dropped")
     }
 
@@ -52,6 +51,34 @@ impl Process {
     pub fn address(&self, field: &str) -> SocketAddr {
         let address = self.ready[field].as_str().and_then(|address| address.parse().ok());
         address.unwrap_or_else(|| panic!("no address {field:?} in {}", self.ready))
+    }
+
+    /// Processor time it has used, in hundredths of a second.
+    ///
+    /// # Panics
+    /// Where the system does not tell, as in the next.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        // After the name in brackets come the state and the rest; these are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+        let fields = fields.split_whitespace().skip(11).take(2);
+        fields.map(|field| field.parse::<u64>().expect("a number")).sum()
+    }
+
+    /// Memory it holds, in KiB: now, and the most there was.
+    pub fn memory_kib(&self) -> (u64, u64) {
+        let status = self.proc("status");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            number.unwrap_or_else(|| panic!("no {name} in {status}"))
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.id());
+        std::fs::read_to_string(path).expect("the system tells of its processes")
     }
 
     /// Kills it and waits for its end.

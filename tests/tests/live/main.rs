@@ -5,7 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod changes;
+mod floods;
 mod go;
+mod half_open;
+mod hostile;
+mod kills;
 mod outages;
 mod peers;
 mod silence;
@@ -28,6 +32,27 @@ fn scenarios() -> bool {
     }
     wanted
 }
+
+/// A client of the control planes at these addresses, the first of them first, in a process of its
+/// own.
+async fn client(servers: &[std::net::SocketAddr]) -> mesh_tests::Process {
+    let servers: Vec<_> = servers
+        .iter()
+        .map(|server| {
+            serde_json::json!({
+                "server_uri": server.to_string(),
+                "channel_creds": [{"type": "insecure"}],
+            })
+        })
+        .collect();
+    let bootstrap = serde_json::json!({"xds_servers": servers, "node": {"id": "client"}});
+    let mut command = mesh_tests::process::command(CLIENT, &[]);
+    command.env("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.to_string());
+    mesh_tests::Process::start(command).await
+}
+
+/// `tests/src/bin/client.rs`.
+const CLIENT: &str = env!("CARGO_BIN_EXE_client-under-test");
 
 /// `meshctl`.
 const MESHCTL: &str = env!("CARGO_BIN_EXE_meshctl-under-test");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mesh_tests::client::mesh_error;
-use mesh_tests::{Ads, Backend, get, mesh, within, xds};
+use mesh_tests::{Ads, Backend, Control, delta_mesh, get, mesh, within, xds};
 use mesh_tower::{Channel, ErrorKind};
 
 /// gRFC A57.
@@ -67,4 +67,17 @@ async fn resources_that_never_come_do_not_exist_after_fifteen_seconds() {
     let start = Instant::now();
     failure(&nowhere, "/").await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn what_our_control_plane_says_does_not_exist_fails_at_once() {
+    let control = Control::start(&[("empty.yaml", "")]).await;
+    for mesh in [mesh(control.xds()), delta_mesh(control.xds())] {
+        let nowhere = Channel::new(&mesh, "nowhere:9080").unwrap();
+        let start = Instant::now();
+        let (kind, text) = failure(&nowhere, "/").await;
+        assert_eq!(kind, ErrorKind::NotReady, "{text}");
+        assert_tells(&text, &["Listener \"nowhere:9080\""]);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
 }

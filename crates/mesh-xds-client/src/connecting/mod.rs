@@ -3,15 +3,18 @@
 
 mod dial;
 mod goodbye;
+mod heard;
 mod secure;
 mod token;
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
@@ -19,6 +22,7 @@ use tower::service_fn;
 use crate::bootstrap::{CallCreds, ChannelCreds, ServerConfig};
 use dial::Dial;
 use goodbye::Overheard;
+use heard::Heard;
 use secure::Secure;
 
 /// The longest silence before a connection is probed, however often the server asked for calm.
@@ -58,12 +62,13 @@ impl Connector {
         &self.server
     }
 
-    /// Connects. The error tells every cause. Files of certificates are read anew.
+    /// Connects, until the server has answered. The error tells every cause. Files of certificates
+    /// are read anew.
     pub(crate) async fn connect(&self) -> Result<Channel, String> {
         let timeout = self.settings.connect_timeout;
         match tokio::time::timeout(timeout, self.connect_now()).await {
             Ok(result) => result,
-            Err(_) => Err(format!("no connection within {timeout:?}")),
+            Err(_) => Err(format!("no answer within {timeout:?}")),
         }
     }
 
@@ -87,12 +92,20 @@ impl Connector {
             .keep_alive_timeout(self.settings.keep_alive_timeout)
             .keep_alive_while_idle(true);
         let calm = self.asked_for_calm.clone();
+        let heard = Arc::new(Notify::new());
+        let first = heard.clone();
         let connector = service_fn(move |_| {
             let dial = dial.clone();
-            let calm = calm.clone();
-            async move { dial.run().await.map(|io| TokioIo::new(Overheard::new(io, calm))) }
+            let (calm, first) = (calm.clone(), first.clone());
+            async move {
+                let io = Box::new(Heard::new(dial.run().await?, first));
+                Ok::<_, io::Error>(TokioIo::new(Overheard::new(io, calm)))
+            }
         });
-        endpoint.connect_with_connector(connector).await.map_err(|error| chain(&error))
+        let connected = endpoint.connect_with_connector(connector).await;
+        let channel = connected.map_err(|error| chain(&error))?;
+        heard.notified().await;
+        Ok(channel)
     }
 
     /// gRFC A8: a server that asks for fewer signs of life is asked half as often, from the next

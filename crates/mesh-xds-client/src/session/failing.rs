@@ -64,6 +64,9 @@ impl Store {
             _ => ResourceState::Timeout,
         };
         self.set_failure(id, failure, state, text, now);
+        if let Some(watched) = self.of(id.kind).get_mut(&id.name) {
+            watched.timer = Wait::Silence;
+        }
     }
 
     /// The servers of an authority cannot be reached: whatever has no value fails with that

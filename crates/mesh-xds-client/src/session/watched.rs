@@ -39,6 +39,8 @@ pub(super) enum Wait {
     /// In a request to that server that has not left yet.
     Asked(ServerIndex),
     Until(ServerIndex, Instant),
+    /// It ended without an answer.
+    Silence,
     Over,
 }
 
@@ -97,10 +99,10 @@ impl Watched {
     }
 
     /// Whether another server might know what is not known yet. What the control plane has
-    /// answered for is not asked for elsewhere (gRFC A71).
+    /// answered for is not asked for elsewhere (gRFC A71). That it was silent is no answer: its
+    /// connection may have been dead by then.
     pub(super) fn lacks_answer(&self) -> bool {
-        self.named
-            && self.value.is_none()
-            && !matches!(self.state, ResourceState::DoesNotExist | ResourceState::Nacked)
+        let answered = matches!(self.state, ResourceState::DoesNotExist | ResourceState::Nacked);
+        self.named && self.value.is_none() && (self.timer == Wait::Silence || !answered)
     }
 }

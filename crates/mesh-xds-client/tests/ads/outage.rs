@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use mesh_core::ResourceType::{Cluster, ClusterLoadAssignment, Listener, RouteConfiguration};
 use mesh_core::finding::FailureKind;
+use tokio::io::AsyncWriteExt as _;
 use tonic::Status;
 
 use crate::resources::endpoints;
@@ -140,12 +141,31 @@ async fn connection_that_went_silent_is_noticed_by_keep_alive() {
     let (client, mut updates) = Client::spawn_with(bootstrap.build().unwrap(), options, &runtime);
     let target = "reviews".parse().unwrap();
     let _subscription = client.subscribe(&target, mesh_core::Dialect::Http);
-    // Accepted and never answered, as behind a firewall that drops what it does not know.
-    let _silent = within("a connection", listener.accept()).await.unwrap();
+    // Its settings, and then nothing more: as when it vanishes.
+    let (mut silent, _) = within("a connection", listener.accept()).await.unwrap();
+    silent.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
     let update = within("an update", updates.next()).await.unwrap();
     let root = update.roots["reviews"].as_ref().unwrap();
     let text = root.listener.failure.as_ref().unwrap().to_string();
     assert!(text.contains("keep-alive timed out"), "{text}");
+}
+
+#[tokio::test]
+async fn connection_that_is_accepted_and_never_answered_is_none() {
+    use mesh_xds_client::{Bootstrap, Client, Options};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bootstrap = Bootstrap::builder(listener.local_addr().unwrap().to_string());
+    let options = Options::default().with_connect_timeout(Duration::from_millis(50));
+    let runtime = tokio::runtime::Handle::current();
+    let (client, mut updates) = Client::spawn_with(bootstrap.build().unwrap(), options, &runtime);
+    let target = "reviews".parse().unwrap();
+    let _subscription = client.subscribe(&target, mesh_core::Dialect::Http);
+    // As by a proxy whose server is gone.
+    let _silent = within("a connection", listener.accept()).await.unwrap();
+    let update = within("an update", updates.next()).await.unwrap();
+    let root = update.roots["reviews"].as_ref().unwrap();
+    let text = root.listener.failure.as_ref().unwrap().to_string();
+    assert!(text.contains("no answer within"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

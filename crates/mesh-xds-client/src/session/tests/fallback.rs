@@ -105,10 +105,6 @@ fn server_that_is_slow_or_lacks_something_is_not_replaced() {
     let told = [failed(Listener, "a", DoesNotExist), failed(Cluster, "c", DoesNotExist)];
     assert_eq!(driver.told(), told);
     assert_eq!(driver.in_use(), [0]);
-    // Nor is one that is gone, after it has said that there is none.
-    driver.down("closed");
-    driver.down("refused");
-    assert_eq!(driver.in_use(), [0]);
 }
 
 #[test]
@@ -243,4 +239,23 @@ fn stream_that_cannot_be_read_counts_as_out_of_reach() {
     driver.at(servers[1]).down("refused");
     let told = [ambient(Listener, "a", Unreachable), failed(Cluster, "c", Unreachable)];
     assert_eq!(driver.told(), told);
+}
+
+#[test]
+fn silence_of_a_server_that_is_then_lost_is_no_answer() {
+    let (mut driver, servers) = with_primary(2, "a");
+    driver.subscribe(Listener, &["b"]);
+    driver.send();
+    driver.pass(15);
+    assert_eq!(driver.told(), [failed(Listener, "b", DoesNotExist)]);
+    // It had answered before, so that its end is none yet; then nobody is there.
+    driver.down("keep-alive timed out");
+    assert_eq!(driver.in_use(), [0]);
+    driver.down("no answer");
+    assert_eq!(driver.in_use(), [0, 1]);
+    driver.at(servers[1]).up();
+    driver.send_one();
+    let both = ["a", "b"].map(|name| listener(name, "fallback"));
+    driver.receive(Listener, "1", both.to_vec());
+    assert!(driver.told().contains(&good(Listener, "b")));
 }
