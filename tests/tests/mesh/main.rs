@@ -18,6 +18,7 @@ mod outliers;
 mod overload;
 mod paths;
 mod policies;
+mod redirects;
 mod refusals;
 mod removal;
 mod retries;

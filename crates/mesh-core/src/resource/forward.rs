@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
     CorsPolicy, FilterOverrides, HashPolicy, HeaderMatch, HeaderMutation, HostRewrite,
-    MetadataMatch, MirrorPolicy, Name, PathRewrite, RateLimit, RetryPolicy,
+    InternalRedirect, MetadataMatch, MirrorPolicy, Name, PathRewrite, RateLimit, RetryPolicy,
 };
 
 /// `envoy.config.route.v3.RouteAction`.
@@ -39,6 +39,8 @@ pub struct Forward {
     pub append_x_forwarded_host: bool,
     /// Copies of requests; those of the virtual host when empty.
     pub request_mirror_policies: Vec<MirrorPolicy>,
+    /// Which redirects of the upstream are followed here; `None` for none.
+    pub internal_redirect: Option<Arc<InternalRedirect>>,
     /// What consistent hashing looks at, in order.
     pub hash_policy: Vec<HashPolicy>,
     /// The older field of the CORS filter; not counted where a filter configuration is.
@@ -67,6 +69,7 @@ impl Forward {
             host_rewrite: None,
             append_x_forwarded_host: false,
             request_mirror_policies: Vec::new(),
+            internal_redirect: None,
             hash_policy: Vec::new(),
             cors: None,
             rate_limits: None,

@@ -28,6 +28,7 @@ mod fraction;
 mod hash_policy;
 mod headers;
 mod health_check;
+mod internal_redirect;
 mod listener;
 mod matcher;
 mod metadata;
@@ -82,6 +83,7 @@ pub use headers::{
 pub use health_check::{
     GrpcHealthCheck, HealthCheck, HealthChecker, HttpHealthCheck, TcpHealthCheck,
 };
+pub use internal_redirect::InternalRedirect;
 pub use listener::{
     CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, PathOptions,
     PathWithEscapedSlashesAction, RouteSpecifier, StripPort,

@@ -127,9 +127,11 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
             hashes: !forward.hash_policy.is_empty(),
             reads_grpc_timeout: forward.max_grpc_timeout.is_some()
                 || forward.max_stream_duration.grpc_timeout_header_max.is_some(),
+            redirects: forward.internal_redirect.is_some(),
             plain: false,
         };
         forwarding.plain = !(forwarding.changes()
+            || forwarding.redirects
             || forwarding.mirrors
             || forwarding.hashes
             || forwarding.reads_grpc_timeout);

@@ -58,6 +58,7 @@ pub struct Forwarding {
     pub(super) mirrors: bool,
     pub(super) hashes: bool,
     pub(super) reads_grpc_timeout: bool,
+    pub(super) redirects: bool,
     pub(super) plain: bool,
 }
 
@@ -97,6 +98,12 @@ impl Forwarding {
     #[inline]
     pub fn changes(&self) -> bool {
         self.changes_headers || self.rewrites_host || self.rewrites_path
+    }
+
+    /// Whether redirects of the upstream may be followed here.
+    #[inline]
+    pub fn redirects(&self) -> bool {
+        self.redirects
     }
 
     /// Whether the authority is rewritten, by the route or by one of its clusters.

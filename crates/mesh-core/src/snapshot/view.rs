@@ -8,9 +8,9 @@ use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::resilience::{RequestOptions, Timeouts};
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, MetadataMatch, MirrorPolicy,
-    Redirect, RetryPolicy, Route, RouteConfiguration, RouteLimits, RouteMatch, VirtualHost,
-    WeightedCluster,
+    Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, InternalRedirect, MetadataMatch,
+    MirrorPolicy, Redirect, RetryPolicy, Route, RouteConfiguration, RouteLimits, RouteMatch,
+    VirtualHost, WeightedCluster,
 };
 use crate::route::{
     self, Forwarding, HashContext, Mirror, RuleTarget, header_matches, location, mirrors,
@@ -205,6 +205,11 @@ impl<'s> RouteView<'s> {
     /// What consistent hashing looks at.
     pub fn hash_policies(&self) -> &'s [HashPolicy] {
         self.forward().map_or(&[], |forward| &forward.hash_policy)
+    }
+
+    /// Which redirects of the upstream are followed here.
+    pub fn internal_redirect(&self) -> Option<&'s InternalRedirect> {
+        self.forward()?.internal_redirect.as_deref()
     }
 
     /// What is asked of an endpoint: by the weighted cluster that was chosen, else by the route.

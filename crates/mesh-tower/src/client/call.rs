@@ -159,6 +159,10 @@ impl<T: Transport> Future for Call<T> {
                     match polled {
                         Poll::Ready(Ok(response)) => match judged {
                             Answered::Again(again) => Ok(*again),
+                            Answered::Redirected(start) => {
+                                self.as_mut().redirect(start);
+                                continue;
+                            }
                             Answered::Taken(call) if flight.changes_response() => {
                                 return Poll::Ready(Ok(flight.changed(response, call)));
                             }

@@ -34,18 +34,29 @@ impl Copy {
         }
     }
 
+    /// The head of the request again, without its body.
+    pub(super) fn head(&self) -> Request<()> {
+        let mut head = Request::new(());
+        *head.method_mut() = self.method.clone();
+        *head.uri_mut() = self.uri.clone();
+        *head.version_mut() = self.version;
+        head.headers_mut().reserve(self.headers.len());
+        for (name, value) in &self.headers {
+            head.headers_mut().append(name.clone(), value.clone());
+        }
+        *head.extensions_mut() = self.extensions.clone();
+        head
+    }
+
+    /// Its body again; `None` when too much of it has been sent.
+    pub(super) fn body(&mut self) -> Option<Body> {
+        self.body.again()
+    }
+
     /// The request again; `None` when too much of its body has been sent.
     pub(super) fn next(&mut self) -> Option<Request<Body>> {
-        let mut request = Request::new(self.body.again()?);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = self.version;
-        request.headers_mut().reserve(self.headers.len());
-        for (name, value) in &self.headers {
-            request.headers_mut().append(name.clone(), value.clone());
-        }
-        *request.extensions_mut() = self.extensions.clone();
-        Some(request)
+        let body = self.body()?;
+        Some(self.head().map(|()| body))
     }
 }
 

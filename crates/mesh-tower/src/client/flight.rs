@@ -14,14 +14,16 @@ use mesh_core::snapshot::{ClusterIndex, RootIndex, RouteRef};
 use super::asked::{Asked, may_ask};
 use super::begin::{Beginning, Begun, begin_exchange};
 use super::changes::hash;
-use super::copy::keep;
+use super::copy::{Copy, keep};
 use super::failing::Failing;
 use super::history::History;
 use super::limits::Limits;
 use super::mirrors::mirror;
 use super::now;
 use super::outliers::OpenCall;
+use super::redirect::Redirecting;
 use super::routing::caller_deadline;
+use super::step::Start;
 use super::transport::{To, Transport};
 use crate::body::Body;
 use crate::deadline::EXPECTED_TIMEOUT;
@@ -66,6 +68,8 @@ pub(super) enum Answered {
     Taken(Option<Box<OpenCall>>),
     /// The request is sent again.
     Again(Box<Again>),
+    /// It leads to another request, which takes its place.
+    Redirected(Box<Start>),
 }
 
 impl Flight {
@@ -156,6 +160,11 @@ impl Flight {
         let retries = policy.is_some_and(|policy| keep::<T>(policy, state, dialect, request, copy));
         if retries {
             *kept = Some(transport.clone());
+        }
+        if forwarding.redirects() && dialect == Dialect::Http {
+            history.get_or_insert_default().redirecting = Some(Redirecting::new(place));
+            *kept = Some(transport.clone());
+            copy.get_or_insert_with(|| Box::new(Copy::of(request)));
         }
         if let Some(record) = history.as_ref().and_then(|history| history.record.as_ref()) {
             record.attempt(endpoint.address());

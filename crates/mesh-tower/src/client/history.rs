@@ -8,6 +8,7 @@ use mesh_core::resource::ActiveFault;
 
 use super::asked::Asked;
 use super::record::Record;
+use super::redirect::Redirecting;
 
 /// What few requests have: a record, a hash, wishes, attempts that failed.
 #[derive(Default)]
@@ -21,6 +22,8 @@ pub(super) struct History {
     pub(super) priorities: PreviousPriorities,
     /// What the request asks of its route.
     pub(super) asked: Option<Box<Asked>>,
+    /// What it needs to follow redirects.
+    pub(super) redirecting: Option<Box<Redirecting>>,
     /// What is to be told of its end, beside why it failed.
     pub(super) flags: ResponseFlags,
     /// The request's hash, for policies that choose by it.

@@ -24,6 +24,7 @@ mod messages;
 mod mirrors;
 mod outliers;
 mod record;
+mod redirect;
 mod routing;
 mod step;
 #[cfg(test)]

@@ -68,6 +68,15 @@ impl Start {
         Box::new(Self { mesh: mesh.clone(), target: target.clone(), dialect, request })
     }
 
+    /// One that follows from another's answer.
+    pub(super) fn anew(
+        mesh: Arc<Inner>,
+        target: Arc<Subscribed>,
+        request: Request<Body>,
+    ) -> Box<Self> {
+        Box::new(Self { mesh, target, dialect: Dialect::Http, request })
+    }
+
     pub(super) fn resolving<B>(mut self: Box<Self>) -> Box<Step<B>> {
         fix_deadline(&mut self.request, self.dialect);
         Box::new(Step::Resolving { future: resolve(&self), start: Some(self) })
@@ -108,6 +117,18 @@ fn resolve(start: &Start) -> Resolving {
 // Apart from `poll`, which is for the many requests that are answered at their first attempt: what
 // is below would take registers there.
 impl<T: Transport> Call<T> {
+    /// Begins the request anew that an answer led to.
+    #[inline(never)]
+    pub(super) fn redirect(self: Pin<&mut Self>, start: Box<Start>) {
+        let mut this = self.project();
+        *this.copy = None;
+        // Gives back what the request before held.
+        *this.flight = None;
+        let begun = start.begin(this.transport, this.copy);
+        let state = begun_later(begun, this.flight);
+        this.state.set(state);
+    }
+
     /// Waits until another attempt may begin.
     #[inline(never)]
     pub(super) fn wait(self: Pin<&mut Self>, again: Result<Again, Error>) {

@@ -142,6 +142,10 @@ fn made(
     made.host_rewrite = rewrite::host(at, proto.host_rewrite_specifier.as_ref())?;
     made.append_x_forwarded_host = proto.append_x_forwarded_host;
     made.request_mirror_policies = policies::mirrors(at, &proto.request_mirror_policies)?;
+    if let Some(proto) = &proto.internal_redirect_policy {
+        let at = at.field("internal_redirect_policy");
+        made.internal_redirect = Some(Arc::new(forward::internal_redirect(at, proto)?));
+    }
     made.hash_policy = policies::hashes(at, &proto.hash_policy)?;
     made.priority = match core::RoutingPriority::try_from(proto.priority) {
         Ok(core::RoutingPriority::Default) => RoutingPriority::Default,

@@ -4,9 +4,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mesh_core::resource::{CorsPolicy, Forward, MaxGrpcTimeout, MaxStreamDuration};
+use http::StatusCode;
+use mesh_core::resource::{
+    CorsPolicy, Forward, InternalRedirect, MaxGrpcTimeout, MaxStreamDuration,
+};
+use mesh_pb::envoy::config::core::v3::TypedExtensionConfig;
 use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::config::route::v3::route_action as action;
+
+use mesh_pb::envoy::extensions::internal_redirect as predicates;
+use predicates::allow_listed_routes::v3::AllowListedRoutesConfig;
+use predicates::previous_routes::v3::PreviousRoutesConfig;
+use predicates::safe_cross_scheme::v3::SafeCrossSchemeConfig;
 
 use super::at::{At, Invalid, not_honoured};
 use super::{common, cors, rate_limit};
@@ -71,9 +80,6 @@ pub(super) fn check(at: At<'_>, proto: &pb::RouteAction) -> Result<(), Invalid> 
             return Err(at.field("connect_config").invalid(text));
         }
     }
-    if let Some(proto) = &proto.internal_redirect_policy {
-        internal_redirect(at.field("internal_redirect_policy"), proto)?;
-    }
     if let Some(proto) = &proto.hedge_policy {
         hedge(at.field("hedge_policy"), proto)?;
     }
@@ -81,10 +87,28 @@ pub(super) fn check(at: At<'_>, proto: &pb::RouteAction) -> Result<(), Invalid> 
     common::optional_duration(flush, proto.flush_timeout.as_ref()).map(drop)
 }
 
-fn internal_redirect(at: At<'_>, proto: &pb::InternalRedirectPolicy) -> Result<(), Invalid> {
+pub(super) fn internal_redirect(
+    at: At<'_>,
+    proto: &pb::InternalRedirectPolicy,
+) -> Result<InternalRedirect, Invalid> {
+    let mut made = InternalRedirect::default();
     if proto.redirect_response_codes.len() > REDIRECT_CODES_LIMIT {
         let text = format!("has more than {REDIRECT_CODES_LIMIT} codes");
         return Err(at.field("redirect_response_codes").invalid(text));
+    }
+    if let Some(most) = &proto.max_internal_redirects {
+        made.max_internal_redirects = most.value;
+    }
+    let codes = proto.redirect_response_codes.iter();
+    // Others are passed over, as in Envoy.
+    let codes = codes.filter(|code| matches!(code, 301 | 302 | 303 | 307 | 308));
+    let codes: Vec<_> = codes.filter_map(|code| StatusCode::from_u16(*code as u16).ok()).collect();
+    if !proto.redirect_response_codes.is_empty() {
+        made.redirect_response_codes = codes;
+    }
+    made.allow_cross_scheme_redirect = proto.allow_cross_scheme_redirect;
+    for (index, proto) in proto.predicates.iter().enumerate() {
+        predicate(at.index("predicates", index).field("typed_config"), proto, &mut made)?;
     }
     let mut seen = HashSet::new();
     for (index, name) in proto.response_headers_to_copy.iter().enumerate() {
@@ -96,6 +120,26 @@ fn internal_redirect(at: At<'_>, proto: &pb::InternalRedirectPolicy) -> Result<(
         if !seen.insert(name) {
             return Err(at.invalid(format!("{name:?} occurs twice")));
         }
+        made.response_headers_to_copy.push(common::header_name(at, name)?);
+    }
+    Ok(made)
+}
+
+/// One that is not known may guard against loops or theft: it is refused.
+fn predicate(
+    at: At<'_>,
+    proto: &TypedExtensionConfig,
+    made: &mut InternalRedirect,
+) -> Result<(), Invalid> {
+    let any = proto.typed_config.as_ref().ok_or_else(|| at.invalid("is missing"))?;
+    if common::is_of::<PreviousRoutesConfig>(any) {
+        made.previous_routes = true;
+    } else if common::is_of::<SafeCrossSchemeConfig>(any) {
+        made.safe_cross_scheme = true;
+    } else {
+        let config: AllowListedRoutesConfig = common::any_of(at, any)?;
+        let names = config.allowed_route_names.iter().map(|name| name.as_str().into());
+        made.allowed_route_names.push(names.collect());
     }
     Ok(())
 }
@@ -123,7 +167,6 @@ pub(super) fn report(at: At<'_>, proto: &pb::RouteAction) {
             early_data_policy,
             retry_policy_typed_config,
             upgrade_configs,
-            internal_redirect_policy,
             internal_redirect_action,
             max_internal_redirects,
             hedge_policy,

@@ -20,6 +20,7 @@ use crate::client::copy::Copy;
 use crate::client::failing::{Failing, failure_of};
 use crate::client::messages::context;
 use crate::client::outliers::{OpenCall, tell};
+use crate::client::step::Start;
 use crate::client::transport::Failed;
 use crate::client::way::way;
 use crate::client::{load, now};
@@ -58,8 +59,23 @@ impl Flight {
             if let Some(again) = self.retry(&ended, None, copy) {
                 return Answered::Again(Box::new(again));
             }
+            if let Some(start) = self.redirected(status, headers, copy) {
+                return Answered::Redirected(start);
+            }
         }
         Answered::Taken(call)
+    }
+
+    /// The request that an answer leads to, where the route follows redirects.
+    fn redirected(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        copy: &mut Option<Box<Copy>>,
+    ) -> Option<Box<Start>> {
+        let redirecting = self.history.as_ref()?.redirecting.as_ref()?;
+        let copy = copy.as_mut().filter(|_| status.is_redirection())?;
+        redirecting.follow(&self.hold, self.route, (status, headers), &mut self.random, copy)
     }
 
     /// Whether the head of the answer is changed, or anything but its body's end waited for.

@@ -22,6 +22,7 @@ mod outlier;
 mod policy;
 mod rate_limit;
 mod rbac;
+mod redirects;
 mod route;
 mod server;
 mod subsets;
