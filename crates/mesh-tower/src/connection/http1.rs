@@ -263,6 +263,10 @@ impl Pool {
         !idle.stack.is_empty()
     }
 
+    pub(super) fn clear(&self) {
+        self.lock().stack.clear();
+    }
+
     pub(super) fn drain(&self) {
         let mut idle = self.lock();
         idle.draining = true;

@@ -189,6 +189,12 @@ impl Pool {
         }
     }
 
+    pub(super) fn clear(&self) {
+        let mut state = self.lock();
+        state.former.clear();
+        self.current.store(None);
+    }
+
     pub(super) fn drain(&self) {
         let mut state = self.lock();
         state.draining = true;

@@ -112,6 +112,14 @@ impl Connections {
         }
     }
 
+    /// Lets go of all connections: idle ones close at once, the others with their last request.
+    pub(crate) fn clear(&self) {
+        match &self.pool {
+            Pool::Http1(pool) => pool.clear(),
+            Pool::Http2(pool) => pool.clear(),
+        }
+    }
+
     /// The address they lead to.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.dialer.config.address

@@ -99,6 +99,9 @@ impl Session {
         if transition == Transition::Changed {
             changed = self.endpoint.is_failing() == is_healthy;
             self.endpoint.set_failing(!is_healthy);
+            if !is_healthy && self.cluster.spec().connections.close_on_health_failure {
+                self.endpoint.attached().clear();
+            }
         }
         if checked == Checked::Good {
             let now = crate::client::now();

@@ -129,6 +129,14 @@ impl EndpointIo {
         })
     }
 
+    /// Lets go of its connections; others are made when they are needed.
+    pub(crate) fn clear(&self) {
+        self.http.clear();
+        if let Some(grpc) = self.grpc.get() {
+            grpc.clear();
+        }
+    }
+
     /// Connections of their own for health checks.
     pub(crate) fn for_checks(&self, protocol: Protocol, port: Option<u16>) -> Connections {
         let mut config = self.config.clone();

@@ -62,7 +62,6 @@ fn report(at: At<'_>, proto: &pb::Cluster) {
         [
             per_connection_buffer_limit_bytes,
             upstream_bind_config,
-            close_connections_on_host_health_failure,
             ignore_health_on_host_removal,
             lrs_report_endpoint_metrics,
             upstream_config,

@@ -28,7 +28,9 @@ pub(super) fn first(
     for (index, proto) in protos.iter().enumerate() {
         let at = at.index("health_checks", index);
         let made = health_check(at, proto)?;
-        at.finding("is not honoured: endpoints are not asked");
+        if first.is_some() {
+            at.finding("is not honoured: the first one counts");
+        }
         first.get_or_insert_with(|| Arc::new(made));
     }
     Ok(first)

@@ -5,7 +5,7 @@ use mesh_pb::envoy::config::cluster::v3 as pb;
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::google::protobuf::{DoubleValue, UInt32Value};
 
-use super::at::{At, Invalid};
+use super::at::{At, Invalid, not_honoured};
 use super::common;
 
 /// The most streams and the largest windows that HTTP/2 has.
@@ -20,6 +20,16 @@ pub(super) fn common(
 ) -> Result<(), Invalid> {
     let duration =
         |field, value: &Option<_>| common::optional_duration(at.field(field), value.as_ref());
+    not_honoured!(
+        at,
+        proto,
+        [
+            max_headers_count,
+            max_response_headers_kb,
+            max_stream_duration,
+            headers_with_underscores_action,
+        ]
+    );
     made.idle_timeout = duration("idle_timeout", &proto.idle_timeout)?;
     made.max_lifetime = duration("max_connection_duration", &proto.max_connection_duration)?;
     duration("max_stream_duration", &proto.max_stream_duration)?;
@@ -45,6 +55,7 @@ pub(super) fn limit(value: &UInt32Value) -> Option<u32> {
     (value.value > 0).then_some(value.value)
 }
 
+#[allow(deprecated, reason = "an older field is reported as well")]
 pub(super) fn http2(
     at: At<'_>,
     proto: &core::Http2ProtocolOptions,
@@ -56,6 +67,26 @@ pub(super) fn http2(
         }
         Err(at.field(field).invalid(format!("{value} is not from {smallest} to {LARGEST}")))
     };
+    not_honoured!(
+        at,
+        proto,
+        [
+            hpack_table_size,
+            allow_connect,
+            allow_metadata,
+            max_outbound_frames,
+            max_outbound_control_frames,
+            max_consecutive_inbound_frames_with_empty_payload,
+            max_inbound_priority_frames_per_stream,
+            max_inbound_window_update_frames_per_data_frame_sent,
+            stream_error_on_invalid_http_messaging,
+            override_stream_error_on_invalid_http_message,
+            custom_settings_parameters,
+            max_metadata_size,
+            enable_huffman_encoding,
+            max_header_field_size_kb,
+        ]
+    );
     let mut made = Http2Options::default();
     made.max_concurrent_streams =
         within("max_concurrent_streams", &proto.max_concurrent_streams, 1)?;
@@ -72,6 +103,7 @@ pub(super) fn http2(
 }
 
 fn keepalive(at: At<'_>, proto: &core::KeepaliveSettings) -> Result<Http2Keepalive, Invalid> {
+    not_honoured!(at, proto, [interval_jitter, connection_idle_interval]);
     let at_timeout = at.field("timeout");
     let timeout = proto.timeout.as_ref().ok_or_else(|| at_timeout.invalid("is missing"))?;
     let timeout = common::positive_duration(at_timeout, timeout)?;

@@ -33,11 +33,7 @@ pub(super) fn protocol(at: At<'_>, proto: &pb::Cluster) -> Result<Made, Invalid>
     for key in keys.into_iter().filter(|key| *key != HTTP_OPTIONS_KEY) {
         at.key(FIELD, key).finding("is not honoured");
     }
-    not_honoured!(
-        at,
-        proto,
-        [upstream_http_protocol_options, common_http_protocol_options, max_requests_per_connection]
-    );
+    not_honoured!(at, proto, [upstream_http_protocol_options]);
     let mut made = ConnectionOptions::default();
     made.max_requests = proto.max_requests_per_connection.as_ref().and_then(limit);
     made.tcp_keepalive = tcp_keepalive(at, proto);
@@ -79,7 +75,6 @@ fn http_options(
         at,
         proto,
         [
-            common_http_protocol_options,
             upstream_http_protocol_options,
             header_validation_config,
             outlier_detection,
@@ -141,9 +136,6 @@ fn http2(
     proto: &core::Http2ProtocolOptions,
     made: &mut ConnectionOptions,
 ) -> Result<(), Invalid> {
-    if is_set(proto) {
-        at.finding("its settings are not honoured");
-    }
     made.http2 = http_options::http2(at, proto)?;
     Ok(())
 }
@@ -155,7 +147,7 @@ fn tcp_keepalive(at: At<'_>, proto: &pb::Cluster) -> Option<TcpKeepalive> {
     not_honoured!(
         at,
         options,
-        [tcp_keepalive, set_local_interface_name_on_upstream_connections, happy_eyeballs_config,]
+        [set_local_interface_name_on_upstream_connections, happy_eyeballs_config]
     );
     let proto = options.tcp_keepalive.as_ref()?;
     let seconds =

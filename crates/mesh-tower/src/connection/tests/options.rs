@@ -127,3 +127,15 @@ async fn peer_that_answers_no_pings_is_let_go() {
     assert_eq!(error.unwrap_err().kind(), SendErrorKind::Reset);
     closed(&connections).await;
 }
+
+#[tokio::test]
+async fn cleared_connections_are_used_no_more() {
+    for protocol in BOTH {
+        let (address, _drain) = serve(port).await;
+        let connections = with_options(address, protocol, |_| {});
+        let first = ports(&connections, 2).await;
+        connections.clear();
+        let later = ports(&connections, 2).await;
+        assert!(first[0] == first[1] && later[0] == later[1] && first[0] != later[0]);
+    }
+}

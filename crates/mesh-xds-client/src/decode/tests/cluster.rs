@@ -250,11 +250,8 @@ fn http_versions() {
         }),
         ..http::HttpProtocolOptions::default()
     };
-    let fields = [
-        &format!("{at}.common_http_protocol_options") as &str,
-        &format!("{at}.use_downstream_protocol_config"),
-    ];
-    findings(Cluster, &with_options(any(&follow)), &fields);
+    let field = format!("{at}.use_downstream_protocol_config");
+    findings(Cluster, &with_options(any(&follow)), &[&field]);
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn automatic_and_followed_versions_are_reported_and_their_limits_read() {
     for kind in ["auto_config", "use_downstream_protocol_config"] {
         let cluster = with_options(&json!({kind: http2}));
         let at = format!("typed_extension_protocol_options[{KEY:?}].{kind}");
-        let fields = [&format!("{at}.http2_protocol_options") as &str, &at];
+        let fields = [at.as_str()];
         let Value::Cluster(made) = findings(Cluster, &cluster, &fields) else { panic!() };
         assert_eq!(made.protocol, UpstreamProtocol::Http1);
         assert_eq!(made.connections.http2.max_concurrent_streams, Some(4));
