@@ -17,7 +17,6 @@ use mesh_pb::google::api::expr::v1alpha1::{CheckedExpr, Expr};
 use pb::permission::Rule as Permission;
 use pb::principal::Identifier;
 
-use super::super::Context;
 use super::super::at::{At, Invalid, Notes};
 use super::super::rbac::{per_route, rbac};
 use super::*;
@@ -25,8 +24,7 @@ use crate::sample::any;
 
 /// What an encoded configuration becomes, and the fields of its findings.
 fn read(config: &Any) -> Result<(Rbac, Vec<String>), Invalid> {
-    let context = Context::default();
-    let notes = Notes::new(&context);
+    let notes = Notes::new(Box::leak(Box::<super::super::Context>::default()));
     let made = rbac(At::root(&notes), config)?;
     let findings = notes.into_findings(&ResourceId::new(ResourceType::Listener, "x"));
     Ok((made, findings.into_iter().map(|finding| finding.field).collect()))
@@ -357,8 +355,7 @@ fn statistics_and_audit_are_findings_and_so_is_what_grpc_refuses() {
 
 #[test]
 fn route_without_rules_asks_nothing() {
-    let context = Context::default();
-    let notes = Notes::new(&context);
+    let notes = Notes::new(Box::leak(Box::<super::super::Context>::default()));
     let read = |config: &filter::RbacPerRoute| per_route(At::root(&notes), &any(config));
     let made = read(&filter::RbacPerRoute::default()).unwrap();
     assert!(made.rules.is_none() && made.shadow_rules.is_none());
