@@ -1,7 +1,9 @@
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use mesh_core::Snapshot;
 use mesh_core::resource::Resources;
+use mesh_identity::CertificateProvider;
 use mesh_xds_client::{Bootstrap, Client, Options};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -11,7 +13,7 @@ use super::published::Published;
 use super::readiness::Standings;
 use super::source::Source;
 use super::task::{Feed, Task};
-use super::{Inner, Io, Mesh, random, wait};
+use super::{Inner, Io, Mesh, Providers, random, wait};
 use crate::error::{Error, ErrorKind};
 use crate::server::Drain;
 
@@ -22,6 +24,7 @@ pub struct Builder {
     options: Options,
     runtime: Option<Handle>,
     seed: Option<u64>,
+    providers: HashMap<String, CertificateProvider>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,13 @@ enum From {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self { from: From::Environment, options: Options::default(), runtime: None, seed: None }
+        Self {
+            from: From::Environment,
+            options: Options::default(),
+            runtime: None,
+            seed: None,
+            providers: HashMap::new(),
+        }
     }
 
     /// Configuration from the control plane of the environment's bootstrap. The default.
@@ -88,6 +97,18 @@ impl Builder {
         self
     }
 
+    /// Adds a certificate provider under a name that TLS contexts refer to, beside those of the
+    /// bootstrap; of two with one name this one counts.
+    #[must_use]
+    pub fn certificate_provider(
+        mut self,
+        instance_name: impl Into<String>,
+        provider: CertificateProvider,
+    ) -> Self {
+        self.providers.insert(instance_name.into(), provider);
+        self
+    }
+
     /// The mesh.
     ///
     /// # Errors
@@ -120,7 +141,12 @@ impl Builder {
         let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
         let snapshot = Arc::new(snapshot);
         let governs_servers = source.governs_servers(&snapshot);
+        let files = match &source {
+            Source::Xds(client) => client.bootstrap().certificate_providers().clone(),
+            Source::Fixed | Source::Dns(_) => BTreeMap::new(),
+        };
         let inner = Arc::new(Inner {
+            providers: Providers::new(files, self.providers, runtime.clone()),
             published: Published::new(&snapshot, findings),
             changed: Notify::new(),
             waiters: wait::Waiters::default(),

@@ -13,6 +13,7 @@
 mod builder;
 mod dns;
 mod io;
+mod providers;
 mod published;
 mod random;
 mod readiness;
@@ -24,6 +25,7 @@ mod wait;
 
 pub use builder::Builder;
 pub(crate) use io::Io;
+pub(crate) use providers::Providers;
 pub(crate) use published::Hold;
 pub(crate) use random::Random;
 pub use readiness::Readiness;
@@ -72,6 +74,7 @@ pub(crate) struct Inner {
     targets: Mutex<Vec<Weak<Subscribed>>>,
     pub(crate) drain: Drain,
     pub(crate) standings: Standings,
+    pub(crate) providers: Providers,
     /// Whether configuration says what servers do.
     governs_servers: bool,
     /// Wakes the task, which ends when the mesh is gone.

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::closing::over;
@@ -16,6 +15,7 @@ use super::drain::Draining;
 use super::limits::Limits;
 use super::opening::Opening;
 use super::registry::Seat;
+use super::stream::Stream;
 
 /// A connection that an [`Acceptor`](super::Acceptor) took: bytes in both directions, and its
 /// [`Conn`].
@@ -23,7 +23,7 @@ use super::registry::Seat;
 /// It ends by itself when the mesh shuts down, or when policy no longer allows its peer: once no
 /// call of a [`ServerService`](super::ServerService) is under way, or when their time is over.
 pub struct Accepted {
-    stream: Opening<TcpStream>,
+    stream: Opening<Stream>,
     conn: Conn,
     /// The server that speaks over it does not know when to end it, so it ends by itself.
     over: Option<Over>,
@@ -46,7 +46,7 @@ struct Stall {
 
 impl Accepted {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         conn: Conn,
         (limits, draining): (&Arc<Limits>, Draining),
         seat: Seat,

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::accept::accept;
@@ -15,6 +17,8 @@ use super::drain::Draining;
 use super::limits::Limits;
 use super::registry::Registry;
 use super::serving::{Serving, ServingMode};
+use super::stream::Stream;
+use super::tls::Session;
 use crate::mesh::Mesh;
 
 /// Takes connections for a server of another library: axum's, hyper's, tonic's.
@@ -43,6 +47,8 @@ pub struct Acceptor {
     registry: Registry,
     draining: Draining,
     failures: u32,
+    /// Connections of which it is not known yet what takes them; each has its slot.
+    opening: JoinSet<Option<Opened>>,
 }
 
 /// A server's socket.
@@ -95,6 +101,7 @@ impl Acceptor {
             registry: Registry::default(),
             draining: inner.drain.server(),
             failures: 0,
+            opening: JoinSet::new(),
         };
         // What is known already need not be waited for.
         acceptor.look();
@@ -149,6 +156,13 @@ impl Acceptor {
                     return None;
                 }
                 () = changed, if self.serving.is_some() => continue,
+                Some(opened) = self.opening.join_next() => {
+                    // An error says that it panicked, which ends that connection.
+                    match opened.ok().flatten().and_then(|opened| self.admit(opened)) {
+                        Some(accepted) => return Some(accepted),
+                        None => continue,
+                    }
+                }
                 next = next => next?,
             };
             if let Some(accepted) = self.take(next) {
@@ -182,14 +196,32 @@ impl Acceptor {
         }
     }
 
-    /// Lets a connection in, unless nothing takes it.
-    fn take(&self, (slot, stream, peer): Next) -> Option<Accepted> {
+    /// Lets a connection in, unless nothing takes it, or it is not known yet what does.
+    fn take(&mut self, (slot, stream, peer): Next) -> Option<Accepted> {
         // Both fail when the connection is already gone again.
         let _ = crate::connection::tune(&stream);
         let local = stream.local_addr().ok()?;
+        let Some(tls) = self.serving.as_ref().and_then(Serving::tls).cloned() else {
+            return self.admit((slot, Stream::Plain { stream }, None, (local, peer)));
+        };
+        self.opening.spawn(async move {
+            match tls.open(stream, (local, peer)).await {
+                Ok(Some((stream, session))) => Some((slot, stream, session, (local, peer))),
+                Ok(None) => None,
+                Err(error) => {
+                    tracing::debug!(%peer, error = &error as &dyn Error, "handshake failed");
+                    None
+                }
+            }
+        });
+        None
+    }
+
+    /// Lets a connection in, unless nothing takes it.
+    fn admit(&self, (slot, stream, session, (local, peer)): Opened) -> Option<Accepted> {
         let name = |serving: &Serving| serving.governing().listener.clone();
         let listener = self.serving.as_ref().map(name);
-        let conn = Conn::new(peer, local, listener.clone(), self.limits.max_headers);
+        let conn = Conn::new((peer, local), session, listener.clone(), self.limits.max_headers);
         if let Some(name) = &listener {
             let serves = self.serving.as_ref().is_some_and(Serving::serves);
             let standing = conn.standing(&self.mesh.inner().hold(), name);
@@ -209,6 +241,7 @@ impl Acceptor {
         // Closed before connections drain: whoever comes now is refused at once, and goes
         // elsewhere.
         self.socket = Socket::Closed;
+        self.opening.abort_all();
         self.registry.drain(cut);
     }
 
@@ -219,6 +252,9 @@ impl Acceptor {
 }
 
 type Next = (OwnedSemaphorePermit, TcpStream, SocketAddr);
+
+/// A connection and what it said in TLS, with its addresses: ours and the peer's.
+type Opened = (OwnedSemaphorePermit, Stream, Option<Session>, (SocketAddr, SocketAddr));
 
 async fn next(slots: &Arc<Semaphore>, listener: &TcpListener, failures: &mut u32) -> Option<Next> {
     // A place first: who finds none waits in the system's queue.

@@ -100,13 +100,13 @@ impl<S: Service<Request<B>>, B> AnswerFuture<S, B> {
 
 impl<S: Service<Request<B>>, B> Waiting<S, B> {
     /// What becomes of the request when its wait is over.
-    fn go_on(self: Box<Self>, deadline: Option<Deadline>) -> Resumed<S, B> {
+    fn go_on(self, deadline: Option<Deadline>) -> Resumed<S, B> {
         let now = tokio::time::Instant::now().into_std();
         if deadline.is_some_and(|deadline| deadline.0 <= now) {
             let reply = Reply::new(StatusCode::GATEWAY_TIMEOUT, "deadline_in_injected_delay");
             return (State::Answered { reply: Some(Box::new(reply.with_grpc_status(4))) }, None);
         }
-        let Self { mut timer, mut app, mut request, governed } = *self;
+        let Self { mut timer, mut app, mut request, governed } = self;
         match governed.resume(&mut request) {
             Ruling::Serve(governed) => {
                 let future = Deadline::within(deadline, || app.call(request));

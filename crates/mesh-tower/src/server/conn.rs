@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwapOption;
 use mesh_core::Origin;
 use mesh_core::resource::Name;
+use mesh_identity::SpiffeId;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::policy::Standing;
+use super::tls::Session;
 use crate::mesh::Hold;
 
 /// The connection a request came on; in the extensions of each request.
@@ -31,12 +33,29 @@ pub struct Peer(Arc<Known>);
 #[derive(Debug)]
 struct Known {
     address: SocketAddr,
+    is_tls: bool,
+    spiffe_id: Option<SpiffeId>,
+    dns_names: Vec<Name>,
+}
+
+impl Known {
+    fn new(address: SocketAddr, session: Option<&Session>) -> Self {
+        let tls = session.map(|session| &session.origin);
+        // A SPIFFE certificate has exactly one URI (X509-SVID §2).
+        let uri = tls.and_then(|tls| match tls.uri_sans.as_slice() {
+            [uri] => uri.parse().ok(),
+            _ => None,
+        });
+        let dns_names = tls.map(|tls| tls.dns_sans.clone()).unwrap_or_default();
+        Self { address, is_tls: tls.is_some(), spiffe_id: uri, dns_names }
+    }
 }
 
 struct Inner {
     peer: Peer,
     local: SocketAddr,
     origin: Origin,
+    session: Option<Session>,
     /// The server's listener, where configuration governs it.
     listener: Option<Name>,
     standing: ArcSwapOption<Standing>,
@@ -71,18 +90,20 @@ pub(super) struct Call(Conn);
 
 impl Conn {
     pub(super) fn new(
-        peer: SocketAddr,
-        local: SocketAddr,
+        (peer, local): (SocketAddr, SocketAddr),
+        session: Option<Session>,
         listener: Option<Name>,
         max_headers: usize,
     ) -> Self {
         let mut origin = Origin::default();
         // No proxy is trusted to tell of another client, so that both are the peer.
         (origin.peer, origin.remote, origin.local) = (Some(peer), Some(peer), Some(local));
+        origin.tls = session.as_ref().map(|session| session.origin.clone());
         let inner = Arc::new(Inner {
-            peer: Peer(Arc::new(Known { address: peer })),
+            peer: Peer(Arc::new(Known::new(peer, session.as_ref()))),
             local,
             origin,
+            session,
             listener,
             standing: ArcSwapOption::empty(),
             max_headers,
@@ -119,6 +140,11 @@ impl Conn {
     /// What policy looks at.
     pub(super) fn origin(&self) -> &Origin {
         &self.inner.origin
+    }
+
+    /// What it said in TLS.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.inner.session.as_ref()
     }
 
     pub(super) fn listener(&self) -> Option<&Name> {
@@ -258,6 +284,22 @@ impl Peer {
     /// The other end's address. Behind a proxy, that is the proxy's.
     pub fn address(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.0.is_tls
+    }
+
+    /// The workload it is, by a verified certificate with exactly one URI name, a SPIFFE ID; `None`
+    /// in plain text, without a certificate, and of other certificates.
+    pub fn spiffe_id(&self) -> Option<&SpiffeId> {
+        self.0.spiffe_id.as_ref()
+    }
+
+    /// The DNS names of its verified certificate.
+    pub fn dns_names(&self) -> impl Iterator<Item = &str> {
+        self.0.dns_names.iter().map(|name| &**name)
     }
 }
 

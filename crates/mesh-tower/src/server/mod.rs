@@ -34,8 +34,10 @@ mod request_body;
 mod serve;
 mod service;
 mod serving;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use accepted::Accepted;
 pub use acceptor::Acceptor;

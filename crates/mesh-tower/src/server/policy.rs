@@ -51,9 +51,19 @@ pub(super) struct Standing {
 impl Standing {
     /// How a connection stands by that listener.
     pub(super) fn of(listener: &Arc<ServerListener>, conn: &Conn) -> Self {
-        let arrival = Arrival::new(conn.local_address(), conn.peer().address());
+        let mut arrival = Arrival::new(conn.local_address(), conn.peer().address());
+        if let Some(session) = conn.session() {
+            arrival = arrival.with_tls(session.hello());
+        }
         let taken = filter_chain(listener, &arrival).filter(|(_, chain)| {
-            chain.tls.is_none() && matches!(chain.action, ChainAction::Http(_))
+            let is_secured = match (&chain.tls, conn.session()) {
+                (None, None) => true,
+                (Some(tls), Some(session)) => {
+                    session.origin.validated || !tls.require_client_certificate
+                }
+                _ => false,
+            };
+            is_secured && matches!(chain.action, ChainAction::Http(_))
         });
         let chain = taken.map(|(at, _)| (listener.root_name(at), RootHint::new()));
         Self { listener: listener.clone(), chain }

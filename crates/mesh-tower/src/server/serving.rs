@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mesh_core::resource::ServerListener;
 
+use super::tls::ChainTls;
 use crate::mesh::{Governing, Inner, Unserving};
 
 /// Whether a server takes connections (gRFC A36).
@@ -25,6 +26,7 @@ pub(super) struct Serving {
     mode: ServingMode,
     /// By which connections are taken; what its mode says follows from it.
     listener: Option<Arc<ServerListener>>,
+    tls: Option<ChainTls>,
     unserving: Option<Unserving>,
     told: Option<Told>,
 }
@@ -37,7 +39,7 @@ impl Serving {
         let mode = ServingMode::NotServing("its configuration has not come".to_owned());
         let unserving = Some(mesh.standings.unserving());
         let mesh = mesh.clone();
-        Self { mesh, governing, local, mode, listener: None, unserving, told: None }
+        Self { mesh, governing, local, mode, listener: None, tls: None, unserving, told: None }
     }
 
     /// Tells each change of mode from now on, and the mode now if it serves.
@@ -50,6 +52,11 @@ impl Serving {
 
     pub(super) fn governing(&self) -> &Governing {
         &self.governing
+    }
+
+    /// What has to be found out of a connection before it is known what takes it.
+    pub(super) fn tls(&self) -> Option<&ChainTls> {
+        self.tls.as_ref()
     }
 
     pub(super) fn serves(&self) -> bool {
@@ -66,6 +73,14 @@ impl Serving {
             Err(why) => ServingMode::NotServing(why.clone()),
         };
         self.listener = found.ok();
+        let is_same = match (&before, &self.listener) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if !is_same {
+            let providers = &self.mesh.providers;
+            self.tls = self.listener.as_ref().and_then(|it| ChainTls::of(it, providers));
+        }
         if mode != self.mode {
             tracing::info!(listener = %self.governing.listener, ?mode, "serving mode");
             self.unserving = match mode {
@@ -80,11 +95,7 @@ impl Serving {
             }
             self.mode = mode;
         }
-        match (before, &self.listener) {
-            (Some(before), Some(now)) => !Arc::ptr_eq(&before, now),
-            (Some(_), None) => true,
-            (None, _) => false,
-        }
+        before.is_some() && !is_same
     }
 
     fn find(&self) -> Result<Arc<ServerListener>, String> {

@@ -3,6 +3,7 @@ mod attacks;
 mod limits;
 mod policy;
 mod probes;
+mod tls;
 
 use std::convert::Infallible;
 use std::future::{Future, pending};

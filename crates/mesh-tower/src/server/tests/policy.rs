@@ -145,8 +145,8 @@ async fn rules_see_the_connection_and_the_request() {
         ("query is no path", rbac(RbacAction::Deny, path("/a"), Rule::Any), "/a?b", 403),
         ("allowed peer", rbac(RbacAction::Allow, Rule::Any, peer("127.0.0.0/8")), "/", 200),
         ("other peer", rbac(RbacAction::Allow, Rule::Any, peer("10.0.0.0/8")), "/", 403),
-        ("our port", rbac(RbacAction::Allow, port((1..=65535).into()), Rule::Any), "/", 200),
-        ("other port", rbac(RbacAction::Allow, port((1..=1).into()), Rule::Any), "/", 403),
+        ("our port", rbac(RbacAction::Allow, port(1..=65535), Rule::Any), "/", 200),
+        ("other port", rbac(RbacAction::Allow, port(1..=1), Rule::Any), "/", 403),
         (
             "name of a peer without one",
             rbac(RbacAction::Allow, Rule::Any, Rule::Is(Condition::Authenticated(None))),

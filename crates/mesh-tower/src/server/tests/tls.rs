@@ -1,0 +1,181 @@
+//! Filter chains with TLS: who may come in, and who they are.
+
+use mesh_core::resource::{
+    Action, CertificateSource, CertificateValidation, ChainAction, Condition, DownstreamTlsContext,
+    FilterChain, HttpConnectionManager, HttpFilter, HttpFilterKind, ProviderInstance, Rbac,
+    RbacAction, RbacPolicy, RbacRules, Resource, RootSource as Roots, Route, RouteConfiguration,
+    RouteMatch, RouteSpecifier, Rule, ServerListener, StringMatcher, VirtualHost,
+};
+use mesh_identity::{
+    CertificateProvider, ClientTls, Identity, RootSource, Trust, default_crypto, rustls,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::server::Peer;
+
+const FRIEND: &str = "spiffe://cluster.local/ns/default/sa/friend";
+const STRANGER: &str = "spiffe://cluster.local/ns/default/sa/stranger";
+
+/// A certificate authority that lives as long as a test.
+struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A workload of that name, which trusts the others of this authority.
+    fn workload(&self, name: &str) -> CertificateProvider {
+        let crypto = default_crypto().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "workload");
+        params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap().pem();
+        let key = key.serialize_pem();
+        let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes(), &crypto);
+        let trust = Trust::from_pem(self.0.pem().as_bytes(), &crypto).unwrap();
+        CertificateProvider::fixed(Some(identity.unwrap()), Some(trust), crypto)
+    }
+}
+
+/// A server of that authority, whose chain asks for certificates and allows the friend alone.
+async fn secured(ca: &Ca, is_required: bool) -> SocketAddr {
+    let instance = |certificate_name: &str| ProviderInstance {
+        instance_name: "default".into(),
+        certificate_name: certificate_name.into(),
+    };
+    let mut context = DownstreamTlsContext::default();
+    context.common.identities = vec![CertificateSource::Provider(instance("default"))];
+    let roots = Roots::Provider(instance("ROOTCA"));
+    context.common.validation = Some(CertificateValidation::new(roots));
+    context.require_client_certificate = is_required;
+
+    let friend = Condition::Authenticated(Some(StringMatcher::exact(FRIEND)));
+    let allow = RbacPolicy { permissions: vec![Rule::Any], principals: vec![Rule::Is(friend)] };
+    let allow = Rbac::new(RbacRules::new(RbacAction::Allow, [("friend", allow)]));
+    let route = Route::new(RouteMatch::prefix("/"), Action::NonForwarding);
+    let host = VirtualHost::new("all", ["*"], vec![route]);
+    let routes = RouteConfiguration::new("routes", vec![host]);
+    let mut manager = HttpConnectionManager::new(RouteSpecifier::Inline(Arc::new(routes)));
+    manager.filters.insert(0, HttpFilter::new("rbac", HttpFilterKind::Rbac(Arc::new(allow))));
+    let mut chain = FilterChain::new("inbound-mtls", ChainAction::Http(Box::new(manager)));
+    chain.tls = Some(Arc::new(context));
+    let mut listener = ServerListener::new("server", ANY.parse().unwrap());
+    listener.filter_chains = vec![chain];
+
+    let mesh = Mesh::builder()
+        .resources([Resource::from(listener)].into_iter().collect())
+        .certificate_provider("default", ca.workload("spiffe://cluster.local/ns/default/sa/us"))
+        .build()
+        .unwrap();
+    let server = Server::bind(&mesh, ANY).await.unwrap();
+    let who = |request: Request<RequestBody>| async move {
+        let peer = request.extensions().get::<Peer>().unwrap();
+        let id = peer.spiffe_id().map_or("nobody", |id| id.as_str());
+        Response::new(Body::from(format!("{:?} {id}", request.version())))
+    };
+    start(server, who).0
+}
+
+/// What a client gets: a status and a text, or nothing when it is not let in.
+async fn ask(
+    address: SocketAddr,
+    trusted: &Ca,
+    own: Option<CertificateProvider>,
+    alpn: &str,
+) -> Option<(u16, String)> {
+    let crypto = default_crypto().unwrap();
+    let roots = RootSource::Provider(trusted.workload("spiffe://cluster.local/roots"));
+    let mut tls = ClientTls::new(roots).with_alpn(vec![alpn.as_bytes().to_vec()]);
+    // Whoever the authority vouches for: the name is the address here.
+    tls = tls.with_san_matchers(vec![mesh_core::resource::SubjectAltNameMatcher {
+        kind: mesh_core::resource::SanKind::Uri,
+        value: StringMatcher::exact("spiffe://cluster.local/ns/default/sa/us"),
+    }]);
+    if let Some(own) = own {
+        tls = tls.with_identity(own);
+    }
+    let connector = TlsConnector::from(tls.build(&crypto).unwrap());
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("server.local").unwrap();
+    let stream = TokioIo::new(soon(connector.connect(name, stream)).await.ok()?);
+    let answer = match alpn {
+        "h2" => {
+            let (mut sender, connection) =
+                http2::handshake(TokioExecutor::new(), stream).await.ok()?;
+            tokio::spawn(connection);
+            soon(sender.send_request(get2("/"))).await.ok()?
+        }
+        _ => {
+            let (mut sender, connection) = http1::handshake(stream).await.ok()?;
+            tokio::spawn(connection);
+            soon(sender.send_request(get1("/"))).await.ok()?
+        }
+    };
+    Some((answer.status().as_u16(), text(answer).await))
+}
+
+#[tokio::test]
+async fn peers_are_known_by_their_certificates_and_rules_go_by_that() {
+    let ca = Ca::new();
+    let address = secured(&ca, true).await;
+    for (alpn, version) in [("h2", "HTTP/2.0"), ("http/1.1", "HTTP/1.1")] {
+        let friend = ask(address, &ca, Some(ca.workload(FRIEND)), alpn).await;
+        assert_eq!(friend, Some((200, format!("{version} {FRIEND}"))));
+        let stranger = ask(address, &ca, Some(ca.workload(STRANGER)), alpn).await;
+        assert_eq!(stranger.unwrap().0, 403, "{alpn}");
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_be_verified_is_not_let_in() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let address = secured(&ca, true).await;
+    // The friend's name by another authority, no certificate, a server that is not believed.
+    assert_eq!(ask(address, &ca, Some(other.workload(FRIEND)), "h2").await, None);
+    assert_eq!(ask(address, &ca, None, "h2").await, None);
+    assert_eq!(ask(address, &other, Some(ca.workload(FRIEND)), "h2").await, None);
+    // Plain text, and none of it.
+    for bytes in [&b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let _closed = soon(stream.read_to_end(&mut answer)).await;
+        assert!(answer.is_empty());
+    }
+    assert!(ask(address, &ca, Some(ca.workload(FRIEND)), "h2").await.is_some());
+}
+
+#[tokio::test]
+async fn client_without_certificate_is_nobody_where_none_is_required() {
+    let ca = Ca::new();
+    let address = secured(&ca, false).await;
+    assert_eq!(ask(address, &ca, None, "h2").await.unwrap().0, 403);
+    assert_eq!(ask(address, &ca, Some(ca.workload(FRIEND)), "h2").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn half_a_handshake_holds_nobody_up() {
+    let ca = Ca::new();
+    let address = secured(&ca, true).await;
+    let mut held = Vec::new();
+    for part in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01", b"\x16\xff\xff\xff\xff"] {
+        for _ in 0..50 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(part).await.unwrap();
+            held.push(stream);
+        }
+    }
+    let friend = ask(address, &ca, Some(ca.workload(FRIEND)), "h2").await;
+    assert_eq!(friend.unwrap().0, 200);
+}
