@@ -8,18 +8,23 @@
 //! tonic::Status   ◀── status of an error, or of a broken body
 //! ```
 //!
-//! It has no routing, balancing or connections of its own. Services need nothing of this crate:
-//! a generated server, or `tonic::service::Routes` with several, is what
-//! [`Server::serve`](mesh_tower::Server::serve) takes.
+//! It has no routing, balancing or connections of its own. A generated server, or
+//! `tonic::service::Routes` with several, is what [`Server::serve`](mesh_tower::Server::serve) takes;
+//! tonic's own server takes connections from an [`Incoming`]. [`Health`] tells the mesh's readiness.
 //!
 //! # Stability
 //! Before 1.0 the API may change in each minor version; CHANGELOG.md says how.
 
 mod body;
 mod channel;
+mod health;
+mod incoming;
 mod status;
 
 pub use body::ResponseBody;
 pub use channel::{Channel, ResponseFuture};
+pub use health::Health;
+pub use incoming::{Connection, Incoming};
 pub use mesh_tower::Mesh;
 pub use status::status;
+pub use tonic_health::pb::health_server::HealthServer;
