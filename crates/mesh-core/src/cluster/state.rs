@@ -139,13 +139,14 @@ impl<A: Attach> ClusterState<A> {
         }
     }
 
-    /// Whether [`Choice::now`] is needed: some endpoints may be new.
+    /// Whether [`Choice::now`](super::Choice::now) is needed: some endpoints may be new.
     #[inline]
     pub fn has_slow_start(&self) -> bool {
         self.has_slow_start
     }
 
-    /// Whether [`Choice::metadata_match`] is needed: endpoints are parted by their metadata.
+    /// Whether [`Choice::metadata_match`](super::Choice::metadata_match) is needed: endpoints are
+    /// parted by their metadata.
     #[inline]
     pub fn has_subsets(&self) -> bool {
         self.has_subsets

@@ -18,7 +18,7 @@
 //! | [`Balance`] | picks one: every policy, outlier detection, circuit breaker |
 //! | [`Split`] | picks one by weight |
 //!
-//! What a policy refuses is an [`Error`](crate::Error) inside the `BoxError`, to be had by
+//! What a policy refuses is an [`Error`] inside the `BoxError`, to be had by
 //! `downcast_ref`; what it answers (an abort, a limit, a denial) is a response. None of them spawns a
 //! task, except [`MirrorLayer`] for its copies.
 //!

@@ -35,6 +35,7 @@ impl Servers {
                 Some(index) => index,
                 None => {
                     let index = self.directory.add_server(server.features);
+                    self.directory.set_uri(index, &server.uri.to_string());
                     self.configs.push(server);
                     index
                 }

@@ -29,6 +29,8 @@ impl ServerIndex {
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     servers: Vec<ServerFeatures>,
+    /// By server, where it is known.
+    uris: BTreeMap<usize, String>,
     default: Vec<ServerIndex>,
     authorities: BTreeMap<Name, Vec<ServerIndex>>,
     /// The authorities of which another server is asked whether or not something is missing.
@@ -48,6 +50,19 @@ impl Directory {
     pub fn add_server(&mut self, features: ServerFeatures) -> ServerIndex {
         self.servers.push(features);
         ServerIndex(self.servers.len() - 1)
+    }
+
+    /// Says where a server is, for texts of what went wrong with it.
+    pub fn set_uri(&mut self, server: ServerIndex, uri: &str) {
+        self.uris.insert(server.0, uri.to_owned());
+    }
+
+    /// What a server is called in texts.
+    pub(super) fn name_of(&self, server: ServerIndex) -> String {
+        match self.uris.get(&server.0) {
+            Some(uri) => format!("control plane {uri}"),
+            None => "control plane".to_owned(),
+        }
     }
 
     /// Sets who answers for names of the old style, best first.

@@ -70,10 +70,11 @@ pub struct Session {
 impl Session {
     /// A session that has said and heard nothing yet.
     pub fn new(node: &Node, directory: Directory) -> Self {
+        let stream = |(server, features)| Stream::new(directory.name_of(server), features);
         Self {
             node: node.to_proto(),
             store: Store::new(&node.id),
-            streams: directory.servers().map(|(_, features)| Stream::new(features)).collect(),
+            streams: directory.servers().map(stream).collect(),
             authorities: Authorities::new(directory),
             spellings: Spellings::default(),
             context: Context::default(),
@@ -254,9 +255,9 @@ impl Session {
     /// Ends the resource timers that are over at `now`.
     pub fn expire(&mut self, now: Instant) {
         for server in self.servers() {
-            let timer = &self.streams[server.get()].timer;
+            let Stream { name, timer, .. } = &self.streams[server.get()];
             let (seconds, kind) = (timer.length.as_secs(), timer.kind);
-            let text = format!("no answer from the control plane within {seconds} s of asking");
+            let text = format!("no answer from {name} within {seconds} s of asking");
             while self.next_deadline_of(server).is_some_and(|ends| ends <= now) {
                 let running = &mut self.streams[server.get()].timer.running;
                 let Some((_, id)) = running.pop_front() else { break };

@@ -207,11 +207,12 @@ impl Session {
             return;
         }
         let known = self.store.get(id.kind, &id.name);
+        let server = &self.streams[intake.server.get()].name;
         let text = match known.is_some_and(|watched| watched.value.is_some()) {
-            true => "deleted by the control plane",
-            false => "the control plane has none of that name",
+            true => format!("deleted by {server}"),
+            false => format!("{server} has none of that name"),
         };
-        self.store.remove(&id, text, intake.old, intake.now);
+        self.store.remove(&id, &text, intake.old, intake.now);
     }
 
     /// xRFC TP3: errors by resource. Two codes speak of the resource, the others of the server.
@@ -225,7 +226,8 @@ impl Session {
                 Some(status) => (status.code, status.message.as_str()),
                 None => (Code::Unknown as i32, ""),
             };
-            let text = format!("the control plane reports code {code}: {message}");
+            let server = &self.streams[intake.server.get()].name;
+            let text = format!("{server} reports code {code}: {message}");
             if code == Code::NotFound as i32 || code == Code::PermissionDenied as i32 {
                 self.store.remove(&id, &text, intake.old, intake.now);
             } else {

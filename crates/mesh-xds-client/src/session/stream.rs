@@ -13,6 +13,8 @@ use crate::bootstrap::ServerFeatures;
 /// One server. There is a stream to it, or there may be one again.
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// What it is called in texts.
+    pub(super) name: String,
     pub(super) features: ServerFeatures,
     pub(super) wire: Wire,
     pub(super) timer: Timer,
@@ -37,9 +39,10 @@ pub(super) struct Timer {
 }
 
 impl Stream {
-    pub(super) fn new(features: ServerFeatures) -> Self {
+    pub(super) fn new(name: String, features: ServerFeatures) -> Self {
         let protocol = if features.delta { Protocol::Delta } else { Protocol::StateOfTheWorld };
         Self {
+            name,
             features,
             wire: Wire::new(protocol),
             timer: Timer::new(features),

@@ -92,7 +92,7 @@ struct Port {
 
 enum Listener {
     Plain(TcpListener),
-    Mesh(mesh_tower::Server),
+    Mesh(Box<mesh_tower::Server>),
 }
 
 impl Port {
@@ -101,7 +101,7 @@ impl Port {
         Ok(match mesh {
             Some(mesh) => {
                 let server = mesh_tower::Server::bind(mesh, address).await.map_err(failed)?;
-                Self { address: server.local_addr(), server: Listener::Mesh(server) }
+                Self { address: server.local_addr(), server: Listener::Mesh(Box::new(server)) }
             }
             None => {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
