@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn whatever_does_not_hold_is_a_problem() {
-        assert!(report(940, 10).1.problems()[0].contains("v1 served 94.00 %, not 90 ± 2.85"));
+        assert!(report(950, 10).1.problems()[0].contains("v1 served 95.00 %, not 90 ± 4.74"));
         assert!(report(900, 1_001).1.problems()[0].contains("old routes for 1.001s"));
         let (tally, mut report) = report(900, 10);
         tally.failed(OUTAGE, "connection refused".to_owned());
