@@ -31,7 +31,7 @@
 //! randomness are arguments, so every decision can be repeated in a test. It does not decode xDS
 //! either: what it takes has been validated. Filters do not wait and outlier detection has no
 //! timer: the caller waits, and calls [`sweep`](cluster::ClusterState::sweep) when it is due.
-//! Zones and hedging are not built.
+//! Zones, override hosts, hedging and adaptive admission are not built.
 //!
 //! ```
 //! use mesh_core::cluster::Choice;

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! It has no routing, balancing or connections of its own. A generated server, or
-//! `tonic::service::Routes` with several, is what [`Server::serve`](mesh_tower::Server::serve) takes;
-//! tonic's own server takes connections from an [`Incoming`]. [`Health`] tells the mesh's readiness.
+//! `tonic::service::Routes` with several, is what
+//! [`Server::serve`](mesh_tower::Server::serve) takes; tonic's own server takes connections from an
+//! [`Incoming`]. [`Health`] tells the mesh's readiness.
 //!
 //! # Stability
 //! Before 1.0 the API may change in each minor version; CHANGELOG.md says how.

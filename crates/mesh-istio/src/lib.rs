@@ -28,13 +28,14 @@
 //! **Translating is a pure function.** The same model, node and name give the same resource with
 //! the same fingerprint, on every machine and after every restart.
 //!
-//! **Two shapes of one mesh.** A proxyless client asks by the name of its target; a sidecar asks for
-//! all there is, and is sent Istio's listeners by port ([`Model::wildcard`]). Where nothing is said
-//! of a port's protocol it is HTTP: nobody here looks at bytes first, as Istio's sidecars do.
+//! **Two shapes of one mesh.** A proxyless client asks by the name of its target; a sidecar asks
+//! for all there is, and is sent Istio's listeners by port ([`Model::wildcard`]). Where nothing is
+//! said of a port's protocol it is HTTP: nobody here looks at bytes first, as Istio's sidecars do.
 //!
 //! It does not read files, watch folders, look up names or know the time: that is `mesh-control`'s
-//! part. It does not yet honour gateways, Sidecar objects, security and telemetry kinds, TLS settings,
-//! settings of localities, delegates, or resolution by DNS.
+//! part. It does not yet honour gateways, Sidecar objects, security and telemetry kinds, TLS
+//! settings but that a cluster asks for TLS, settings of localities, delegates, or resolution by
+//! DNS.
 //!
 //! ```
 //! use mesh_istio::{Model, Node, Options, ResourceType, Source};

@@ -52,9 +52,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It does not pause time: sockets are real, and what they do takes its time. Waiting is for events
-//! with a deadline ([`eventually`], [`within`]). Where no socket is needed, `mesh-core` decides with
-//! the time as an argument.
+//! It does not pause time: sockets are real, and what they do takes its time. Waiting is for
+//! events with a deadline ([`eventually`], [`within`]). Where no socket is needed, `mesh-core`
+//! decides with the time as an argument.
 //!
 //! Helpers here panic where a test could only unwrap, and say so.
 //!

@@ -1,7 +1,7 @@
 //! The mesh as Tower services: HTTP clients and servers under live configuration.
 //!
-//! > A [`Mesh`] is a service's place in the mesh; a [`Channel`] is a client of one target, a [`Client`] of any, a
-//! > [`Server`] where requests arrive.
+//! > A [`Mesh`] is a service's place in the mesh; a [`Channel`] is a client of one target, a
+//! > [`Client`] of any, a [`Server`] where requests arrive.
 //!
 //! ```text
 //! request ─▶ Channel ─▶ route, filters ─▶ deadline ─▶ attempt: admit, pick, send ─▶ endpoint
@@ -11,9 +11,15 @@
 //!             Mesh ◀── updates ── control plane           tables built anew ◀── task ◀──┘
 //! ```
 //!
-//! It does not resolve policy: every decision is `mesh-core`'s. It holds no protobuf types. What
-//! configuration asks for and this version does not do is listed by [`Mesh::findings`]. Filters act
-//! on both sides: on a [`Server`] where the bootstrap names its listener.
+//! It does not resolve policy: every decision is `mesh-core`'s. Its API holds no protobuf types.
+//! What configuration asks for and this version does not do is listed by [`Mesh::findings`].
+//! Filters act on both sides: on a [`Server`] where configuration says what servers do. Servers
+//! speak TLS where their filter chain asks for it; clients do not yet, and a cluster that asks for
+//! it has no endpoints. There are no metrics, traces and access logs yet.
+//!
+//! [`Acceptor`] and [`ServerLayer`] do for servers of other libraries what [`Server`] does, and
+//! [`ClientLayer`] for a client of yours what [`Channel`] does. [`layers`] has each capability
+//! alone, without a control plane.
 //!
 //! What configuration answers (redirects, aborts, denials, limits) is a response. What fails is an
 //! [`Error`] with its cause, of which [`Error::to_response`] makes Envoy's answer.

@@ -6,7 +6,7 @@
 //! ```text
 //!  Bootstrap ─▶ Client ── subscribe(target) ──▶ graph: which names are wanted?
 //!                 │                               ▲ │
-//!                 │  one ADS stream a server     │ ▼
+//!                 │  one ADS stream a server      │ ▼
 //!                 └─ bytes ─▶ session ─▶ decode ─▶ events        graph ─▶ Updates::next()
 //! ```
 //!
@@ -19,8 +19,9 @@
 //! not honoured is a [`Finding`](mesh_core::Finding).
 //!
 //! Servers that stand in for others (gRFC A71) and authorities with servers of their own (A47)
-//! share one store and one stream each; the session says which are in use. What it does not do
-//! yet: load reports; they are reported, never ignored.
+//! share one store and one stream each; the session says which are in use. Clusters by name are
+//! looked up over the system's resolver, or one of the application's own. [`csds`] tells what the
+//! client knows. It does not report load yet (LRS): a cluster that asks for it has a finding.
 //!
 //! ```no_run
 //! use mesh_core::Dialect;

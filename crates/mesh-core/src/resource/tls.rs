@@ -1,7 +1,8 @@
 //! TLS contexts: who we are to a peer, and whom we take it for.
 //!
-//! What is said here is valid and not yet acted upon: certificates come from `mesh-identity`, and
-//! connections from `mesh-tower`.
+//! What is said here is valid. Certificates come from `mesh-identity`, and connections from
+//! `mesh-tower`, whose servers go by it. Its clients do not yet: a cluster that asks for TLS has no
+//! endpoints.
 
 use std::fmt;
 use std::sync::Arc;
