@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Empty;
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HeaderMatcher,
     HttpConnectionManager, LbPolicy, Listener, OutlierDetection, Resource, Resources, RetryBudget,
     RetryConditions, RetryPolicy, Route, RouteConfiguration, RouteMatch, RouteSpecifier,
-    StringMatcher, ValueMatch, VirtualHost, WeightedCluster,
+    StringMatcher, UpstreamProtocol, ValueMatch, VirtualHost, WeightedCluster,
 };
 use mesh_tower::{Body, ClientLayer, Mesh};
 use tower_service::Service;
@@ -99,6 +99,28 @@ pub fn resources(config: Config) -> Resources {
         all.push(ClusterLoadAssignment::of_addresses(name, addresses).into());
     }
     all.into_iter().collect()
+}
+
+/// The same with one real endpoint, which both parts of the split lead to; with Istio's default
+/// retry policy, or without one.
+pub fn one_endpoint(address: SocketAddr, protocol: UpstreamProtocol, retries: bool) -> Resources {
+    const NAME: &str = "reviews-v1";
+    let mut cluster = cluster(NAME);
+    cluster.protocol = protocol;
+    let mut policy = RetryPolicy::new(
+        RetryConditions::CONNECT_FAILURE
+            | RetryConditions::REFUSED_STREAM
+            | RetryConditions::UNAVAILABLE
+            | RetryConditions::CANCELLED
+            | RetryConditions::RETRIABLE_STATUS_CODES,
+    );
+    policy.num_retries = 2;
+    policy.retriable_status_codes.push(StatusCode::SERVICE_UNAVAILABLE);
+    policy.avoid_previous_hosts = true;
+    policy.host_selection_retry_max_attempts = 5;
+    let all = routes(1, [NAME; 2], retries.then_some(policy)).into_iter();
+    let assignment = ClusterLoadAssignment::of_addresses(NAME, [address]);
+    all.chain([cluster.into(), assignment.into()]).collect()
 }
 
 /// A listener and its routes, of which requests match the last.

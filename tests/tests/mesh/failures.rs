@@ -101,7 +101,7 @@ async fn control_plane_that_never_answers_does_not_hold_requests_up() {
     let channel = Channel::new(&mesh, "echo:9080").unwrap();
     let error = failure(&channel, "/").await;
     let control = format!("control plane {address}");
-    assert_tells(&error, ErrorKind::NotReady, &[&control, "Listener \"echo:9080\""]);
+    assert_tells(&error, ErrorKind::NotReady, &[&control, "\"echo:9080\"", "connecting"]);
 }
 
 #[tokio::test]
