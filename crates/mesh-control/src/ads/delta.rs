@@ -201,6 +201,8 @@ impl Delta {
                 entry.name.listed = false;
                 entry.name.asked
             });
+            let names = &self.names;
+            self.refused.retain(|name| names.contains_key(name));
             return;
         }
         let Some(entry) = self.names.get_mut(name) else { return };
@@ -211,6 +213,7 @@ impl Delta {
             self.pending.insert(name.into());
         } else {
             self.names.remove(name);
+            self.refused.remove(name);
         }
     }
 
@@ -221,7 +224,7 @@ impl Delta {
             let version = self.status.sent.as_deref().unwrap_or_default();
             let rejection = Rejection::new(version, &error.message);
             self.status.rejected = Some(rejection.clone());
-            self.refuse(nonce, &error.message);
+            self.refuse(nonce, &rejection.reason);
             return Said::Rejected(rejection);
         }
         if Some(nonce) == self.nonce {

@@ -169,7 +169,7 @@ pub struct CookieMatcher {
 }
 
 /// `envoy.type.matcher.v3.StringMatcher`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StringMatcher {
     /// The string is this.

@@ -13,6 +13,15 @@ use super::Name;
 #[derive(Clone)]
 pub struct Regex(Arc<Compiled>);
 
+/// Of one source.
+impl PartialEq for Regex {
+    fn eq(&self, other: &Self) -> bool {
+        self.source() == other.source()
+    }
+}
+
+impl Eq for Regex {}
+
 struct Compiled {
     source: Name,
     compiled: ::regex::bytes::Regex,

@@ -60,7 +60,7 @@ pub struct UpstreamTlsContext {
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DownstreamTlsContext {
     /// What both sides share. [Identities](CommonTlsContext::identities) are never empty; without
@@ -73,7 +73,7 @@ pub struct DownstreamTlsContext {
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.CommonTlsContext`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommonTlsContext {
     /// Where our certificates come from; one at most for a client.
@@ -133,7 +133,7 @@ pub struct ProviderInstance {
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateValidation {
     /// The authorities.
@@ -150,7 +150,7 @@ impl CertificateValidation {
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectAltNameMatcher {
     /// Which names are looked at.
     pub kind: SanKind,

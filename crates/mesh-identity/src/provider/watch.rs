@@ -9,7 +9,11 @@ use super::Shared;
 /// whoever replaces them may have been half done.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The shortest time between two looks, whatever is configured: files are read each time.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
 pub(super) async fn run(provider: Weak<Shared>, interval: Duration) {
+    let interval = interval.max(SHORTEST_INTERVAL);
     let mut wait = interval;
     loop {
         tokio::time::sleep(wait).await;

@@ -241,7 +241,8 @@ impl Acceptor {
         // Closed before connections drain: whoever comes now is refused at once, and goes
         // elsewhere.
         self.socket = Socket::Closed;
-        self.opening.abort_all();
+        // Those already through their handshake are closed with the others.
+        self.opening = JoinSet::new();
         self.registry.drain(cut);
     }
 

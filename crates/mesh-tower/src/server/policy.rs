@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, Method, Request, StatusCode, response};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, response};
 use mesh_core::exchange::{Exchange, Failure, Next, Reply};
 use mesh_core::filter::{self, Context};
 use mesh_core::resource::{ActiveFault, ChainAction, Name, ServerListener};
@@ -58,8 +58,11 @@ impl Standing {
         let taken = filter_chain(listener, &arrival).filter(|(_, chain)| {
             let is_secured = match (&chain.tls, conn.session()) {
                 (None, None) => true,
+                // A handshake by other settings proves nothing about these, and may have begun
+                // under a listener that was replaced before it ended.
                 (Some(tls), Some(session)) => {
-                    session.origin.validated || !tls.require_client_certificate
+                    let is_by_these = Arc::ptr_eq(tls, &session.context) || *tls == session.context;
+                    is_by_these && (session.origin.validated || !tls.require_client_certificate)
                 }
                 _ => false,
             };
@@ -95,6 +98,9 @@ pub(super) fn rule<B>(mesh: &Inner, conn: Option<&Conn>, request: &mut Request<B
     let Some(standing) = conn.standing(&hold, listener) else {
         return refused(request, StatusCode::SERVICE_UNAVAILABLE, "no_listener");
     };
+    // Envoy's default (`forward_client_cert_details: SANITIZE`): only a proxy that verified it may
+    // say who called.
+    request.headers_mut().remove(FORWARDED_CLIENT_CERT);
     if let Err(what) = settle_authority(request) {
         return refused(request, StatusCode::BAD_REQUEST, what);
     }
@@ -191,6 +197,9 @@ impl Governed {
         }
     }
 }
+
+/// Certificates of callers behind proxies, as those proxies tell them.
+const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// The clusters of Istio that stand for the application: `inbound|PORT||`.
 const INBOUND: &str = "inbound|";

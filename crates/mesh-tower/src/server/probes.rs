@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tower::{ServiceExt, service_fn};
 use tower_service::Service;
 
@@ -31,6 +32,10 @@ const MAX_CONNECTIONS: usize = 16;
 
 /// A kubelet gives up after a second.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection stays in all. A kubelet makes one for each probe, and whoever holds all of
+/// them without a word must not keep it out.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A plaintext listener for health checks alone.
 #[derive(Debug)]
@@ -102,8 +107,13 @@ impl Probes {
                 let connection = connection.into_owned();
                 connections.spawn(async move {
                     let _slot = slot;
-                    if let Err(error) = connection.await {
-                        tracing::debug!(error = &*error as &dyn std::error::Error, "probe ended");
+                    match timeout(CONNECTION_TIMEOUT, connection).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => {
+                            let error = &*error as &dyn std::error::Error;
+                            tracing::debug!(error, "probe ended");
+                        }
+                        Err(_) => tracing::debug!("a probe took too long"),
                     }
                 });
             }

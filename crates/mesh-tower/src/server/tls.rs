@@ -40,6 +40,8 @@ pub(super) struct ChainTls {
 pub(super) struct Session {
     pub(super) origin: TlsOrigin,
     pub(super) application_protocols: Vec<String>,
+    /// What it was let in by.
+    pub(super) context: Arc<DownstreamTlsContext>,
 }
 
 impl Session {
@@ -98,6 +100,7 @@ impl ChainTls {
         if context.require_sni && session.origin.server_name.is_empty() {
             return Ok(None);
         }
+        session.context = context.clone();
         let limit = chain.handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT);
         let stream = timeout(limit, start.into_stream(config.clone())).await??;
         let certificates = stream.get_ref().1.peer_certificates();

@@ -212,6 +212,7 @@ impl Core {
     pub(super) fn expire(&self, now: Instant) {
         let mut state = self.lock();
         if state.is_held(&self.room, now) {
+            self.follow(&mut state);
             return;
         }
         state.session.expire(now);
@@ -222,8 +223,7 @@ impl Core {
 
     /// When [`expire`](Self::expire) is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let state = self.lock();
-        state.deadline.filter(|_| state.held.is_none())
+        self.lock().deadline
     }
 
     /// How the server is asked.
@@ -313,6 +313,7 @@ impl Core {
         }
         let session = state.session.next_deadline();
         let deadline = session.into_iter().chain(state.lingering.deadline()).min();
+        let deadline = deadline.filter(|_| state.held.is_none());
         is_changed |= std::mem::replace(&mut state.deadline, deadline) != deadline;
         if is_changed {
             self.changed.notify_one();

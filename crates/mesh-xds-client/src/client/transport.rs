@@ -101,7 +101,8 @@ impl End {
 pub(super) fn end(end: Option<Result<Response, Status>>) -> End {
     let Some(Err(status)) = end else { return End::closed("the server closed the stream") };
     let mut text = format!("{:?}: {}", status.code(), status.message());
-    if let Some(cause) = status.source().map(chain).filter(|cause| !text.contains(cause)) {
+    let cause = status.source().map(chain).unwrap_or_default();
+    if !text.contains(&cause) {
         text.push_str(": ");
         text.push_str(&cause);
     }
@@ -111,8 +112,8 @@ pub(super) fn end(end: Option<Result<Response, Status>>) -> End {
         Code::OutOfRange => EndKind::Unreadable,
         Code::Internal if status.message().starts_with("failed to decode") => EndKind::Unreadable,
         // hyper's words for a ping without an answer, the system's for bytes that nobody
-        // acknowledged.
-        _ if text.contains("timed out") => EndKind::Silent,
+        // acknowledged. Not the server's own words, which may say the same.
+        _ if cause.contains("timed out") => EndKind::Silent,
         _ => EndKind::Closed,
     };
     End { kind, text }
