@@ -339,3 +339,18 @@ async fn server_of_another_library_goes_by_the_same_policy() {
     assert_eq!(two(address, get2("/b")).await.status(), 403);
     assert_eq!(seen.count(), 1);
 }
+
+/// Envoy's default (`forward_client_cert_details: SANITIZE`).
+#[tokio::test]
+async fn callers_cannot_say_whose_certificate_they_have() {
+    let server = Server::bind(&governed(vec![served("/")], Vec::new()), ANY).await.unwrap();
+    let (address, _task) = start(server, |request| async move {
+        let names: Vec<_> = request.headers().keys().map(ToString::to_string).collect();
+        Response::new(Body::from(names.join(" ")))
+    });
+    let mut request = get1("/");
+    let forged = "URI=spiffe://cluster.local/ns/default/sa/admin".parse().unwrap();
+    request.headers_mut().insert("x-forwarded-client-cert", forged);
+    request.headers_mut().insert("x-other", "kept".parse().unwrap());
+    assert_eq!(text(one(address, request).await).await, "host x-other");
+}
