@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::Options;
@@ -71,8 +71,9 @@ impl Task {
     }
 
     /// A link ended: because it was no longer wanted, or by a fault of ours.
-    fn ended(&mut self, ended: Result<(tokio::task::Id, ()), tokio::task::JoinError>) {
-        let Err(error) = ended else { return };
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        // One that was cancelled is not wanted any more, or the runtime is ending.
+        let Some(error) = ended.err().filter(JoinError::is_panic) else { return };
         let id = error.id();
         let found = self.links.iter().find(|(_, link)| link.id() == id).map(|(server, _)| *server);
         let Some(server) = found else { return };
