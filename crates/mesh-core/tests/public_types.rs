@@ -18,7 +18,8 @@ use mesh_core::resource::{
     StringMatcher, Update, UpstreamProtocol, ValueMatch, VirtualHost, WeightedCluster,
 };
 use mesh_core::resource::{
-    ConsistentHashing, DropOverload, HashFunction, LocalityBalancing, Maglev, RingHash, SlowStart,
+    ConsistentHashing, DropOverload, HashFunction, LocalCluster, LocalityBalancing, LocalityBasis,
+    Maglev, RingHash, SlowStart, ZoneAware,
 };
 use mesh_core::route::Mismatch;
 use mesh_core::snapshot::{
@@ -79,7 +80,7 @@ fn resources_are_send_sync_and_debug() {
     shared::<(StringMatcher, Update, UpstreamProtocol, ValueMatch, VirtualHost)>();
     shared::<WeightedCluster>();
     shared::<(Balancing, ConsistentHashing, DropOverload, HashFunction, LocalityBalancing)>();
-    shared::<(Maglev, RingHash, SlowStart)>();
+    shared::<(LocalCluster, LocalityBasis, Maglev, RingHash, SlowStart, ZoneAware)>();
 }
 
 #[test]

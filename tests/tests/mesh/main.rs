@@ -28,3 +28,4 @@ mod shutdown;
 mod subsets;
 mod weights;
 mod wishes;
+mod zones;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::PriorityLoad;
 use super::alias::Alias;
 use super::bounded::Bounded;
+use super::home::{Healthy, Zoned};
 use super::levels::{Group, Level, Levels, Pick, Picker, Policy, Weighted};
 use super::maglev::Maglev;
 use super::plan::{Class, GRPC_CHOICES, Host, Input, Plan};
@@ -99,8 +100,11 @@ impl<'i, A: Attach> Draft<'i, A> {
             return;
         }
         let list: Vec<Host> = hosts.iter().filter(|host| belongs(host)).copied().collect();
+        let zoned = if panic { Zoned::Not } else { self.zoned(hosts) };
         let (groups, weights) = if self.policy.pick == Pick::Hash {
             (vec![self.hashed(hosts, &list)], None)
+        } else if zoned != Zoned::Not {
+            self.zones(hosts, &list, zoned)
         } else if self.by_locality && !panic {
             self.localities(hosts, &list)
         } else {
@@ -130,6 +134,57 @@ impl<'i, A: Attach> Draft<'i, A> {
         let Some(alias) = Alias::new(&weights) else { return (vec![self.group(list)], None) };
         let groups: Vec<Group> = parts.iter().map(|part| self.group(part)).collect();
         let alias = if groups.len() > 1 { Some(alias) } else { None };
+        (groups, alias)
+    }
+
+    /// Where the requests of those endpoints' priority go, if zones are looked at.
+    fn zoned(&self, all: &[Host]) -> Zoned {
+        let LocalityBalancing::ZoneAware(config) = &self.cluster.balancing.locality else {
+            return Zoned::Not;
+        };
+        let (Some(home), 0) = (&self.input.membership.home, all[0].slot.priority) else {
+            return Zoned::Not;
+        };
+        let by_locality = self.input.by_locality(all);
+        let healthy = |part: &&[Host]| {
+            let mut healthy = Healthy::default();
+            let hosts = part.iter().filter(|host| host.class == Class::Healthy);
+            hosts.for_each(|host| healthy.add(host.slot.weight));
+            Some((&self.input.membership.locality(part[0].slot.locality)?.locality, healthy))
+        };
+        let upstream: Vec<_> = by_locality.iter().filter_map(healthy).collect();
+        home.zoned(config, self.cluster.balancing.healthy_panic_threshold, &upstream)
+    }
+
+    /// A group for each locality with its share of the requests whose zone is looked at, and one
+    /// for all the others.
+    fn zones(&mut self, all: &[Host], list: &[Host], zoned: Zoned) -> (Vec<Group>, Option<Alias>) {
+        let enabled = match &self.cluster.balancing.locality {
+            LocalityBalancing::ZoneAware(config) => f64::from(config.routing_enabled) / 100.0,
+            _ => 0.0,
+        };
+        let mut weights = vec![1.0 - enabled];
+        let mut groups = vec![self.group(list)];
+        if let Zoned::By(shares) = zoned {
+            let total: f64 = shares.iter().sum();
+            for (part, share) in self.input.by_locality(all).into_iter().zip(shares) {
+                let number = part[0].slot.locality;
+                let inside: Vec<Host> =
+                    list.iter().filter(|host| host.slot.locality == number).copied().collect();
+                // Degraded endpoints need not be where the healthy ones are; then any will do.
+                if inside.is_empty() {
+                    weights[0] += enabled * share / total;
+                } else {
+                    groups.push(self.group(&inside));
+                    weights.push(enabled * share / total);
+                }
+            }
+        } else {
+            let start = self.usable.len() as u32;
+            groups.push(Group { start, length: 0, picker: Picker::Even });
+            weights.push(enabled);
+        }
+        let alias = Alias::new(&weights);
         (groups, alias)
     }
 

@@ -6,6 +6,7 @@ use foldhash::fast::FixedState;
 
 use super::EndpointState;
 use super::hashing::xx_hash;
+use super::home::Home;
 use super::plain::Plain;
 use super::subsets::Grouping;
 use crate::resource::{
@@ -29,8 +30,18 @@ pub(super) struct Membership<A: Attach> {
     pub(super) plain: Option<Plain>,
     /// Which are of which subset, where the cluster has any.
     pub(super) grouping: Option<Arc<Grouping>>,
+    /// The caller's own cluster, where zones are looked at.
+    pub(super) home: Option<Arc<Home>>,
     all: Arc<HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>>,
 }
+
+/// What does not change with the weights.
+type Shared<A> = (
+    Arc<[Arc<EndpointState<A>>]>,
+    Option<Arc<Grouping>>,
+    Option<Arc<Home>>,
+    Arc<HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>>,
+);
 
 /// What decides about an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +57,7 @@ impl<A: Attach> Membership<A> {
     /// The endpoints of `assignment`. Those known to `previous` keep their state.
     pub(super) fn new(
         cluster: &Cluster,
-        assignment: Entry<ClusterLoadAssignment>,
+        (assignment, home): (Entry<ClusterLoadAssignment>, Option<Arc<Home>>),
         previous: Option<&Self>,
         attach: &A,
     ) -> Self {
@@ -94,21 +105,20 @@ impl<A: Attach> Membership<A> {
             let specs = localities.flat_map(|locality| &locality.endpoints);
             Arc::new(Grouping::new(spec, specs))
         });
-        Self::of(assignment, given, states.into(), slots.into(), grouping, all.into())
+        let shared = (states.into(), grouping, home, all.into());
+        Self::of(assignment, given, slots.into(), shared)
     }
 
     fn of(
         assignment: Entry<ClusterLoadAssignment>,
         given: Entry<ClusterLoadAssignment>,
-        states: Arc<[Arc<EndpointState<A>>]>,
         slots: Box<[Slot]>,
-        grouping: Option<Arc<Grouping>>,
-        all: Arc<HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>>,
+        (states, grouping, home, all): Shared<A>,
     ) -> Self {
         let alike = |a: &Slot, b: &Slot| a.locality == b.locality && a.weight == b.weight;
         let uniform = slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b)));
         let plain = Plain::of(&slots);
-        Self { assignment, given, states, slots, uniform, plain, grouping, all }
+        Self { assignment, given, states, slots, uniform, plain, grouping, home, all }
     }
 
     /// The same with those weights; `None` when they are those it has.
@@ -118,10 +128,10 @@ impl<A: Attach> Membership<A> {
         }
         let slots = self.slots.iter().zip(weights);
         let slots = slots.map(|(slot, weight)| Slot { weight: *weight, ..*slot }).collect();
-        let (states, grouping, all) =
-            (self.states.clone(), self.grouping.clone(), self.all.clone());
+        let (states, all) = (self.states.clone(), self.all.clone());
+        let shared = (states, self.grouping.clone(), self.home.clone(), all);
         let (assignment, given) = (self.assignment.clone(), self.given.clone());
-        Some(Self::of(assignment, given, states, slots, grouping, all))
+        Some(Self::of(assignment, given, slots, shared))
     }
 
     /// A locality by its number.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 use super::admission::Admission;
+use super::home::Home;
 use super::levels::Turns;
 use super::membership::Membership;
 use super::resilient::{DIALECTS, Detectors};
@@ -13,7 +14,7 @@ use super::tables::{of_both, of_one};
 use super::{Tables, aggregate};
 use crate::dialect::Dialect;
 use crate::draws::Draws;
-use crate::resource::{Cluster, ClusterLoadAssignment, Discovery, Entry, Name};
+use crate::resource::{Cluster, ClusterLoadAssignment, Discovery, Entry, LocalityBalancing, Name};
 use crate::snapshot::Attach;
 
 /// A cluster at work. See the [module](super).
@@ -53,13 +54,14 @@ impl<A: Attach> ClusterState<A> {
     /// and the endpoints where connections to them stay as they are.
     pub(crate) fn build(
         spec: Arc<Cluster>,
-        assignment: Entry<ClusterLoadAssignment>,
+        (assignment, home): (Entry<ClusterLoadAssignment>, Option<Arc<Home>>),
         previous: Option<&Self>,
         attach: &A,
     ) -> Self {
+        let home = home.filter(|_| is_zone_aware(&spec));
         let kept = previous.filter(|previous| previous.connects_as(&spec));
         let kept = kept.map(|previous| previous.tables().membership.clone());
-        let membership = Membership::new(&spec, assignment, kept.as_deref(), attach);
+        let membership = Membership::new(&spec, (assignment, home), kept.as_deref(), attach);
         let earlier = previous.map(|previous| &previous.detectors);
         let detectors = Detectors::new(&spec, earlier);
         detectors.adopt(&membership);
@@ -209,15 +211,16 @@ impl<A: Attach> ClusterState<A> {
     /// tables that were replaced.
     pub(crate) fn update(
         &self,
-        assignment: Entry<ClusterLoadAssignment>,
+        (assignment, home): (Entry<ClusterLoadAssignment>, Option<Arc<Home>>),
         attach: &A,
     ) -> Vec<Arc<Tables<A>>> {
         let current = self.tables();
-        if current.membership.given.is_same(&assignment) {
+        let home = home.filter(|_| self.is_zone_aware());
+        if current.membership.given.is_same(&assignment) && current.membership.home == home {
             return Vec::new();
         }
         let known = Some(&*current.membership);
-        let next = Membership::new(&self.spec, assignment, known, attach);
+        let next = Membership::new(&self.spec, (assignment, home), known, attach);
         let next = Arc::new(next);
         self.drops.store(next.drops(), Ordering::Relaxed);
         self.detectors.adopt(&next);
@@ -262,6 +265,11 @@ impl<A: Attach> ClusterState<A> {
         self.is_aggregate
     }
 
+    /// Whether it matters where the caller is.
+    pub(crate) fn is_zone_aware(&self) -> bool {
+        is_zone_aware(&self.spec)
+    }
+
     /// The numbers of its tables.
     pub(super) fn numbers(&self) -> [u64; 2] {
         DIALECTS.map(|dialect| self.live(dialect).load().number)
@@ -294,6 +302,10 @@ impl<A: Attach> ClusterState<A> {
         self.tell_aggregates();
         replaced
     }
+}
+
+fn is_zone_aware(spec: &Cluster) -> bool {
+    matches!(spec.balancing.locality, LocalityBalancing::ZoneAware(_))
 }
 
 impl<A: Attach> fmt::Debug for ClusterState<A> {

@@ -143,11 +143,6 @@ impl Default for Balancing {
 }
 
 /// How a locality of a priority is chosen.
-///
-/// There is no zone-aware choice (`zone_aware_lb_config`): it weighs a cluster's endpoints of each
-/// zone against those of the caller's own cluster. Envoy's bootstrap names that cluster
-/// (`local_cluster_name`), gRPC's has no such name, and without it Envoy looks at no zones either.
-/// Decoding reports such a configuration; of its fields `fail_traffic_on_panic` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalityBalancing {
@@ -155,6 +150,51 @@ pub enum LocalityBalancing {
     None,
     /// By weight (`locality_weighted_lb_config`).
     Weighted,
+    /// By where the caller is and others of its kind are (`zone_aware_lb_config`), in HTTP.
+    ZoneAware(ZoneAware),
+}
+
+/// `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig`: as many
+/// requests as may be stay in the caller's zone.
+///
+/// It weighs a cluster's endpoints of each zone against those of the caller's own cluster
+/// ([`LocalCluster`](super::LocalCluster)), and without that one does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ZoneAware {
+    /// The share of requests whose zone is looked at, in whole per cents: 100 when unset.
+    pub routing_enabled: u32,
+    /// With fewer healthy endpoints in the cluster, zones are not looked at: 6 when unset.
+    pub min_cluster_size: u64,
+    /// With at least this many healthy endpoints in the caller's zone, all of its requests stay
+    /// there; `None` when proportions decide.
+    pub force_local_zone: Option<u32>,
+    /// What proportions are of.
+    pub basis: LocalityBasis,
+    /// Whether requests fail when too few of the caller's own cluster are healthy.
+    pub fail_traffic_on_panic: bool,
+}
+
+impl Default for ZoneAware {
+    fn default() -> Self {
+        Self {
+            routing_enabled: 100,
+            min_cluster_size: 6,
+            force_local_zone: None,
+            basis: LocalityBasis::HealthyHostsNum,
+            fail_traffic_on_panic: false,
+        }
+    }
+}
+
+/// What the proportions of zones are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocalityBasis {
+    /// The number of healthy endpoints.
+    HealthyHostsNum,
+    /// The sum of their weights.
+    HealthyHostsWeight,
 }
 
 /// `envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig`.

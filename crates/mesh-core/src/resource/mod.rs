@@ -49,8 +49,8 @@ mod tree;
 mod uri_template;
 
 pub use balancing::{
-    Balancing, ConsistentHashing, HashFunction, LbPolicy, LocalityBalancing, Maglev, RingHash,
-    SlowStart,
+    Balancing, ConsistentHashing, HashFunction, LbPolicy, LocalityBalancing, LocalityBasis, Maglev,
+    RingHash, SlowStart, ZoneAware,
 };
 pub use breakers::{CircuitBreakers, RetryBudget, Thresholds};
 pub use cidr::CidrRange;
@@ -103,7 +103,7 @@ pub use rate_limit::{
 pub use rbac::{Condition, Rbac, RbacAction, RbacMatch, RbacPolicy, RbacRules, Rule, SanMatcher};
 pub use redirect::{Redirect, RedirectPath};
 pub use regex::{MatcherError, Regex};
-pub use resources::{Entry, Resource, Resources, Root, Update};
+pub use resources::{Entry, LocalCluster, Resource, Resources, Root, Update};
 pub use retry::{RateLimitedBackOff, ResetHeader, ResetHeaderFormat, RetryConditions, RetryPolicy};
 pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 pub use route::{

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{
-    Cluster, ClusterLoadAssignment, Discovery, Listener, Name, RouteConfiguration, RouteSpecifier,
-    ServerListener,
+    Cluster, ClusterLoadAssignment, Discovery, Listener, Locality, Name, RouteConfiguration,
+    RouteSpecifier, ServerListener,
 };
+use crate::cluster::Home;
 use crate::finding::{Failure, FailureKind, ResourceId, ResourceType};
 
 /// One resource as it stands: a value, a failure, or a kept value with the reason it is old.
@@ -87,6 +88,17 @@ pub struct Resources {
     pub(crate) clusters: HashMap<Name, Entry<Cluster>>,
     pub(crate) endpoints: HashMap<Name, Entry<ClusterLoadAssignment>>,
     pub(crate) servers: HashMap<Name, Entry<ServerListener>>,
+    local: Option<LocalCluster>,
+}
+
+/// The cluster that the caller itself is an endpoint of, which zone-aware choice needs: Envoy's
+/// bootstrap names it in `cluster_manager.local_cluster_name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalCluster {
+    /// The cluster's name.
+    pub name: Name,
+    /// Where the caller is: its node's locality.
+    pub locality: Locality,
 }
 
 impl Resources {
@@ -113,6 +125,31 @@ impl Resources {
     /// Servers' listeners by name.
     pub fn servers(&self) -> impl Iterator<Item = (&Name, &Entry<ServerListener>)> {
         self.servers.iter()
+    }
+
+    /// Says which cluster the caller belongs to, and where it is. Known or not, the cluster is one
+    /// of the resources like any other.
+    pub fn set_local_cluster(&mut self, local: LocalCluster) {
+        self.local = Some(local);
+    }
+
+    /// The caller's own cluster, by its endpoints; `None` while they are not known.
+    pub(crate) fn home(&self) -> Option<Home> {
+        let local = self.local.as_ref()?;
+        let cluster = self.clusters.get(&local.name)?.value.as_ref()?;
+        let endpoints = match &cluster.discovery {
+            Discovery::Static(assignment) => Some(assignment),
+            other => self.endpoints.get(other.endpoints_name()?)?.value.as_ref(),
+        };
+        Some(Home::of(local, endpoints?))
+    }
+
+    /// Whether those are the endpoints of the caller's own cluster.
+    pub(crate) fn are_home(&self, endpoints: &Name) -> bool {
+        let cluster = self.local.as_ref().and_then(|local| self.clusters.get(&local.name));
+        let discovery =
+            cluster.and_then(|entry| entry.value.as_ref()).map(|value| &value.discovery);
+        discovery.and_then(Discovery::endpoints_name) == Some(endpoints)
     }
 
     /// Takes in what changed.

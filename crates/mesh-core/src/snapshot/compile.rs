@@ -5,10 +5,10 @@ use super::slots::{Builder, Slots};
 use super::{
     Attach, ClusterIndex, ClusterSlot, RootProgram, Snapshot, aggregate, express, mistyped,
 };
-use crate::cluster::{ClusterState, Tables};
+use crate::cluster::{ClusterState, Home, Tables};
 use crate::filter::Chains;
 use crate::finding::Finding;
-use crate::resource::{Cluster, Name, Resources, Root};
+use crate::resource::{Cluster, ClusterLoadAssignment, Entry, Name, Resources, Root};
 use crate::route::RouteTable;
 
 impl<A: Attach> Snapshot<A> {
@@ -28,11 +28,13 @@ impl<A: Attach> Snapshot<A> {
         let empty = Slots::default();
         let mut roots = previous.map_or(&empty, |p| &p.roots).successor();
         let mut replaced = Vec::new();
+        let home = resources.home().map(Arc::new);
         for (name, entry) in resources.clusters() {
             let before = previous.and_then(|p| p.clusters.get_named(name));
             let state = entry.value.as_ref().map(|spec| {
                 let before = before.and_then(|slot| slot.state.as_ref());
-                keep_or_build(spec, resources, before, attach, &mut replaced)
+                let given = (resources.endpoints_of(spec), home.clone());
+                keep_or_build(spec, given, before, attach, &mut replaced)
             });
             clusters.insert_with(name, || ClusterSlot { state, failure: entry.failure.clone() });
         }
@@ -65,20 +67,19 @@ impl<A: Attach> Snapshot<A> {
 
 fn keep_or_build<A: Attach>(
     spec: &Arc<Cluster>,
-    resources: &Resources,
+    given: (Entry<ClusterLoadAssignment>, Option<Arc<Home>>),
     before: Option<&Arc<ClusterState<A>>>,
     attach: &A,
     replaced: &mut Vec<Arc<Tables<A>>>,
 ) -> Arc<ClusterState<A>> {
-    let assignment = resources.endpoints_of(spec);
     match before {
         Some(state) if Arc::ptr_eq(state.spec(), spec) => {
-            replaced.extend(state.update(assignment, attach));
+            replaced.extend(state.update(given, attach));
             state.clone()
         }
         _ => {
             let before = before.map(|state| &**state);
-            Arc::new(ClusterState::build(spec.clone(), assignment, before, attach))
+            Arc::new(ClusterState::build(spec.clone(), given, before, attach))
         }
     }
 }

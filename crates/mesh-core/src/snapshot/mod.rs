@@ -137,10 +137,20 @@ impl<A: Attach> Snapshot<A> {
         attach: &A,
     ) -> Vec<Arc<Tables<A>>> {
         let mut replaced = Vec::new();
+        // Made when the first cluster asks for it, which few do.
+        let mut home = None;
+        let mut update = |cluster: &Arc<ClusterState<A>>| {
+            let home = match cluster.is_zone_aware() {
+                true => home.get_or_insert_with(|| resources.home().map(Arc::new)).clone(),
+                false => None,
+            };
+            let assignment = resources.endpoints_of(cluster.spec());
+            replaced.extend(cluster.update((assignment, home), attach));
+        };
         for name in changed {
-            for cluster in self.clusters_of_endpoints(name) {
-                let assignment = resources.endpoints_of(cluster.spec());
-                replaced.extend(cluster.update(assignment, attach));
+            self.clusters_of_endpoints(name).for_each(&mut update);
+            if resources.are_home(name) {
+                self.clusters().filter(|cluster| cluster.is_zone_aware()).for_each(&mut update);
             }
         }
         replaced

@@ -138,6 +138,11 @@ impl Builder {
                 (Source::Dns(resolver), Feed::Dns(updates))
             }
         };
+        if let Source::Xds(client) = &source
+            && let Some(local) = client.bootstrap().local_cluster()
+        {
+            resources.set_local_cluster(local);
+        }
         let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
         let snapshot = Arc::new(snapshot);
         let governs_servers = source.governs_servers(&snapshot);
@@ -159,7 +164,7 @@ impl Builder {
             signal: io.signal.clone(),
             runtime: runtime.clone(),
         });
-        runtime.spawn(Task::new(feed, Arc::downgrade(&inner), io, snapshot).run());
+        runtime.spawn(Task::new(feed, Arc::downgrade(&inner), io, (resources, snapshot)).run());
         Ok(Mesh { inner })
     }
 }

@@ -60,8 +60,13 @@ enum Event {
 }
 
 impl Task {
-    pub(super) fn new(feed: Feed, mesh: Weak<Inner>, io: Io, snapshot: Arc<Snapshot<Io>>) -> Self {
-        let (resources, replaced, checks) = Default::default();
+    pub(super) fn new(
+        feed: Feed,
+        mesh: Weak<Inner>,
+        io: Io,
+        (resources, snapshot): (Resources, Arc<Snapshot<Io>>),
+    ) -> Self {
+        let (replaced, checks) = Default::default();
         Self { feed, mesh, io, resources, snapshot, replaced, checks }
     }
 

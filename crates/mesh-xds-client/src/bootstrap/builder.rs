@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use mesh_core::resource::Locality;
+use mesh_core::resource::{Locality, Name};
 use mesh_identity::FileWatcher;
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ pub struct BootstrapBuilder {
     features: ServerFeatures,
     fallback: Vec<ServerConfig>,
     node: Node,
+    local_cluster: Option<Name>,
     client_listener_template: String,
     server_listener_template: Option<String>,
     authorities: Vec<AuthorityDraft>,
@@ -40,6 +41,7 @@ impl BootstrapBuilder {
             features: ServerFeatures::default(),
             fallback: Vec::new(),
             node: Node::default(),
+            local_cluster: None,
             client_listener_template: template::DEFAULT.to_owned(),
             server_listener_template: None,
             authorities: Vec::new(),
@@ -65,6 +67,15 @@ impl BootstrapBuilder {
     #[must_use]
     pub fn with_locality(mut self, locality: Locality) -> Self {
         self.node.locality = Some(locality);
+        self
+    }
+
+    /// Sets the cluster that this client belongs to (`cluster_manager.local_cluster_name`). With the
+    /// [locality](Self::with_locality) it is what zone-aware choice needs; the cluster and its
+    /// endpoints are asked for like those of routes.
+    #[must_use]
+    pub fn with_local_cluster(mut self, name: impl Into<Name>) -> Self {
+        self.local_cluster = Some(name.into());
         self
     }
 
@@ -181,6 +192,7 @@ impl BootstrapBuilder {
             authorities: self.authorities.into_iter().map(authority).collect(),
             servers,
             node: self.node,
+            local_cluster: self.local_cluster,
             client_listener_template: self.client_listener_template,
             server_listener_template: self.server_listener_template,
             certificate_providers: self.certificate_providers,

@@ -34,7 +34,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use mesh_core::resource::Name;
+use mesh_core::resource::{LocalCluster, Name};
 use mesh_identity::FileWatcher;
 
 /// Everything a client has to be told before it can ask a control plane.
@@ -43,6 +43,7 @@ pub struct Bootstrap {
     servers: Vec<ServerConfig>,
     authorities: BTreeMap<String, Authority>,
     node: Node,
+    local_cluster: Option<Name>,
     client_listener_template: String,
     server_listener_template: Option<String>,
     certificate_providers: BTreeMap<String, FileWatcher>,
@@ -116,6 +117,13 @@ impl Bootstrap {
     /// Who we are.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// The cluster this client belongs to, where it is known where it is as well: zone-aware choice
+    /// needs both. Its name is `cluster_manager.local_cluster_name`, as in Envoy's bootstrap.
+    pub fn local_cluster(&self) -> Option<LocalCluster> {
+        let name = self.local_cluster.clone()?;
+        Some(LocalCluster { name, locality: self.node.locality.clone()? })
     }
 
     /// How the control plane is asked: as a sidecar, if the first server has the feature

@@ -78,7 +78,9 @@ impl Core {
         let (room, links) = (mailbox.room(), vec![LinkStatus::default(); servers.configs.len()]);
         let wakers = servers.configs.iter().map(|_| Notify::new()).collect();
         let providers = bootstrap.certificate_providers().keys();
+        let local = bootstrap.local_cluster();
         let context = Context::default().with_certificate_providers(providers);
+        let context = context.with_local_cluster(local.is_some());
         let session = Session::new(bootstrap.node(), servers.directory);
         let mut session = session.with_context(context);
         let outbound = (ask == Ask::Envoy).then(|| {
@@ -87,6 +89,7 @@ impl Core {
             Outbound::new(bootstrap.servers()[0].features.fail_on_data_errors)
         });
         let graph = Graph::new().with_narrowed_routes(ask.narrows_routes());
+        let graph = graph.with_local_cluster(local.as_ref().map(|local| &local.name));
         let (deadline, held) = (None, None);
         let lingering = Lingering::new(options.unsubscribe_delay);
         let state =
@@ -100,7 +103,7 @@ impl Core {
             found,
             state: Mutex::new(state),
         };
-        core.follow(&mut core.lock());
+        core.settle(&mut core.lock(), now);
         core
     }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use mesh_core::resource::{Balancing, ConsistentHashing, LocalityBalancing, Maglev, SlowStart};
+use mesh_core::resource::{
+    Balancing, ConsistentHashing, LocalityBalancing, LocalityBasis as Basis, Maglev, SlowStart,
+    ZoneAware,
+};
 use mesh_pb::envoy::config::cluster::v3::cluster::common_lb_config::{
     self, LocalityConfigSpecifier,
 };
@@ -10,6 +13,7 @@ use mesh_pb::envoy::config::cluster::v3::cluster::{self as legacy, CommonLbConfi
 use mesh_pb::envoy::config::core::v3::RuntimeDouble;
 use mesh_pb::envoy::extensions::load_balancing_policies::common::v3 as shared;
 use mesh_pb::envoy::extensions::load_balancing_policies::common::v3::locality_lb_config;
+use mesh_pb::envoy::extensions::load_balancing_policies::common::v3::locality_lb_config::zone_aware_lb_config::LocalityBasis;
 use mesh_pb::envoy::r#type::v3::Percent;
 use mesh_pb::google::protobuf::{Duration as ProtoDuration, UInt32Value, UInt64Value};
 
@@ -44,25 +48,35 @@ pub(super) fn common(
         }
         Some(LocalityConfigSpecifier::ZoneAwareLbConfig(zone)) if is_legacy => {
             let at = at.field("zone_aware_lb_config");
-            zone_aware(at, zone.routing_enabled.as_ref())?;
+            let mut made = zone_aware(at, zone.routing_enabled.as_ref())?;
+            if let Some(size) = &zone.min_cluster_size {
+                made.min_cluster_size = size.value;
+            }
+            made.fail_traffic_on_panic = zone.fail_traffic_on_panic;
             balancing.fail_traffic_on_panic = zone.fail_traffic_on_panic;
+            balancing.locality = LocalityBalancing::ZoneAware(made);
         }
         _ => {}
     }
     Ok(())
 }
 
-/// Zones need the endpoints of the caller's own cluster, which a client does not know; without
-/// them Envoy does not look at zones either.
-fn zone_aware(at: At<'_>, routing_enabled: Option<&Percent>) -> Result<(), Invalid> {
+/// Zones need the endpoints of the caller's own cluster; without them Envoy does not look at zones
+/// either.
+fn zone_aware(at: At<'_>, routing_enabled: Option<&Percent>) -> Result<ZoneAware, Invalid> {
+    let mut made = ZoneAware::default();
     if let Some(share) = routing_enabled {
-        percent(at.field("routing_enabled"), share)?;
+        // Envoy rounds it to whole per cents.
+        made.routing_enabled = percent(at.field("routing_enabled"), share)?.round() as u32;
     }
-    at.finding("zones are not honoured: there is no local cluster");
-    Ok(())
+    if !at.context().knows_local_cluster() {
+        at.finding("zones are not honoured: there is no local cluster");
+    }
+    Ok(made)
 }
 
 /// `locality_lb_config` of a policy in a list.
+#[allow(deprecated, reason = "an older field is read as well")]
 pub(super) fn locality(
     at: At<'_>,
     proto: Option<&shared::LocalityLbConfig>,
@@ -75,8 +89,24 @@ pub(super) fn locality(
         }
         Some(LocalityConfigSpecifier::ZoneAwareLbConfig(zone)) => {
             let at = at.field("locality_lb_config");
-            zone_aware(at.field("zone_aware_lb_config"), zone.routing_enabled.as_ref())?;
+            let at = at.field("zone_aware_lb_config");
+            let mut made = zone_aware(at, zone.routing_enabled.as_ref())?;
+            if let Some(size) = &zone.min_cluster_size {
+                made.min_cluster_size = size.value;
+            }
+            let least = zone.force_local_zone.map(|force| force.min_size.map_or(1, |it| it.value));
+            made.force_local_zone = least.or(zone.force_locality_direct_routing.then_some(1));
+            made.basis = match LocalityBasis::try_from(zone.locality_basis) {
+                Ok(LocalityBasis::HealthyHostsNum) => Basis::HealthyHostsNum,
+                Ok(LocalityBasis::HealthyHostsWeight) => Basis::HealthyHostsWeight,
+                Err(_) => {
+                    let text = format!("unknown value {}", zone.locality_basis);
+                    return Err(at.field("locality_basis").invalid(text));
+                }
+            };
+            made.fail_traffic_on_panic = zone.fail_traffic_on_panic;
             balancing.fail_traffic_on_panic = zone.fail_traffic_on_panic;
+            balancing.locality = LocalityBalancing::ZoneAware(made);
         }
         None => {}
     }

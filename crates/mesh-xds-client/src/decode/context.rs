@@ -4,6 +4,7 @@ use std::collections::HashSet;
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     certificate_providers: Option<HashSet<String>>,
+    knows_local_cluster: bool,
 }
 
 impl Context {
@@ -16,6 +17,17 @@ impl Context {
     ) -> Self {
         self.certificate_providers = Some(instances.into_iter().map(Into::into).collect());
         self
+    }
+
+    /// Zones can be looked at: it is known which cluster the client belongs to, and where it is.
+    #[must_use]
+    pub fn with_local_cluster(mut self, known: bool) -> Self {
+        self.knows_local_cluster = known;
+        self
+    }
+
+    pub(super) fn knows_local_cluster(&self) -> bool {
+        self.knows_local_cluster
     }
 
     pub(super) fn knows_provider(&self, instance: &str) -> bool {

@@ -124,6 +124,15 @@ impl Graph {
         self
     }
 
+    /// A graph that always wants that cluster, whichever routes there are.
+    #[must_use]
+    pub fn with_local_cluster(mut self, name: Option<&Name>) -> Self {
+        if let Some(name) = name {
+            self.acquire_cluster(name);
+        }
+        self
+    }
+
     /// Says who is interested in a listener; an empty interest ends it.
     pub fn set_interest(&mut self, listener: &Name, interest: Interest) {
         if interest.is_of_server() {

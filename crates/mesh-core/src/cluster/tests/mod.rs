@@ -11,6 +11,7 @@ mod subsets;
 mod tables;
 mod threads;
 mod weights;
+mod zones;
 
 use std::sync::Arc;
 
@@ -24,5 +25,5 @@ fn state(spec: Cluster, addresses: impl IntoIterator<Item = u8>) -> ClusterState
 }
 
 fn state_of(spec: Cluster, assignment: ClusterLoadAssignment) -> ClusterState<()> {
-    ClusterState::build(Arc::new(spec), Entry::of(assignment), None, &())
+    ClusterState::build(Arc::new(spec), (Entry::of(assignment), None), None, &())
 }

@@ -109,7 +109,7 @@ fn endpoint_that_fails_its_checks_gets_no_requests_in_either_dialect() {
 fn endpoint_that_joins_a_checked_cluster_waits_for_its_first_check() {
     let state = state(checked(), [1, 2]);
     let more = crate::resource::ClusterLoadAssignment::of_addresses("c", [1, 2, 3].map(address));
-    state.update(crate::resource::Entry::of(more), &());
+    state.update((crate::resource::Entry::of(more), None), &());
     assert_eq!(used(&state), [[1, 2]; 2]);
     set_failing(&state, 3, false);
     assert_eq!(used(&state), [[1, 2, 3]; 2]);

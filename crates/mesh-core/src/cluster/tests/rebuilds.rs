@@ -143,7 +143,7 @@ fn ejected_endpoint_stays_out_when_others_come_before_it() {
     state.rebuild();
     let more = locality(0, &[(7, Healthy), (8, Healthy), (1, Healthy), (0, Healthy)]);
     let more = ClusterLoadAssignment::new("any", vec![more]);
-    state.update(crate::resource::Entry::of(more), &());
+    state.update((crate::resource::Entry::of(more), None), &());
     let usable =
         || -> Vec<_> { state.tables().usable().map(|endpoint| endpoint.address()).collect() };
     assert_eq!(usable(), [7, 8, 0].map(address));

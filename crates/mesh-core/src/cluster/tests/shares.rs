@@ -108,7 +108,7 @@ fn new_endpoints_start_slowly() {
         let later =
             |seconds| Choice::new(HTTP).with_now(Some(start + Duration::from_secs(seconds)));
         share(&state, &later(0), address(0));
-        let _ = state.update(crate::resource::Entry::of(endpoints("any", 0..3)), &());
+        let _ = state.update((crate::resource::Entry::of(endpoints("any", 0..3)), None), &());
         // Seen first now, 1,000 s after the others.
         share(&state, &later(1000), address(2));
         for (age, part) in [(10, 0.1), (50, 0.5), (90, 0.9), (200, 1.0)] {

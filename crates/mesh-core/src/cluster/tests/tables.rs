@@ -116,7 +116,7 @@ fn no_endpoints_is_an_error_that_says_why() {
     let cause = failure(ResourceType::Listener, "l", "gone");
     let why = (*failure(ResourceType::ClusterLoadAssignment, "e", "refused")).clone();
     let entry = Entry::failed(why.with_cause(cause));
-    let failed = ClusterState::build(Arc::new(cluster("c")), entry, None, &());
+    let failed = ClusterState::build(Arc::new(cluster("c")), (entry, None), None, &());
     let error = failed.pick(&Choice::new(Dialect::Http), 0).unwrap_err();
     let chain = std::iter::successors(Some(&error as &dyn Error), |error| (**error).source());
     let texts: Vec<String> = chain.map(ToString::to_string).collect();
@@ -133,7 +133,7 @@ fn endpoints_keep_their_state_while_their_address_stays() {
     let choice = Choice::new(Dialect::Http).with_avoid(Avoid::new(&tried, 9));
     let held = state.pick(&choice, 0).unwrap();
     let moved = vec![locality(3, &[(2, Healthy), (0, Degraded)]), locality(0, &[(0, Draining)])];
-    let replaced = state.update(Entry::of(assignment(moved)), &());
+    let replaced = state.update((Entry::of(assignment(moved)), None), &());
     assert!(
         Arc::ptr_eq(replaced[0].usable().next().unwrap(), &before[0]),
         "the old tables are handed back"
@@ -152,11 +152,11 @@ fn endpoints_keep_their_state_while_their_address_stays() {
 fn unchanged_endpoints_swap_nothing() {
     let state = state(cluster("c"), 0..2);
     let entry = state.tables().assignment().clone();
-    assert!(state.update(entry, &()).is_empty());
-    assert!(!state.update(Entry::of(endpoints("any", 0..2)), &()).is_empty());
+    assert!(state.update((entry, None), &()).is_empty());
+    assert!(!state.update((Entry::of(endpoints("any", 0..2)), None), &()).is_empty());
     let failed = Entry::failed(failure(ResourceType::ClusterLoadAssignment, "e", "gone"));
-    assert!(!state.update(failed.clone(), &()).is_empty());
-    assert!(state.update(failed, &()).is_empty());
+    assert!(!state.update((failed.clone(), None), &()).is_empty());
+    assert!(state.update((failed, None), &()).is_empty());
     assert!(state.pick(&Choice::new(Dialect::Http), 0).is_err());
 }
 

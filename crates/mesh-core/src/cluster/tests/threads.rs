@@ -34,7 +34,7 @@ fn counters_return_to_zero_after_many_threads() {
             // Endpoints come and go meanwhile.
             scope.spawn(|| {
                 for last in (1..6).cycle().take(200) {
-                    state.update(Entry::of(endpoints("any", 0..last)), &());
+                    state.update((Entry::of(endpoints("any", 0..last)), None), &());
                 }
             });
         });

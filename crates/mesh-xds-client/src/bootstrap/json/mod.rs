@@ -41,6 +41,8 @@ fn document(at: &At<'_>) -> Option<Bootstrap> {
     // All are read before any is judged, so that the problems of all are told.
     let servers = at.required("xds_servers").and_then(|list| servers(&list));
     let node = at.field("node").map(|node| self::node(&node)).unwrap_or_default();
+    let manager = at.field("cluster_manager");
+    let local = manager.and_then(|at| at.string("local_cluster_name"));
     let client = at.string("client_default_listener_resource_name_template");
     let server = at.string("server_listener_resource_name_template");
     let providers = named(at, "certificate_providers", certificate_provider);
@@ -50,6 +52,7 @@ fn document(at: &At<'_>) -> Option<Bootstrap> {
         servers: servers?,
         authorities,
         node,
+        local_cluster: local.filter(|name| !name.is_empty()).map(Into::into),
         client_listener_template: client.unwrap_or_else(|| template::DEFAULT.to_owned()),
         server_listener_template: server,
         certificate_providers: providers,

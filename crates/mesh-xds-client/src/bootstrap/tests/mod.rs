@@ -20,6 +20,7 @@ const FULL: &str = r#"{
     "metadata": {"GENERATOR": "grpc", "LABELS": {"app": "a"}, "N": [1, null, true]},
     "unknown": 1
   },
+  "cluster_manager": {"local_cluster_name": "callers"},
   "client_default_listener_resource_name_template": "lds/%s/%s",
   "server_listener_resource_name_template": "inbound/%s",
   "certificate_providers": {
@@ -51,6 +52,8 @@ fn reads_every_field_and_passes_over_unknown_ones() {
     assert_eq!(node.id, "sidecar~10.0.0.1~a.b~b.svc.cluster.local");
     assert_eq!(&*node.locality.as_ref().unwrap().sub_zone, "s");
     assert_eq!(node.metadata["LABELS"]["app"], "a");
+    let local = bootstrap.local_cluster().unwrap();
+    assert_eq!((&*local.name, &*local.locality.zone), ("callers", "z"));
     assert_eq!(bootstrap.server_listener_template(), Some("inbound/%s"));
     assert!(bootstrap.certificate_providers().contains_key("default"));
     assert!(bootstrap.authorities().is_empty());

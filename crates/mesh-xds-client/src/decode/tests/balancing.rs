@@ -114,10 +114,18 @@ fn panic_threshold_and_localities() {
         let field = "common_lb_config.healthy_panic_threshold.value";
         refused(Cluster, &common(Proto::RoundRobin, with(bad, None)), field, "not in 0");
     }
-    let zone = ZoneAwareLbConfig { fail_traffic_on_panic: true, ..Default::default() };
+    let zone = ZoneAwareLbConfig {
+        routing_enabled: Some(Percent { value: 30.4 }),
+        min_cluster_size: Some(UInt64Value { value: 3 }),
+        fail_traffic_on_panic: true,
+    };
     let zone = Some(LocalityConfigSpecifier::ZoneAwareLbConfig(zone));
     let proto = common(Proto::RoundRobin, with(50.0, zone));
-    assert!(made(&proto).1.fail_traffic_on_panic);
+    let found = made(&proto).1;
+    assert!(found.fail_traffic_on_panic);
+    let LocalityBalancing::ZoneAware(zone) = found.locality else { panic!("{found:?}") };
+    assert_eq!((zone.routing_enabled, zone.min_cluster_size), (30, 3));
+    assert!(zone.fail_traffic_on_panic && zone.force_local_zone.is_none());
     findings(Cluster, &proto, &["common_lb_config.zone_aware_lb_config"]);
 }
 

@@ -54,3 +54,23 @@ fn random_subsetting_needs_a_size_and_a_policy() {
     refused(Cluster, &of(&alone), &format!("{AT}.child_policy"), "is missing");
     findings(Cluster, &of(&json!({"subset_size": 3, "child_policy": child})), &[]);
 }
+
+#[test]
+fn zones_of_listed_policies() {
+    use mesh_core::resource::{LocalityBalancing, LocalityBasis};
+    let of = |zone: Json| {
+        let config = json!({"locality_lb_config": {"zone_aware_lb_config": zone}});
+        let list = cluster(&listed("round_robin.v3.RoundRobin", &config));
+        let at = format!("{AT}.locality_lb_config.zone_aware_lb_config");
+        let Value::Cluster(made) = findings(Cluster, &list, &[&at]) else { panic!("no cluster") };
+        match made.balancing.locality {
+            LocalityBalancing::ZoneAware(zone) => zone,
+            other => panic!("{other:?}"),
+        }
+    };
+    let found = of(json!({"force_local_zone": {}, "locality_basis": "HEALTHY_HOSTS_WEIGHT"}));
+    assert_eq!((found.force_local_zone, found.min_cluster_size), (Some(1), 6));
+    assert_eq!(found.basis, LocalityBasis::HealthyHostsWeight);
+    assert_eq!(of(json!({"force_local_zone": {"min_size": 4}})).force_local_zone, Some(4));
+    assert_eq!(of(json!({"force_locality_direct_routing": true})).force_local_zone, Some(1));
+}
