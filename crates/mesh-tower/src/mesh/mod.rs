@@ -46,7 +46,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::server::Drain;
+use crate::server::{Drain, end_of};
 use published::Published;
 use source::Source;
 
@@ -171,7 +171,7 @@ impl Mesh {
     /// A server that does not end when it is cut (its handler blocks the thread, or it was bound
     /// and is not served) is waited for no longer than a second more.
     pub async fn shutdown(&self, deadline: Duration) {
-        let deadline = Instant::now() + deadline;
+        let deadline = end_of(deadline);
         self.inner.standings.stop();
         self.inner.drain.begin(deadline);
         let ended = self.inner.drain.finished();

@@ -1,18 +1,31 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt as _;
+use mesh_core::Snapshot;
 use mesh_core::resource::Resources;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
-use super::Mesh;
+use super::{Io, Mesh};
 use crate::body::Body;
 use crate::client::Channel;
 use crate::server::Server;
+
+impl Mesh {
+    /// Puts other resources in force, as a control plane does.
+    pub(crate) fn put(&self, resources: &Resources) {
+        let inner = self.inner();
+        let io = Io::new(inner.runtime().clone());
+        let (snapshot, findings) = Snapshot::compile(resources, Some(&*inner.hold()), &io);
+        inner.published.publish(&Arc::new(snapshot), findings);
+        inner.changed.notify_waiters();
+    }
+}
 
 const ANY: &str = "127.0.0.1:0";
 

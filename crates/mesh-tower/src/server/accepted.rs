@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
 use super::closing::over;
 use super::conn::Conn;
 use super::drain::Draining;
-use super::limits::Limits;
+use super::limits::{Limits, end_of};
 use super::opening::Opening;
 use super::registry::Seat;
 use super::stream::Stream;
@@ -25,17 +26,23 @@ use super::stream::Stream;
 pub struct Accepted {
     stream: Opening<Stream>,
     conn: Conn,
-    /// The server that speaks over it does not know when to end it, so it ends by itself.
-    over: Option<Over>,
+    /// Where the server that speaks over it does not know when to end it, it ends by itself.
+    over: Over,
+    _gone: Option<oneshot::Sender<()>>,
     sending: Stall,
     _seat: Seat,
 }
 
 enum Over {
+    /// It is for the server to say, as long as the connection carries requests.
+    Served,
     /// How the connection ends: true when calls are cut.
     Waiting(Pin<Box<dyn Future<Output = bool> + Send>>),
     Ended,
 }
+
+/// Resolves when an [`Accepted`] is gone, whoever has it.
+pub(super) type Gone = oneshot::Receiver<()>;
 
 /// Measures how long bytes are not taken.
 struct Stall {
@@ -54,12 +61,14 @@ impl Accepted {
         let stream = Opening::new(stream, limits.header_read_timeout, conn.clone());
         let over = Box::pin(over(conn.clone(), limits.clone(), draining));
         let sending = Stall { limit: limits.send_timeout, timer: None, is_stalled: false };
-        Self { stream, conn, over: Some(Over::Waiting(over)), sending, _seat: seat }
+        Self { stream, conn, over: Over::Waiting(over), _gone: None, sending, _seat: seat }
     }
 
-    /// The same connection for a server that ends it.
-    pub(super) fn without_own_end(self) -> Self {
-        Self { over: None, ..self }
+    /// The same connection for a server that ends it, unless it is upgraded: then it is not the
+    /// server who reads from it, and all that can be done is to have it fail.
+    pub(super) fn without_own_end(self) -> (Self, Gone) {
+        let (alive, gone) = oneshot::channel();
+        (Self { over: Over::Served, _gone: Some(alive), ..self }, gone)
     }
 
     /// What handlers are told of it.
@@ -72,19 +81,32 @@ impl Accepted {
         polled: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if self.over.is_some() {
+        if !matches!(self.over, Over::Served) {
             self.conn.wrote();
+        }
+        if self.conn.is_upgraded() && polled.is_ready() {
+            self.conn.moved();
         }
         self.sending.watch(polled, cx)
     }
 
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.over {
-            None => Poll::Pending,
-            Some(Over::Ended) => Poll::Ready(Ok(())),
-            Some(Over::Waiting(over)) => {
+            Over::Served => {
+                if !self.conn.is_upgraded() {
+                    return Poll::Pending;
+                }
+                let mut orders = self.conn.orders();
+                self.over = Over::Waiting(Box::pin(async move {
+                    orders.cut().await;
+                    true
+                }));
+                self.poll_over(cx)
+            }
+            Over::Ended => Poll::Ready(Ok(())),
+            Over::Waiting(over) => {
                 let is_cut = std::task::ready!(over.as_mut().poll(cx));
-                self.over = Some(Over::Ended);
+                self.over = Over::Ended;
                 Poll::Ready(match is_cut {
                     true => Err(io::ErrorKind::ConnectionAborted.into()),
                     false => Ok(()),
@@ -107,7 +129,7 @@ impl Stall {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !self.is_stalled {
-            timer.as_mut().reset(Instant::now() + limit);
+            timer.as_mut().reset(end_of(limit));
             self.is_stalled = true;
         }
         timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -124,7 +146,12 @@ impl AsyncRead for Accepted {
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             // Nothing more to read: this is where the end of an idle connection is noticed.
             Poll::Pending => this.poll_over(cx),
-            ready => ready,
+            ready => {
+                if this.conn.is_upgraded() {
+                    this.conn.moved();
+                }
+                ready
+            }
         }
     }
 }
@@ -146,8 +173,11 @@ impl AsyncWrite for Accepted {
         this.sending.watch(polled, cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // TLS has a last word to say, which the peer may not take.
+        let polled = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.sending.watch(polled, cx)
     }
 
     fn poll_write_vectored(

@@ -31,7 +31,8 @@ use crate::mesh::Mesh;
 /// `server_listener_resource_name_template`, or resources given by code hold a `ServerListener`), it
 /// takes no connection before its listener is known (gRFC A36), and only those that one of the
 /// listener's filter chains takes. When the listener changes, connections made before are drained,
-/// within 10 minutes; those that it would not take any more, within 10 seconds.
+/// within 10 minutes; those that it would not take any more, within 10 seconds. Where it cannot listen
+/// then, as when another process does at its address, it is not serving, and tries again.
 ///
 /// It owns the listening socket, which closes when the mesh shuts down. Then its connections drain:
 /// answers on HTTP/1.1 ask to close, and each connection ends when its last call has. Only who
@@ -41,6 +42,8 @@ pub struct Acceptor {
     pub(super) mesh: Mesh,
     local: SocketAddr,
     socket: Socket,
+    /// Why it cannot listen at present.
+    trouble: Option<io::Error>,
     serving: Option<Serving>,
     pub(super) limits: Arc<Limits>,
     slots: Arc<Semaphore>,
@@ -56,6 +59,10 @@ enum Socket {
     /// Its address is taken, and who connects is refused: nothing may be served yet.
     Bound(TcpSocket),
     Listening(TcpListener),
+    /// It could not listen, as when another process does at its address; it tries again.
+    Refused {
+        again: Instant,
+    },
     /// No more connections are taken.
     Closed,
 }
@@ -66,6 +73,9 @@ const DRAIN_CAP: Duration = Duration::from_secs(600);
 /// How long calls of peers may go on that the listener does not take any more. A guess: those that
 /// are answered at once still are.
 const DISMISSAL: Duration = Duration::from_secs(10);
+
+/// Between tries to listen: as after the longest shortage of files.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Connections that wait to be accepted, as tokio's listeners have it.
 const BACKLOG: u32 = 1024;
@@ -95,6 +105,7 @@ impl Acceptor {
             mesh: mesh.clone(),
             local,
             socket,
+            trouble: None,
             serving: governing.map(|governing| Serving::new(inner, governing, local)),
             slots: slots(&limits),
             limits,
@@ -143,8 +154,14 @@ impl Acceptor {
             let (slots, failures, socket) = (&self.slots, &mut self.failures, &self.socket);
             let next = async {
                 match socket {
-                    Socket::Listening(listener) => next(slots, listener, failures).await,
+                    Socket::Listening(listener) => {
+                        Some(Some(next(slots, listener, failures).await))
+                    }
                     Socket::Bound(_) => std::future::pending().await,
+                    Socket::Refused { again } => {
+                        tokio::time::sleep_until(*again).await;
+                        Some(None)
+                    }
                     Socket::Closed => None,
                 }
             };
@@ -163,7 +180,10 @@ impl Acceptor {
                         None => continue,
                     }
                 }
-                next = next => next?,
+                next = next => match next? {
+                    Some(next) => next,
+                    None => continue,
+                },
             };
             if let Some(accepted) = self.take(next) {
                 return Some(accepted);
@@ -185,15 +205,15 @@ impl Acceptor {
                 conn.drain(Some(now + cap));
             });
         }
-        if serving.serves() && matches!(self.socket, Socket::Bound(_)) {
-            let Socket::Bound(socket) = std::mem::replace(&mut self.socket, Socket::Closed) else {
-                return;
-            };
-            match socket.listen(BACKLOG) {
-                Ok(listener) => self.socket = Socket::Listening(listener),
-                Err(error) => tracing::error!(%error, local = %self.local, "cannot listen"),
-            }
+        if serving.serves() {
+            let socket = std::mem::replace(&mut self.socket, Socket::Closed);
+            let (socket, trouble) = listening(socket, self.local);
+            (self.socket, self.trouble) = (socket, trouble.or(self.trouble.take()));
         }
+        if matches!(self.socket, Socket::Listening(_)) {
+            self.trouble = None;
+        }
+        serving.settle(self.trouble.as_ref());
     }
 
     /// Lets a connection in, unless nothing takes it, or it is not known yet what does.
@@ -257,29 +277,52 @@ type Next = (OwnedSemaphorePermit, TcpStream, SocketAddr);
 /// A connection and what it said in TLS, with its addresses: ours and the peer's.
 type Opened = (OwnedSemaphorePermit, Stream, Option<Session>, (SocketAddr, SocketAddr));
 
-async fn next(slots: &Arc<Semaphore>, listener: &TcpListener, failures: &mut u32) -> Option<Next> {
+/// Listens, where it is not done yet and time to try; and why that is not possible.
+fn listening(socket: Socket, local: SocketAddr) -> (Socket, Option<io::Error>) {
+    let listening = match socket {
+        Socket::Bound(socket) => socket.listen(BACKLOG),
+        Socket::Refused { again } if again <= Instant::now() => {
+            bound_to(local).and_then(|socket| socket.listen(BACKLOG))
+        }
+        other => return (other, None),
+    };
+    match listening {
+        Ok(listener) => (Socket::Listening(listener), None),
+        Err(error) => {
+            tracing::error!(%error, %local, "cannot listen");
+            (Socket::Refused { again: Instant::now() + LISTEN_AGAIN }, Some(error))
+        }
+    }
+}
+
+async fn next(slots: &Arc<Semaphore>, listener: &TcpListener, failures: &mut u32) -> Next {
     // A place first: who finds none waits in the system's queue.
     let slot = slots.clone().acquire_owned().await.expect("it is never closed");
     let (stream, peer) = accept(listener, failures).await;
-    Some((slot, stream, peer))
+    (slot, stream, peer)
 }
 
 /// A socket with an address, on which nobody listens yet.
 async fn bound(address: impl ToSocketAddrs) -> io::Result<TcpSocket> {
     let mut last = None;
     for address in lookup_host(address).await? {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // As tokio's listeners: a port is free at once when its server has ended.
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address) {
-            Ok(()) => return Ok(socket),
+        match bound_to(address) {
+            Ok(socket) => return Ok(socket),
             Err(error) => last = Some(error),
         }
     }
     Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address")))
+}
+
+fn bound_to(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As tokio's listeners: a port is free at once when its server has ended.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn slots(limits: &Limits) -> Arc<Semaphore> {

@@ -12,10 +12,11 @@ use http_body_util::{Either, Full};
 use mesh_core::exchange::Reply;
 use mesh_core::resource::ActiveFault;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::conn::Call;
+use super::limits::end_of;
 use super::policy::{Governed, Ruling};
 use crate::body::BoxError;
 use crate::deadline::Deadline;
@@ -114,7 +115,7 @@ impl<S: Service<Request<B>>, B> Waiting<S, B> {
             }
             Ruling::Reply(reply) => (State::Answered { reply: Some(reply) }, None),
             Ruling::Wait(after, governed) => {
-                timer.as_mut().reset(Instant::now() + after);
+                timer.as_mut().reset(end_of(after));
                 let waiting = Box::new(Waiting { timer, app, request, governed });
                 (State::Waiting { waiting: Some(waiting) }, None)
             }
@@ -158,7 +159,10 @@ where
                 }
             }
         };
-        let (call, deadline) = (this.call.take(), *this.deadline);
+        let (mut call, deadline) = (this.call.take(), *this.deadline);
+        if let Some(call) = &mut call {
+            call.answered(answer.status());
+        }
         let is_closing = *this.is_http1 && call.as_ref().is_some_and(Call::is_closing);
         let faults = this.governed.take().map_or_else(Vec::new, |governed| governed.faults);
         let held = (call, faults);

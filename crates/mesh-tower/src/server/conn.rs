@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
+use http::{Method, StatusCode};
 use mesh_core::Origin;
 use mesh_core::resource::Name;
 use mesh_identity::SpiffeId;
@@ -68,6 +69,8 @@ struct Inner {
     /// Woken when the last call ends while the connection drains.
     idle: Notify,
     is_http2: AtomicBool,
+    /// Whether an answer handed it, or a stream of it, over to the application.
+    is_upgraded: AtomicBool,
     /// Whether answers ask an HTTP/1.1 connection to close.
     closing: AtomicBool,
     order: watch::Sender<Order>,
@@ -86,7 +89,12 @@ pub(super) struct Orders(watch::Receiver<Order>);
 
 /// A call on a connection. Its drop says that the call has ended.
 #[derive(Debug)]
-pub(super) struct Call(Conn);
+pub(super) struct Call {
+    conn: Conn,
+    is_connect: bool,
+    /// The connection carries something else since its answer, which no drop tells the end of.
+    stays: bool,
+}
 
 impl Conn {
     pub(super) fn new(
@@ -112,6 +120,7 @@ impl Conn {
             writes: AtomicUsize::new(0),
             idle: Notify::new(),
             is_http2: AtomicBool::new(false),
+            is_upgraded: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             order: watch::Sender::new(Order::default()),
         });
@@ -176,13 +185,23 @@ impl Conn {
     }
 
     /// A request came.
-    pub(super) fn call(&self) -> Call {
+    pub(super) fn call(&self, method: &Method) -> Call {
         self.inner.calls.fetch_add(1, Ordering::Relaxed);
         self.inner.begun.fetch_add(1, Ordering::Relaxed);
-        Call(self.clone())
+        Call { conn: self.clone(), is_connect: *method == Method::CONNECT, stays: false }
     }
 
-    /// How many requests came so far.
+    /// Whether it carries other bytes than requests and answers.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.inner.is_upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Bytes came or went on a connection that was upgraded.
+    pub(super) fn moved(&self) {
+        self.inner.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests came so far, and other bytes after an upgrade.
     pub(super) fn begun(&self) -> usize {
         self.inner.begun.load(Ordering::Relaxed)
     }
@@ -236,13 +255,24 @@ impl Conn {
 
 impl Call {
     pub(super) fn is_closing(&self) -> bool {
-        self.0.is_closing()
+        self.conn.is_closing()
+    }
+
+    /// Its answer has this status.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        if status == StatusCode::SWITCHING_PROTOCOLS || self.is_connect && status.is_success() {
+            self.stays = true;
+            self.conn.inner.is_upgraded.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let inner = &self.0.inner;
+        if self.stays {
+            return;
+        }
+        let inner = &self.conn.inner;
         // SeqCst on both, with `drain`: either it sees no call, or this sees that it began.
         if inner.calls.fetch_sub(1, Ordering::SeqCst) == 1 && inner.closing.load(Ordering::SeqCst) {
             inner.idle.notify_waiters();

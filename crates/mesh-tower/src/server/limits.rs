@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::time::Instant;
 
 /// What a server allows its clients.
 ///
@@ -78,7 +79,8 @@ impl Limits {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.header_read_timeout)
+            // hyper adds it to the clock as it is.
+            .header_read_timeout(self.header_read_timeout.min(YEARS))
             .max_buf_size((self.max_header_bytes as usize).max(LEAST_BUFFER));
         if self.max_headers > HYPER_HEADERS {
             builder.http1().max_headers(self.max_headers);
@@ -94,6 +96,16 @@ impl Limits {
         builder
     }
 }
+
+/// The end of a limit that begins now. One too long for the clock, as who wants no limit may give
+/// it, ends when nobody waits any more.
+pub(crate) fn end_of(limit: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(limit).unwrap_or(now + YEARS)
+}
+
+/// As tokio has it for its own timers: 30 years.
+const YEARS: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// What hyper takes for an HTTP/1.1 connection's buffer at least.
 const LEAST_BUFFER: usize = 8192;

@@ -46,6 +46,7 @@ pub use bind::Server;
 pub use conn::{Conn, Peer};
 pub(crate) use drain::Drain;
 pub use limits::Limits;
+pub(crate) use limits::end_of;
 pub use request_body::RequestBody;
 pub use service::{MakeService, ServerLayer, ServerService};
 pub use serving::ServingMode;

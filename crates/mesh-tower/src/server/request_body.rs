@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::limits::Limits;
+use super::limits::{Limits, end_of};
 use crate::body::BoxError;
 
 /// The body of a request to a [`Server`](super::Server): what the client sends, as long as it sends
@@ -40,7 +40,7 @@ impl RequestBody {
 
     fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = |this: &Self| {
-            let idle = Instant::now() + this.idle_timeout;
+            let idle = end_of(this.idle_timeout);
             this.end.map_or(idle, |end| end.min(idle))
         };
         if !self.is_waiting {

@@ -36,6 +36,10 @@ impl Server {
     /// the client sent, in the form that configuration asks for. An error of `app`, or a panic,
     /// ends the request: on HTTP/1.1 with its connection, on HTTP/2 by resetting its stream.
     ///
+    /// A connection that an answer hands over to the application (an HTTP/1.1 upgrade, CONNECT) is
+    /// drained as one with a call that goes on: reading fails at the deadline, and when no byte
+    /// has come or gone for the [idle timeout](super::Limits::idle_timeout).
+    ///
     /// Dropping the future stops accepting and cuts every connection.
     ///
     /// # Errors
@@ -64,7 +68,7 @@ impl Server {
                 // Shutting down comes first, or a stream of new connections could keep it away.
                 biased;
                 () = &mut self.signal => {
-                    self.acceptor.close(Some(Instant::now() + self.drain_timeout));
+                    self.acceptor.close(Instant::now().checked_add(self.drain_timeout));
                     break;
                 }
                 Some(ended) = connections.tasks.join_next() => log_panic(ended),
@@ -111,12 +115,13 @@ where
         let app = app.map_request(move |request: Request<Incoming>| {
             request.map(|body| RequestBody::new(body, &for_body))
         });
-        let io = TokioIo::new(accepted.without_own_end());
+        let (accepted, gone) = accepted.without_own_end();
+        let io = TokioIo::new(accepted);
         let connection = self
             .builder
             .serve_connection_with_upgrades(io, TowerToHyperService::new(app))
             .into_owned();
-        self.tasks.spawn(closing::serve(connection, conn, limits));
+        self.tasks.spawn(closing::serve(connection, conn, limits, gone));
     }
 }
 

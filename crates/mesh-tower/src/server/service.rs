@@ -103,7 +103,7 @@ where
         }
         // HTTP/2 has GOAWAY to say that a connection ends, and no header for it.
         let is_http1 = request.version() <= Version::HTTP_11;
-        let call = conn.as_ref().map(Conn::call);
+        let call = conn.as_ref().map(|conn| conn.call(request.method()));
         let max_headers = conn.as_ref().map(Conn::max_headers);
         if request.headers().len() > max_headers.unwrap_or(Limits::default().max_headers) {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;

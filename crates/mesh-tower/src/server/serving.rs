@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(super) struct Serving {
     mode: ServingMode,
     /// By which connections are taken; what its mode says follows from it.
     listener: Option<Arc<ServerListener>>,
+    /// Why there is none.
+    absent: String,
     tls: Option<ChainTls>,
     unserving: Option<Unserving>,
     told: Option<Told>,
@@ -36,15 +39,26 @@ pub(super) type Told = Box<dyn FnMut(&ServingMode) + Send>;
 
 impl Serving {
     pub(super) fn new(mesh: &Arc<Inner>, governing: Governing, local: SocketAddr) -> Self {
-        let mode = ServingMode::NotServing("its configuration has not come".to_owned());
+        let absent = "its configuration has not come".to_owned();
+        let mode = ServingMode::NotServing(absent.clone());
         let unserving = Some(mesh.standings.unserving());
         let mesh = mesh.clone();
-        Self { mesh, governing, local, mode, listener: None, tls: None, unserving, told: None }
+        Self {
+            mesh,
+            governing,
+            local,
+            mode,
+            listener: None,
+            absent,
+            tls: None,
+            unserving,
+            told: None,
+        }
     }
 
     /// Tells each change of mode from now on, and the mode now if it serves.
     pub(super) fn tell(&mut self, mut told: Told) {
-        if self.serves() {
+        if self.mode == ServingMode::Serving {
             told(&self.mode);
         }
         self.told = Some(told);
@@ -65,14 +79,14 @@ impl Serving {
 
     /// Looks at what is in force now. Whether connections that were taken before go by another
     /// listener from now on.
+    ///
+    /// To be [settled](Self::settle) once it is known whether connections can come.
     pub(super) fn look(&mut self) -> bool {
-        let found = self.find();
         let before = self.listener.take();
-        let mode = match &found {
-            Ok(_) => ServingMode::Serving,
-            Err(why) => ServingMode::NotServing(why.clone()),
-        };
-        self.listener = found.ok();
+        match self.find() {
+            Ok(listener) => self.listener = Some(listener),
+            Err(why) => self.absent = why,
+        }
         let is_same = match (&before, &self.listener) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (before, now) => before.is_none() && now.is_none(),
@@ -81,6 +95,16 @@ impl Serving {
             let providers = &self.mesh.providers;
             self.tls = self.listener.as_ref().and_then(|it| ChainTls::of(it, providers));
         }
+        before.is_some() && !is_same
+    }
+
+    /// Tells who asked how it stands, given why it cannot listen.
+    pub(super) fn settle(&mut self, trouble: Option<&io::Error>) {
+        let mode = match (&self.listener, trouble) {
+            (Some(_), None) => ServingMode::Serving,
+            (Some(_), Some(error)) => ServingMode::NotServing(format!("cannot listen: {error}")),
+            (None, _) => ServingMode::NotServing(self.absent.clone()),
+        };
         if mode != self.mode {
             tracing::info!(listener = %self.governing.listener, ?mode, "serving mode");
             self.unserving = match mode {
@@ -95,7 +119,6 @@ impl Serving {
             }
             self.mode = mode;
         }
-        before.is_some() && !is_same
     }
 
     fn find(&self) -> Result<Arc<ServerListener>, String> {

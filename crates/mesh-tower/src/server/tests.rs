@@ -1,9 +1,11 @@
 mod acceptor;
 mod attacks;
 mod limits;
+mod modes;
 mod policy;
 mod probes;
 mod tls;
+mod upgrades;
 
 use std::convert::Infallible;
 use std::future::{Future, pending};

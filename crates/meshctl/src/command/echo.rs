@@ -68,20 +68,35 @@ pub(crate) async fn run(output: Output, arguments: Arguments) -> Result<Verdict,
         Some(address) => Some(Port::listen(address, mesh.as_ref()).await?),
         None => None,
     };
-    output.json(&Ready {
-        ready: true,
-        http: http.address,
-        grpc: grpc.as_ref().map(|port| port.address),
-    })?;
+    let addresses = (http.address, grpc.as_ref().map(|port| port.address));
+    let ready = async {
+        if let Some(mesh) = &mesh {
+            // A server behind the mesh refuses connections until it is configured.
+            tokio::select! {
+                () = serving(mesh) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+        let (http, grpc) = addresses;
+        output.json(&Ready { ready: true, http, grpc })
+    };
     let second = async {
         match grpc {
             Some(port) => port.serve(echo.clone(), stop.clone()).await,
             None => Ok(()),
         }
     };
-    tokio::try_join!(http.serve(echo.clone(), stop.clone()), second)
-        .map_err(|error| Error::failed("the server stopped").because(error))?;
+    let served = async {
+        tokio::try_join!(http.serve(echo.clone(), stop.clone()), second)
+            .map_err(|error| Error::failed("the server stopped").because(error))
+    };
+    tokio::try_join!(served, ready)?;
     Ok(Verdict::Right)
+}
+
+/// Waits until all servers of the mesh take connections.
+async fn serving(mesh: &Mesh) {
+    mesh.readiness().changed_from(false).await;
 }
 
 /// One address that is served.

@@ -112,14 +112,14 @@ pub(crate) enum Client {
 
 impl Client {
     pub(crate) async fn http1(address: SocketAddr) -> Self {
-        let io = TokioIo::new(connected(address).await);
+        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         tokio::spawn(connection);
         Self::Http1(sender)
     }
 
     pub(crate) async fn http2(address: SocketAddr) -> Self {
-        let io = TokioIo::new(connected(address).await);
+        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
@@ -142,19 +142,6 @@ impl Client {
     }
 }
 
-/// A connection, once somebody listens: a server behind the mesh does when it is configured.
-async fn connected(address: SocketAddr) -> TcpStream {
-    let connect = async {
-        loop {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return stream,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    tokio::time::timeout(DEADLINE, connect).await.expect("nobody listens in time")
-}
-
 /// A connection for a generated gRPC client.
 pub(crate) async fn grpc(
     address: SocketAddr,
@@ -164,7 +151,7 @@ pub(crate) async fn grpc(
     Error = hyper::Error,
     Future: Send,
 > + Clone {
-    let io = TokioIo::new(connected(address).await);
+    let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);

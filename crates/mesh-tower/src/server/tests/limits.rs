@@ -83,6 +83,22 @@ async fn body_that_stops_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_limit_may_be_told_as_the_longest_time() {
+    let server = with_limits(|limits| {
+        limits.body_idle_timeout = Duration::MAX;
+        limits.request_timeout = Some(10 * MINUTE);
+    });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = server.await.with_drain_timeout(Duration::MAX);
+    let server = server.with_graceful_shutdown(async { drop(stopped.await) });
+    let (address, server) = start(server, reads);
+    let (answer, after) = trickle(address, 1).await;
+    assert_eq!((answer.as_str(), after.as_secs()), ("HTTP/1.1 408", 600));
+    stop.send(()).unwrap();
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn body_that_trickles_is_given_up_at_its_end() {
     let server = with_limits(|limits| limits.request_timeout = Some(10 * MINUTE)).await;
     let (address, _server) = start(server, reads);

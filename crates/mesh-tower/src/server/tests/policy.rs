@@ -19,11 +19,11 @@ use crate::server::{Acceptor, ServerLayer};
 const ALL: FractionalPercent = FractionalPercent::percent(100);
 
 /// A route for the application.
-fn served(prefix: &str) -> Route {
+pub(super) fn served(prefix: &str) -> Route {
     Route::new(RouteMatch::prefix(prefix), Action::NonForwarding)
 }
 
-fn manager(routes: Vec<Route>, filters: Vec<HttpFilterKind>) -> HttpConnectionManager {
+pub(super) fn manager(routes: Vec<Route>, filters: Vec<HttpFilterKind>) -> HttpConnectionManager {
     let host = VirtualHost::new("all", ["*"], routes);
     let routes = RouteConfiguration::new("routes", vec![host]);
     let mut manager = HttpConnectionManager::new(RouteSpecifier::Inline(Arc::new(routes)));
@@ -33,7 +33,7 @@ fn manager(routes: Vec<Route>, filters: Vec<HttpFilterKind>) -> HttpConnectionMa
     manager
 }
 
-fn chain(manager: HttpConnectionManager) -> FilterChain {
+pub(super) fn chain(manager: HttpConnectionManager) -> FilterChain {
     FilterChain::new("chain", ChainAction::Http(Box::new(manager)))
 }
 
@@ -45,7 +45,7 @@ fn with_chains(chains: Vec<FilterChain>) -> Mesh {
     Mesh::builder().resources(resources).build().unwrap()
 }
 
-fn governed(routes: Vec<Route>, filters: Vec<HttpFilterKind>) -> Mesh {
+pub(super) fn governed(routes: Vec<Route>, filters: Vec<HttpFilterKind>) -> Mesh {
     with_chains(vec![chain(manager(routes, filters))])
 }
 
@@ -72,7 +72,7 @@ impl Seen {
     }
 }
 
-async fn one(address: SocketAddr, request: Request<Empty<Bytes>>) -> Response<Incoming> {
+pub(super) async fn one(address: SocketAddr, request: Request<Empty<Bytes>>) -> Response<Incoming> {
     soon(client1(address).await.send_request(request)).await.unwrap()
 }
 

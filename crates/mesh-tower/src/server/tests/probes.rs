@@ -38,6 +38,23 @@ async fn probes_tell_readiness_and_lead_nowhere_else() {
     assert_eq!(status(probes, get1("/healthz/ready")).await, 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn silent_connections_keep_no_probe_out() {
+    let server = bound().await.with_probes(ANY.parse().unwrap()).unwrap();
+    let probes = server.probes_addr().unwrap();
+    let (_, _server) = start(server, hello);
+    // As many as there may be at once: without a word, with half a head, and with requests.
+    let mut held = Vec::new();
+    for begun in ["", "GET /healthz/live HTTP/1.1\r\n", "PRI * HTTP/2.0"].iter().cycle().take(16) {
+        let mut stream = TcpStream::connect(probes).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let began = Instant::now();
+    assert_eq!(status(probes, get1("/healthz/live")).await, 200);
+    assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn shutdown_is_told_while_calls_finish() {
     let held = Held::new();

@@ -14,9 +14,10 @@ use rcgen::{
     SanType,
 };
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::server::Peer;
+use crate::server::{Acceptor, Peer};
 
 const FRIEND: &str = "spiffe://cluster.local/ns/default/sa/friend";
 const STRANGER: &str = "spiffe://cluster.local/ns/default/sa/stranger";
@@ -48,8 +49,8 @@ impl Ca {
     }
 }
 
-/// A server of that authority, whose chain asks for certificates and allows the friend alone.
-async fn secured(ca: &Ca, is_required: bool) -> SocketAddr {
+/// A listener whose chain asks for certificates and allows the friend alone.
+fn listener(is_required: bool, change: impl FnOnce(&mut DownstreamTlsContext)) -> Resources {
     let instance = |certificate_name: &str| ProviderInstance {
         instance_name: "default".into(),
         certificate_name: certificate_name.into(),
@@ -59,6 +60,7 @@ async fn secured(ca: &Ca, is_required: bool) -> SocketAddr {
     let roots = Roots::Provider(instance("ROOTCA"));
     context.common.validation = Some(CertificateValidation::new(roots));
     context.require_client_certificate = is_required;
+    change(&mut context);
 
     let friend = Condition::Authenticated(Some(StringMatcher::exact(FRIEND)));
     let allow = RbacPolicy { permissions: vec![Rule::Any], principals: vec![Rule::Is(friend)] };
@@ -72,13 +74,24 @@ async fn secured(ca: &Ca, is_required: bool) -> SocketAddr {
     chain.tls = Some(Arc::new(context));
     let mut listener = ServerListener::new("server", ANY.parse().unwrap());
     listener.filter_chains = vec![chain];
+    [Resource::from(listener)].into_iter().collect()
+}
 
-    let mesh = Mesh::builder()
-        .resources([Resource::from(listener)].into_iter().collect())
+fn mesh_of(ca: &Ca, resources: Resources) -> Mesh {
+    Mesh::builder()
+        .resources(resources)
         .certificate_provider("default", ca.workload("spiffe://cluster.local/ns/default/sa/us"))
         .build()
-        .unwrap();
-    let server = Server::bind(&mesh, ANY).await.unwrap();
+        .unwrap()
+}
+
+/// A server of that authority and listener.
+async fn secured(ca: &Ca, is_required: bool) -> SocketAddr {
+    served(&mesh_of(ca, listener(is_required, |_| {}))).await
+}
+
+async fn served(mesh: &Mesh) -> SocketAddr {
+    let server = Server::bind(mesh, ANY).await.unwrap();
     let who = |request: Request<RequestBody>| async move {
         let peer = request.extensions().get::<Peer>().unwrap();
         let id = peer.spiffe_id().map_or("nobody", |id| id.as_str());
@@ -87,13 +100,13 @@ async fn secured(ca: &Ca, is_required: bool) -> SocketAddr {
     start(server, who).0
 }
 
-/// What a client gets: a status and a text, or nothing when it is not let in.
-async fn ask(
+/// A connection whose handshake is done, unless the server is not believed.
+async fn connected(
     address: SocketAddr,
     trusted: &Ca,
     own: Option<CertificateProvider>,
     alpn: &str,
-) -> Option<(u16, String)> {
+) -> Option<TokioIo<TlsStream<TcpStream>>> {
     let crypto = default_crypto().unwrap();
     let roots = RootSource::Provider(trusted.workload("spiffe://cluster.local/roots"));
     let mut tls = ClientTls::new(roots).with_alpn(vec![alpn.as_bytes().to_vec()]);
@@ -108,7 +121,17 @@ async fn ask(
     let connector = TlsConnector::from(tls.build(&crypto).unwrap());
     let stream = TcpStream::connect(address).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("server.local").unwrap();
-    let stream = TokioIo::new(soon(connector.connect(name, stream)).await.ok()?);
+    Some(TokioIo::new(soon(connector.connect(name, stream)).await.ok()?))
+}
+
+/// What a client gets: a status and a text, or nothing when it is not let in.
+async fn ask(
+    address: SocketAddr,
+    trusted: &Ca,
+    own: Option<CertificateProvider>,
+    alpn: &str,
+) -> Option<(u16, String)> {
+    let stream = connected(address, trusted, own, alpn).await?;
     let answer = match alpn {
         "h2" => {
             let (mut sender, connection) =
@@ -178,4 +201,129 @@ async fn half_a_handshake_holds_nobody_up() {
     }
     let friend = ask(address, &ca, Some(ca.workload(FRIEND)), "h2").await;
     assert_eq!(friend.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn handshake_by_earlier_settings_does_not_count() {
+    let ca = Ca::new();
+    let mesh = mesh_of(&ca, listener(true, |_| {}));
+    let address = served(&mesh).await;
+    let friend = ca.workload(FRIEND);
+    let stream = connected(address, &ca, Some(friend.clone()), "h2").await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    assert_eq!(soon(sender.send_request(get2("/"))).await.unwrap().status(), 200);
+    // Equal settings are the same ones.
+    mesh.put(&listener(true, |_| {}));
+    let again = connected(address, &ca, Some(friend.clone()), "h2").await.unwrap();
+    mesh.put(&listener(true, |_| {}));
+    let (mut again, connection) = http2::handshake(TokioExecutor::new(), again).await.unwrap();
+    tokio::spawn(connection);
+    assert_eq!(soon(again.send_request(get2("/"))).await.unwrap().status(), 200);
+
+    let alpn = |context: &mut DownstreamTlsContext| {
+        context.common.alpn_protocols = vec!["h2".into()];
+    };
+    mesh.put(&listener(true, alpn));
+    // Refused, or away already.
+    if let Ok(answer) = soon(again.send_request(get2("/"))).await {
+        assert_eq!(answer.status(), 403);
+    }
+    assert_eq!(ask(address, &ca, Some(friend), "h2").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn handshake_that_ends_under_other_settings_lets_nobody_in() {
+    let ca = Ca::new();
+    let mesh = mesh_of(&ca, listener(true, |_| {}));
+    let acceptor = Acceptor::bind(&mesh, ANY).await.unwrap();
+    let address = acceptor.local_addr();
+    let accepting = tokio::spawn(accept_one(acceptor));
+    let (client, server) = tokio::io::duplex(1 << 16);
+    // A proxy that holds the client's last flight until the settings are others.
+    let (hold, held) = oneshot::channel::<()>();
+    let proxy = tokio::spawn(async move {
+        let upstream = TcpStream::connect(address).await.unwrap();
+        let ((mut up_read, mut up_write), (mut read, mut write)) =
+            (upstream.into_split(), tokio::io::split(server));
+        let down = tokio::spawn(async move {
+            drop(tokio::io::copy(&mut up_read, &mut write).await);
+            write.shutdown().await.unwrap();
+        });
+        let mut hello = vec![0; 1 << 14];
+        let length = read.read(&mut hello).await.unwrap();
+        up_write.write_all(&hello[..length]).await.unwrap();
+        held.await.unwrap();
+        drop(tokio::io::copy(&mut read, &mut up_write).await);
+        down.await.unwrap();
+    });
+    let crypto = default_crypto().unwrap();
+    let roots = RootSource::Provider(ca.workload("spiffe://cluster.local/roots"));
+    let matcher = mesh_core::resource::SubjectAltNameMatcher {
+        kind: mesh_core::resource::SanKind::Uri,
+        value: StringMatcher::exact("spiffe://cluster.local/ns/default/sa/us"),
+    };
+    let tls = ClientTls::new(roots)
+        .with_alpn(vec![b"h2".to_vec()])
+        .with_san_matchers(vec![matcher])
+        .with_identity(ca.workload(FRIEND));
+    let connector = TlsConnector::from(tls.build(&crypto).unwrap());
+    let name = rustls::pki_types::ServerName::try_from("server.local").unwrap();
+    // TLS 1.3: the client is done before its last flight arrives.
+    let mut stream = soon(connector.connect(name, client)).await.unwrap();
+    mesh.put(&listener(true, |context| context.require_sni = true));
+    hold.send(()).unwrap();
+    let mut rest = Vec::new();
+    let _end = soon(stream.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty() && !accepting.is_finished());
+    drop(stream);
+    soon(proxy).await.unwrap();
+}
+
+/// The first connection that is let in.
+async fn accept_one(mut acceptor: Acceptor) -> crate::server::Accepted {
+    acceptor.accept().await.unwrap()
+}
+
+#[tokio::test]
+async fn open_handshakes_hold_up_no_shutdown() {
+    let ca = Ca::new();
+    let mesh = mesh_of(&ca, listener(true, |_| {}));
+    let address = served(&mesh).await;
+    let mut held = Vec::new();
+    for part in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(part).await.unwrap();
+        held.push(stream);
+    }
+    // In the order they came, so that those are with the server now.
+    assert!(ask(address, &ca, Some(ca.workload(FRIEND)), "h2").await.is_some());
+    let began = std::time::Instant::now();
+    soon(mesh.shutdown(Duration::from_secs(60))).await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    for mut stream in held {
+        let mut rest = Vec::new();
+        let _end = soon(stream.read_to_end(&mut rest)).await;
+        assert!(rest.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_word_of_tls_is_not_waited_for_without_limit() {
+    let ca = Ca::new();
+    let mesh = mesh_of(&ca, listener(true, |_| {}));
+    let acceptor = Acceptor::bind(&mesh, ANY).await.unwrap();
+    let address = acceptor.local_addr();
+    let (accepted, client) = tokio::join!(
+        accept_one(acceptor),
+        connected(address, &ca, Some(ca.workload(FRIEND)), "h2")
+    );
+    let (mut accepted, _client) = (accepted, client.unwrap());
+    // As much as fits on the way to a client that reads nothing.
+    let bytes = [0; 1 << 16];
+    while tokio::time::timeout(Duration::from_secs(1), accepted.write_all(&bytes)).await.is_ok() {}
+    let began = Instant::now();
+    let ended = accepted.shutdown().await.unwrap_err();
+    assert_eq!(ended.kind(), std::io::ErrorKind::TimedOut);
+    assert!(began.elapsed() <= Duration::from_secs(300), "{:?}", began.elapsed());
 }

@@ -1,0 +1,56 @@
+//! What becomes of servers and their connections when their listener changes.
+
+use mesh_core::resource::{Resource, ServerListener};
+use tokio::net::TcpSocket;
+
+use super::policy::{chain, governed, manager, one, served};
+use super::upgrades::{echo, echoes, upgraded};
+use super::*;
+use crate::server::ServingMode;
+
+#[tokio::test]
+async fn server_that_cannot_listen_says_so_and_tries_again() {
+    let mut refused = ServerListener::new("server", ANY.parse().unwrap());
+    refused.filter_chains = vec![chain(manager(vec![served("/")], vec![]))];
+    let listener = refused.clone();
+    refused.refused_by_grpc = Some("not yet");
+    let mesh = Mesh::builder().resources(with(refused)).build().unwrap();
+    let server = Server::bind(&mesh, ANY).await.unwrap();
+    let address = server.local_addr();
+    let (told, mut mode) = watch::channel(None);
+    let server = server.with_mode_callback(move |mode| drop(told.send(Some(mode.clone()))));
+    let (_, serving) = start(server, hello);
+
+    // Several may take an address, but one alone can listen at it.
+    let other = TcpSocket::new_v4().unwrap();
+    other.set_reuseaddr(true).unwrap();
+    other.bind(address).unwrap();
+    let other = other.listen(1).unwrap();
+    mesh.put(&with(listener));
+    let is_told = |mode: &Option<ServingMode>| matches!(mode, Some(ServingMode::NotServing(why)) if why.starts_with("cannot listen: "));
+    soon(mode.wait_for(is_told)).await.unwrap();
+    assert!(!mesh.readiness().is_ready() && !serving.is_finished());
+
+    drop(other);
+    soon(mode.wait_for(|mode| *mode == Some(ServingMode::Serving))).await.unwrap();
+    assert!(mesh.readiness().is_ready());
+    assert_eq!(text(one(address, get1("/")).await).await, "hello");
+}
+
+fn with(listener: ServerListener) -> Resources {
+    [Resource::from(listener)].into_iter().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn upgraded_connection_that_is_not_taken_any_more_is_cut() {
+    let mesh = governed(vec![served("/")], vec![]);
+    let server = Server::bind(&mesh, ANY).await.unwrap();
+    let (address, _server) = start(server, echo);
+    let mut stream = upgraded(address).await;
+    let began = Instant::now();
+    mesh.put(&with(ServerListener::new("server", ANY.parse().unwrap())));
+    while echoes(&mut stream).await {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
