@@ -68,7 +68,7 @@ pub use load_error::LoadError;
 pub use names::SubjectNames;
 pub use provider::{CertificateProvider, FileWatcher, IdentityFiles, ProviderStatus, RootFiles};
 pub use spiffe_id::SpiffeId;
-pub use tls::{ClientTls, Providers, RootSource, ServerTls};
+pub use tls::{ClientTls, HandshakeError, Providers, RootSource, ServerTls};
 pub use trust::Trust;
 pub use trust_domain::TrustDomain;
 // Those of our API that are rustls's.

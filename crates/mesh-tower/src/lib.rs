@@ -13,9 +13,9 @@
 //!
 //! It does not resolve policy: every decision is `mesh-core`'s. Its API holds no protobuf types.
 //! What configuration asks for and this version does not do is listed by [`Mesh::findings`].
-//! Filters act on both sides: on a [`Server`] where configuration says what servers do. Servers
-//! speak TLS where their filter chain asks for it; clients do not yet, and a cluster that asks for
-//! it has no endpoints. There are no metrics, traces and access logs yet.
+//! Filters act on both sides: on a [`Server`] where configuration says what servers do. TLS, mutual
+//! or not, is spoken where a server's filter chain or a client's cluster asks for it, and never
+//! anything less. There are no metrics, traces and access logs yet.
 //!
 //! [`Acceptor`] and [`ServerLayer`] do for servers of other libraries what [`Server`] does, and
 //! [`ClientLayer`] for a client of yours what [`Channel`] does. [`layers`] has each capability
@@ -36,6 +36,8 @@ mod health;
 pub mod layers;
 mod mesh;
 pub mod server;
+#[cfg(test)]
+mod testing;
 
 pub use body::{Body, BoxError};
 pub use client::{Channel, Client, ClientLayer, Record};

@@ -75,9 +75,14 @@ impl<A: Attach> Membership<A> {
             HashMap::with_capacity_and_hasher(count, FixedState::default());
         let mut states = Vec::with_capacity(count);
         let mut slots = Vec::with_capacity(count);
+        let uses_tls = cluster.uses_tls();
         for (number, locality) in (0..).zip(localities) {
             for spec in &locality.endpoints {
                 let known = previous.and_then(|previous| previous.all.get(&spec.address));
+                let serves = |known: &&Arc<EndpointState<A>>| {
+                    !uses_tls || attach.serves(known.attached(), cluster, spec)
+                };
+                let known = known.filter(serves);
                 // Looked for here too: decoding refuses an address that occurs twice, code can
                 // still name one, and it is one endpoint all the same.
                 let state = all.entry(spec.address).or_insert_with(|| {

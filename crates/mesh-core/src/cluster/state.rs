@@ -96,6 +96,8 @@ impl<A: Attach> ClusterState<A> {
         self.spec.protocol == spec.protocol
             && self.spec.connect_timeout == spec.connect_timeout
             && self.spec.connections == spec.connections
+            && self.spec.transport_socket == spec.transport_socket
+            && self.spec.transport_socket_matches == spec.transport_socket_matches
     }
 
     /// The cluster's name.

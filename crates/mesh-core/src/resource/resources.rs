@@ -162,12 +162,6 @@ impl Resources {
 
     /// The endpoints of a cluster, wherever they come from.
     pub(crate) fn endpoints_of(&self, cluster: &Cluster) -> Entry<ClusterLoadAssignment> {
-        if cluster.uses_tls() {
-            // Nobody speaks it yet. To speak plain text instead would be a downgrade.
-            let id = ResourceId::new(ResourceType::Cluster, cluster.name.clone());
-            let text = "TLS is not supported yet, and plain text would be a downgrade";
-            return Entry::failed(Failure::new(id, FailureKind::Invalid, text, None));
-        }
         match &cluster.discovery {
             Discovery::Static(assignment) => Entry::of(assignment.clone()),
             Discovery::Eds { service_name: name } => self.endpoints_named(name),

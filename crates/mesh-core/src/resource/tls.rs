@@ -1,8 +1,7 @@
 //! TLS contexts: who we are to a peer, and whom we take it for.
 //!
 //! What is said here is valid. Certificates come from `mesh-identity`, and connections from
-//! `mesh-tower`, whose servers go by it. Its clients do not yet: a cluster that asks for TLS has no
-//! endpoints.
+//! `mesh-tower`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::sync::Arc;
 use super::{Endpoint, Name, StringMatcher, Struct};
 
 /// How bytes reach an endpoint (`envoy.config.core.v3.TransportSocket`).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum TransportSocket {
     /// In plain text (`envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer`).
@@ -21,7 +20,7 @@ pub enum TransportSocket {
 }
 
 /// `envoy.config.cluster.v3.Cluster.TransportSocketMatch`: another transport for some endpoints.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TransportSocketMatch {
     /// The name, as reported.
     pub name: Name,
@@ -45,11 +44,11 @@ impl TransportSocketMatch {
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpstreamTlsContext {
-    /// What both sides share. Without a [validation](CommonTlsContext::validation) nobody verifies
-    /// whom the bytes go to.
+    /// What both sides share. Without a [validation](CommonTlsContext::validation) nobody could
+    /// verify whom the bytes go to, and no connection is made.
     pub common: CommonTlsContext,
     /// The name asked for (SNI), at most 255 bytes; `None` when unset.
     pub sni: Option<Name>,

@@ -18,6 +18,12 @@ pub trait Attach {
     /// Makes what hangs on an endpoint of that cluster.
     fn endpoint(&self, cluster: &Cluster, spec: &Endpoint) -> Self::Endpoint;
 
+    /// Whether what hangs on an endpoint serves what is said of it now. Asked where a cluster uses
+    /// TLS: an endpoint's metadata and name decide how it is spoken with.
+    fn serves(&self, _known: &Self::Endpoint, _cluster: &Cluster, _spec: &Endpoint) -> bool {
+        true
+    }
+
     /// A number of this client, where each is to choose otherwise than others.
     fn seed(&self) -> u64 {
         0

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_core::resource::{
     CertificateSource, CommonTlsContext, DataSource, DownstreamTlsContext, Name, ProviderInstance,
@@ -10,10 +11,11 @@ use mesh_core::resource::{
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
+use tokio::runtime::Handle;
 
 use super::{ClientTls, RootSource, ServerTls};
 use crate::provider::files;
-use crate::{CertificateProvider, Identity, LoadError, Trust};
+use crate::{CertificateProvider, FileWatcher, Identity, LoadError, Trust};
 
 /// The certificates that TLS contexts name: instances of the bootstrap's `certificate_providers`,
 /// and secrets.
@@ -25,12 +27,24 @@ pub struct Providers {
     crypto: Arc<CryptoProvider>,
     instances: BTreeMap<Name, CertificateProvider>,
     secrets: BTreeMap<Name, CertificateProvider>,
+    runtime: Option<Handle>,
 }
+
+/// How often files that a context names are looked at; it has no word for that.
+const FILES_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Providers {
     /// Nothing by name yet.
     pub fn new(crypto: Arc<CryptoProvider>) -> Self {
-        Self { crypto, instances: BTreeMap::new(), secrets: BTreeMap::new() }
+        Self { crypto, instances: BTreeMap::new(), secrets: BTreeMap::new(), runtime: None }
+    }
+
+    /// Has the files that contexts name watched on that runtime, once a minute. Without one they are
+    /// read once.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
     }
 
     /// Adds an instance of the bootstrap's `certificate_providers`.
@@ -132,6 +146,9 @@ impl Providers {
             Source::Provider(instance) => self.instance(instance)?,
             Source::Secret(name) => self.secret(name)?,
             Source::System => return Ok(RootSource::System),
+            Source::Inline(DataSource::File(path)) if self.runtime.is_some() => {
+                self.watched(FileWatcher::new().with_ca(&**path))
+            }
             Source::Inline(given) => {
                 let trust = Trust::from_pem(&read(given)?, &self.crypto)?;
                 CertificateProvider::fixed(None, Some(trust), self.crypto.clone())
@@ -156,8 +173,24 @@ impl Providers {
         found.ok_or_else(|| LoadError::new(format!("secret {name:?} is not known")))
     }
 
-    /// What is told in place. Files are read once: who rotates them uses a certificate provider.
+    fn watched(&self, files: FileWatcher) -> CertificateProvider {
+        match &self.runtime {
+            Some(runtime) => {
+                let files = files.with_refresh_interval(FILES_INTERVAL);
+                CertificateProvider::file_watcher(files, self.crypto.clone(), runtime)
+            }
+            None => CertificateProvider::from_files(files, self.crypto.clone()),
+        }
+    }
+
+    /// What is told in place.
     fn certificate(&self, given: &TlsCertificate) -> Result<CertificateProvider, LoadError> {
+        if let (DataSource::File(chain), DataSource::File(key)) =
+            (&given.certificate_chain, &given.private_key)
+            && self.runtime.is_some()
+        {
+            return Ok(self.watched(FileWatcher::new().with_identity(&**chain, &**key)));
+        }
         let (chain, key) = (read(&given.certificate_chain)?, read(&given.private_key)?);
         let identity = Identity::from_pem(&chain, &key, &self.crypto)?;
         Ok(CertificateProvider::fixed(Some(identity), None, self.crypto.clone()))

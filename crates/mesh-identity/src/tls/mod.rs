@@ -3,12 +3,14 @@
 
 mod client;
 mod context;
+mod handshake;
 mod resolve;
 mod server;
 mod verify;
 
 pub use client::ClientTls;
 pub use context::Providers;
+pub use handshake::HandshakeError;
 pub use server::ServerTls;
 
 use std::fmt;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use mesh_core::resource::TlsVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{Error, OtherError, SupportedProtocolVersion};
+use rustls::{CertificateError, Error, OtherError, SupportedProtocolVersion};
 
 use crate::{CertificateProvider, LoadError, Trust};
 
@@ -68,25 +70,47 @@ impl TrustNow {
 
     fn get(&self) -> Result<Arc<Trust>, Error> {
         match self {
-            Self::Provider(provider) => provider
-                .trust()
-                .ok_or_else(|| refused(LoadError::new("there are no trust roots yet"))),
+            Self::Provider(provider) => provider.trust().ok_or_else(|| {
+                let why = provider.status().roots_error;
+                refused(not_yet("there are no trust roots yet", why))
+            }),
             Self::Fixed(trust) => Ok(trust.clone()),
         }
     }
 }
 
-/// A reason of ours in an error of rustls.
-fn refused(error: LoadError) -> Error {
-    Error::Other(OtherError(Arc::new(Refused(error.chain()))))
+/// What a provider does not have, and why when that is known.
+fn not_yet(text: &str, why: Option<String>) -> LoadError {
+    match why {
+        Some(why) => LoadError::because(text, why),
+        None => LoadError::new(text),
+    }
 }
 
-#[derive(Debug)]
-struct Refused(String);
+/// A reason of ours in an error of rustls.
+fn refused(error: LoadError) -> Error {
+    Error::Other(OtherError(Arc::new(Refused(Arc::new(error)))))
+}
+
+/// One that lies in the other side's certificate, as which it is told to that side.
+fn not_good(error: LoadError) -> Error {
+    let why = OtherError(Arc::new(Refused(Arc::new(error))));
+    Error::InvalidCertificate(CertificateError::Other(why))
+}
+
+/// Says all of it at once: rustls shows errors that it does not know without their causes, some of
+/// them as they are debugged.
+struct Refused(Arc<LoadError>);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.chain())
+    }
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

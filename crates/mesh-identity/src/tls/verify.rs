@@ -13,7 +13,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_parser::prelude::X509Certificate;
 
-use super::{TrustNow, refused};
+use super::{TrustNow, not_good, not_yet, refused};
 use crate::{CertificateProvider, LoadError, SubjectNames, Trust};
 
 /// The names one of which a server must have.
@@ -39,7 +39,8 @@ impl ServerVerifier {
     fn check_own_identity(&self, now: UnixTime) -> Result<(), Error> {
         let Some(provider) = &self.identity else { return Ok(()) };
         let Some(identity) = provider.identity() else {
-            return Err(refused(LoadError::new("there is no certificate of ours yet")));
+            let why = provider.status().identity_error;
+            return Err(refused(not_yet("there is no certificate of ours yet", why)));
         };
         if identity.not_after() <= UNIX_EPOCH + Duration::from_secs(now.as_secs()) {
             return Err(refused(LoadError::new("our own certificate has expired")));
@@ -60,7 +61,7 @@ impl ServerCertVerifier for ServerVerifier {
         self.check_own_identity(now)?;
         let trust = self.trust.get()?;
         let names = names(end_entity, &trust)?;
-        let roots = trust.roots_for(&names).map_err(refused)?;
+        let roots = trust.roots_for(&names).map_err(not_good)?;
         let parsed = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(
             &parsed,
@@ -125,7 +126,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let trust = self.trust.get()?;
         let names = names(end_entity, &trust)?;
-        let roots = trust.roots_for(&names).map_err(refused)?;
+        let roots = trust.roots_for(&names).map_err(not_good)?;
         let verified = roots.clients().verify_client_cert(end_entity, intermediates, now)?;
         check_names(&names, &self.matchers)?;
         Ok(verified)
@@ -156,9 +157,9 @@ impl ClientCertVerifier for ClientVerifier {
 
 /// The names of a leaf, after the rules of X.509-SVIDs where those hold.
 fn names(leaf: &CertificateDer<'_>, trust: &Trust) -> Result<SubjectNames, Error> {
-    let names = SubjectNames::of(leaf).map_err(refused)?;
+    let names = SubjectNames::of(leaf).map_err(not_good)?;
     if trust.is_spiffe() {
-        check_svid_usage(leaf).map_err(refused)?;
+        check_svid_usage(leaf).map_err(not_good)?;
     }
     Ok(names)
 }
@@ -184,7 +185,7 @@ fn check_names(names: &SubjectNames, matchers: &[SubjectAltNameMatcher]) -> Resu
         return Ok(());
     }
     let wanted: Vec<String> = matchers.iter().map(|matcher| matcher.value.to_string()).collect();
-    Err(refused(LoadError::new(format!(
+    Err(not_good(LoadError::new(format!(
         "the certificate has none of the names that are wanted ({}); it has {names}",
         wanted.join(", ")
     ))))

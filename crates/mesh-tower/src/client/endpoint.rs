@@ -1,9 +1,14 @@
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use mesh_core::resource::{Cluster, Endpoint as EndpointSpec, Name, UpstreamProtocol};
+use mesh_identity::rustls::ClientConfig;
+use mesh_identity::rustls::pki_types::ServerName;
+
+use crate::connection::{Protocol, Tls};
+use crate::error::{Error, ErrorKind};
 
 /// An endpoint, as a maker of clients sees it.
 #[derive(Clone, Debug)]
@@ -11,6 +16,40 @@ pub struct Endpoint {
     address: SocketAddr,
     cluster: Name,
     protocol: UpstreamProtocol,
+    tls: Option<EndpointTls>,
+}
+
+/// How an endpoint is to be spoken with over TLS, by what the mesh is told of it.
+#[derive(Clone, Debug)]
+pub struct EndpointTls {
+    tls: Arc<Tls>,
+    protocol: Protocol,
+}
+
+impl EndpointTls {
+    /// The settings for rustls, which offer the HTTP version of the endpoint's
+    /// [protocol](Endpoint::protocol) (ALPN). They follow certificates that are rotated: each
+    /// handshake looks up what there is then.
+    ///
+    /// # Errors
+    /// Kind `Config`, when configuration names certificates that are not known.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {
+        self.parts().map(|(config, _)| config)
+    }
+
+    /// The name to ask for (SNI), by which the server may choose what it shows. An address where
+    /// none is to be asked for.
+    ///
+    /// # Errors
+    /// Kind `Config`, as for [`client_config`](Self::client_config).
+    pub fn server_name(&self) -> Result<ServerName<'static>, Error> {
+        self.parts().map(|(_, name)| name)
+    }
+
+    fn parts(&self) -> Result<(Arc<ClientConfig>, ServerName<'static>), Error> {
+        let parts = self.tls.parts(self.protocol);
+        parts.map_err(|error| Error::new(ErrorKind::Config, "tls settings").because(error))
+    }
 }
 
 impl Endpoint {
@@ -27,6 +66,14 @@ impl Endpoint {
     /// The HTTP version its cluster is configured for.
     pub fn protocol(&self) -> UpstreamProtocol {
         self.protocol
+    }
+
+    /// How to secure connections to it; `None` where it is spoken with in plain text. Where there is
+    /// something and plain text is spoken, what was to be protected is not: a
+    /// [`ClientLayer`](crate::ClientLayer) makes no clients for such endpoints unless it is
+    /// [told](crate::ClientLayer::with_tls) that they go by this.
+    pub fn tls(&self) -> Option<&EndpointTls> {
+        self.tls.as_ref()
     }
 }
 
@@ -56,28 +103,42 @@ struct Slot {
 }
 
 impl Slots {
-    pub(crate) fn new(cluster: &Cluster, spec: &EndpointSpec) -> Self {
+    pub(crate) fn new(cluster: &Cluster, spec: &EndpointSpec, tls: Option<&Arc<Tls>>) -> Self {
+        let protocol = match cluster.protocol {
+            UpstreamProtocol::Http2 => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
         let endpoint = Endpoint {
             address: spec.address,
             cluster: cluster.name.clone(),
             protocol: cluster.protocol,
+            tls: tls.map(|tls| EndpointTls { tls: tls.clone(), protocol }),
         };
         Self { endpoint, clients: RwLock::default() }
     }
 
     /// The client of `layer`, made when it is asked for first. Of two made at once one is kept.
+    /// None is made that does not secure its connections where that is asked for.
     #[inline(always)]
-    pub(crate) fn client<S>(&self, layer: u64, make: impl Fn(&Endpoint) -> S) -> S
+    pub(crate) fn client<S>(
+        &self,
+        layer: u64,
+        secures: bool,
+        make: impl Fn(&Endpoint) -> S,
+    ) -> Option<S>
     where
         S: Clone + Send + Sync + 'static,
     {
         // A client whose `clone` panics leaves the list as it was.
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = find(&clients, layer) {
-            return client;
+            return Some(client);
         }
         drop(clients);
-        self.made(layer, make(&self.endpoint))
+        if self.endpoint.tls.is_some() && !secures {
+            return None;
+        }
+        Some(self.made(layer, make(&self.endpoint)))
     }
 
     #[cold]

@@ -19,7 +19,7 @@ use super::endpoint::Endpoint;
 use super::routing::Place;
 use super::transport::{Failed, To, Transport};
 use crate::body::{Body, BoxError};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::layers::outcome;
 use crate::mesh::{Io, Mesh, Subscribed};
 
@@ -34,6 +34,7 @@ use crate::mesh::{Io, Mesh, Subscribed};
 pub struct ClientLayer {
     mesh: Mesh,
     target: Arc<Subscribed>,
+    secures: bool,
 }
 
 impl ClientLayer {
@@ -43,7 +44,15 @@ impl ClientLayer {
     /// Kind `Config` when the target cannot be parsed.
     pub fn new(mesh: &Mesh, target: &str) -> Result<Self, Error> {
         let target = mesh.subscribe(target, Dialect::Http)?;
-        Ok(Self { mesh: mesh.clone(), target })
+        Ok(Self { mesh: mesh.clone(), target, secures: false })
+    }
+
+    /// Says that the clients secure their connections wherever [`Endpoint::tls`] says how. Without
+    /// this, requests to such endpoints fail: their clients would speak plain text.
+    #[must_use]
+    pub fn with_tls(mut self) -> Self {
+        self.secures = true;
+        self
     }
 
     /// The service over the clients that `make` makes, one per endpoint.
@@ -60,7 +69,7 @@ impl ClientLayer {
         // Names the clients of this layer among those hung on an endpoint.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let shared = Shared { id, make, mesh: self.mesh.clone() };
+        let shared = Shared { id, make, secures: self.secures, mesh: self.mesh.clone() };
         let inner = Inner { shared: Arc::new(shared), service: std::marker::PhantomData };
         ClientService { mesh: self.mesh.clone(), target: self.target.clone(), inner }
     }
@@ -87,6 +96,7 @@ struct Inner<F, S> {
 struct Shared<F> {
     id: u64,
     make: F,
+    secures: bool,
     mesh: Mesh,
 }
 
@@ -133,8 +143,11 @@ where
 
     #[inline(always)]
     fn send(&self, _: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt<S> {
-        let client = endpoint.attached().clients.client(self.shared.id, &self.shared.make);
-        Attempt::new(client, request)
+        let Shared { id, make, secures, .. } = &*self.shared;
+        match endpoint.attached().clients.client(*id, *secures, make) {
+            Some(client) => Attempt::new(client, request),
+            None => Attempt::refused(),
+        }
     }
 }
 
@@ -167,6 +180,11 @@ where
             return Self::otherwise(client, request, ready);
         }
         Self::Called { future: client.call(request) }
+    }
+
+    #[cold]
+    fn refused() -> Self {
+        Self::Otherwise { step: Box::new(Step::Failed(Some(unsecured()))) }
     }
 
     #[inline(never)]
@@ -202,6 +220,12 @@ where
         };
         Poll::Ready(Err(failed(error)))
     }
+}
+
+fn unsecured() -> BoxError {
+    let text = "the endpoint asks for TLS, which the clients of this layer are not said to speak \
+                (ClientLayer::with_tls)";
+    Error::new(ErrorKind::Config, text).into()
 }
 
 #[cold]

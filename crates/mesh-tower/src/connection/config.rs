@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use mesh_core::resource::ConnectionOptions;
 
+use super::tls::Tls;
+
 /// How to reach one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -17,9 +19,11 @@ pub(crate) struct Config {
     pub(crate) max_idle: usize,
     /// What the cluster asks for beyond that.
     pub(crate) options: Arc<ConnectionOptions>,
+    /// `None` in plain text.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
-/// The HTTP version spoken with an endpoint; known beforehand, never negotiated in plaintext.
+/// The HTTP version spoken with an endpoint; known beforehand, never negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -38,6 +42,7 @@ impl Config {
             },
             max_idle: MAX_IDLE,
             options: Arc::default(),
+            tls: None,
         }
     }
 
@@ -49,6 +54,10 @@ impl Config {
         self.idle_timeout = options.idle_timeout.unwrap_or(self.idle_timeout);
         self.options = options.clone();
         self
+    }
+
+    pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls: tls.map(Arc::new), ..self }
     }
 
     /// How often idle connections are looked for; never where they may stay.

@@ -10,15 +10,17 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::cluster::ConnectionPermit;
 use mesh_core::resource::Http2Options;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::config::{self, Config};
+use super::config::{self, Config, Protocol};
 use super::error::DialError;
 use super::http1::Sender;
 use super::http2::{Live, Streams};
 use super::socket;
+use super::tls::{Secured, Tls};
 use crate::body::Body;
 
 /// Makes connections to one endpoint and leaves each in a task of its own.
@@ -64,11 +66,24 @@ impl Dialer {
     //
     // Its place comes back with an error, for who is told of it before the place is free.
     pub(super) async fn http1(&self, open: Open) -> Result<Sender, (DialError, Open)> {
-        let made = async {
-            let stream = self.tcp().await.map_err(DialError::new)?;
-            http1::handshake(TokioIo::new(stream)).await.map_err(handshake_failed)
-        };
-        match made.await {
+        match self.config.tls.as_deref() {
+            None => match self.tcp().await {
+                Ok(stream) => self.http1_over(stream, open).await,
+                Err(error) => Err((error, open)),
+            },
+            Some(tls) => match self.secured(tls, Protocol::Http1).await {
+                Ok(stream) => self.http1_over(stream, open).await,
+                Err(error) => Err((error, open)),
+            },
+        }
+    }
+
+    async fn http1_over<S: Bytes>(
+        &self,
+        stream: S,
+        open: Open,
+    ) -> Result<Sender, (DialError, Open)> {
+        match http1::handshake(TokioIo::new(stream)).await {
             Ok((sender, connection)) => {
                 let connection = connection.with_upgrades();
                 self.runtime.spawn(async move {
@@ -77,14 +92,20 @@ impl Dialer {
                 });
                 Ok(Sender::new(sender, &self.config.options))
             }
-            Err(error) => Err((error, open)),
+            Err(error) => Err((handshake_failed(error), open)),
         }
     }
 
     /// An HTTP/2 connection, with prior knowledge. To be polled on the runtime.
     pub(super) async fn http2(&self, permit: Option<ConnectionPermit>) -> Result<Live, DialError> {
         let open = self.open(permit);
-        let stream = self.tcp().await.map_err(DialError::new)?;
+        match self.config.tls.as_deref() {
+            None => self.http2_over(self.tcp().await?, open).await,
+            Some(tls) => self.http2_over(self.secured(tls, Protocol::Http2).await?, open).await,
+        }
+    }
+
+    async fn http2_over<S: Bytes>(&self, stream: S, open: Open) -> Result<Live, DialError> {
         let options = &self.config.options;
         let Http2Options { initial_stream_window_bytes, initial_connection_window_bytes, .. } =
             options.http2;
@@ -121,19 +142,48 @@ impl Dialer {
         Ok(Live::new(sender, streams))
     }
 
-    async fn tcp(&self) -> io::Result<TcpStream> {
+    async fn tcp(&self) -> Result<TcpStream, DialError> {
         let connect = TcpStream::connect(self.config.address);
         let stream = match tokio::time::timeout(self.config.connect_timeout, connect).await {
-            Ok(connected) => connected?,
-            Err(_) => return Err(timed_out(self.config.connect_timeout)),
+            Ok(connected) => connected.map_err(DialError::new)?,
+            Err(_) => return Err(DialError::new(timed_out(self.config.connect_timeout))),
         };
+        self.tuned(stream).map_err(DialError::new)
+    }
+
+    fn tuned(&self, stream: TcpStream) -> io::Result<TcpStream> {
         socket::tune(&stream)?;
         if let Some(keepalive) = &self.config.options.tcp_keepalive {
             socket::keep_alive(&stream, keepalive)?;
         }
         Ok(stream)
     }
+
+    /// A connection after its handshake, for which there is no more time than for a plain one.
+    async fn secured(&self, tls: &Tls, protocol: Protocol) -> Result<Box<Secured>, DialError> {
+        let made = async {
+            let stream = self.tcp().await?;
+            tls.connect(stream, protocol).await.map_err(DialError::tls)
+        };
+        match tokio::time::timeout(self.config.connect_timeout, made).await {
+            Ok(made) => made,
+            Err(_) => Err(DialError::new(timed_out(self.config.connect_timeout))),
+        }
+    }
+
+    /// A connection on which nothing has been said yet, for what is no HTTP.
+    pub(super) async fn raw(&self) -> Result<Box<dyn Bytes>, DialError> {
+        Ok(match self.config.tls.as_deref() {
+            None => Box::new(self.tcp().await?),
+            Some(tls) => self.secured(tls, self.config.protocol).await?,
+        })
+    }
 }
+
+/// What HTTP is spoken over. Plain TCP, which is nearly all, has code of its own and nothing to ask.
+pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Bytes for T {}
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -156,15 +206,15 @@ async fn idle(streams: Arc<Streams>, interval: Option<Duration>) {
 }
 
 /// Runs a connection and watches how many streams the server allows.
-struct Http2Driver {
-    connection: http2::Connection<TokioIo<TcpStream>, Body, TokioExecutor>,
+struct Http2Driver<S: Bytes> {
+    connection: http2::Connection<TokioIo<S>, Body, TokioExecutor>,
     streams: Arc<Streams>,
     /// Wraps around.
     polls: u8,
     _open: Open,
 }
 
-impl Future for Http2Driver {
+impl<S: Bytes> Future for Http2Driver<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

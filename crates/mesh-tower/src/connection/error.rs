@@ -7,6 +7,7 @@ use http::Request;
 use mesh_core::cluster::Overloaded;
 use mesh_core::exchange::Failure;
 
+use super::tls::NOT_BELIEVED;
 use crate::body::{Body, BodyError, BoxError};
 
 /// Why a request got no response head.
@@ -53,6 +54,8 @@ pub(crate) enum ConnectFailure {
     Refused,
     TimedOut,
     Unreachable,
+    /// There is a connection, and nobody at its end who is believed, or who believes us.
+    Tls,
     Other,
 }
 
@@ -74,6 +77,14 @@ impl DialError {
             _ => ConnectFailure::Other,
         };
         Self { failure, source: Arc::new(source) }
+    }
+
+    pub(super) fn into_io(self) -> io::Error {
+        io::Error::new(self.source.kind(), self.source)
+    }
+
+    pub(super) fn tls(source: io::Error) -> Self {
+        Self { failure: ConnectFailure::Tls, source: Arc::new(source) }
     }
 }
 
@@ -149,6 +160,13 @@ fn classify(error: &hyper::Error) -> SendErrorKind {
     if error.is_parse() {
         return SendErrorKind::Protocol;
     }
+    let io = source.and_then(|cause| cause.downcast_ref::<io::Error>());
+    let kind = io.map(io::Error::kind).or_else(|| {
+        source.and_then(crate::body::http2_error).and_then(h2::Error::get_io).map(io::Error::kind)
+    });
+    if kind == Some(NOT_BELIEVED) {
+        return SendErrorKind::NotProcessed;
+    }
     let Some(h2) = source.and_then(crate::body::http2_error) else {
         return SendErrorKind::Reset;
     };
@@ -187,6 +205,7 @@ impl fmt::Display for SendError {
             SendErrorKind::Connect(ConnectFailure::Refused) => "connection refused",
             SendErrorKind::Connect(ConnectFailure::TimedOut) => "connect timed out",
             SendErrorKind::Connect(ConnectFailure::Unreachable) => "address not reachable",
+            SendErrorKind::Connect(ConnectFailure::Tls) => "tls handshake failed",
             SendErrorKind::Connect(ConnectFailure::Other) => "connect failed",
             SendErrorKind::NotProcessed => "request not processed by the server",
             SendErrorKind::Reset => "connection ended before the response",

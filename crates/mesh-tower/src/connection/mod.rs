@@ -30,6 +30,7 @@ mod socket;
 mod span;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub(crate) use config::{Config, Protocol};
 pub(crate) use error::{SendError, SendErrorKind};
@@ -38,3 +39,4 @@ pub(crate) use head::without_userinfo;
 pub use received::Received;
 pub(crate) use send::Connections;
 pub(crate) use socket::tune;
+pub(crate) use tls::{Settings as TlsSettings, SettingsError, Tls};

@@ -5,7 +5,7 @@ use mesh_core::cluster::Overloaded;
 use tokio::runtime::Handle;
 
 use super::config::{Config, MAX_UNWRITTEN, Protocol};
-use super::dial::Dialer;
+use super::dial::{Bytes, Dialer};
 use super::error::{DialError, SendError};
 use super::gate::Gate;
 use super::head::prepare;
@@ -120,9 +120,9 @@ impl Connections {
         }
     }
 
-    /// The address they lead to.
-    pub(crate) fn address(&self) -> std::net::SocketAddr {
-        self.dialer.config.address
+    /// A connection of its own, for what is no HTTP.
+    pub(crate) async fn raw(&self) -> std::io::Result<Box<dyn Bytes>> {
+        self.dialer.raw().await.map_err(DialError::into_io)
     }
 
     /// Sends a request of no cluster.

@@ -74,7 +74,7 @@ impl Session {
                 HealthChecker::Grpc(check) => {
                     grpc::check(check, &self.host, &self.connections).await
                 }
-                HealthChecker::Tcp(check) => tcp::check(check, self.connections.address()).await,
+                HealthChecker::Tcp(check) => tcp::check(check, &self.connections).await,
                 _ => (Checked::Good, String::new()),
             }
         };

@@ -158,8 +158,9 @@ async fn trailers_only_answer_is_wrong() {
 async fn tcp_connection_is_enough_unless_bytes_are_awaited() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let connections = connections(address, Protocol::Http1);
     let mut spec = TcpHealthCheck::default();
-    assert_eq!(tcp::check(&spec, address).await.0, Checked::Good);
+    assert_eq!(tcp::check(&spec, &connections).await.0, Checked::Good);
     spec.send = "ping".into();
     spec.receive = vec!["po".into(), "g".into()];
     let server = async {
@@ -176,8 +177,13 @@ async fn tcp_connection_is_enough_unless_bytes_are_awaited() {
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     };
-    let client = async { [tcp::check(&spec, address).await.0, tcp::check(&spec, address).await.0] };
+    let client = async {
+        [tcp::check(&spec, &connections).await.0, tcp::check(&spec, &connections).await.0]
+    };
     let ((), found) = tokio::join!(server, client);
     assert_eq!(found, [Checked::Good, Checked::Unanswered]);
-    assert_eq!(tcp::check(&spec, gone().await).await.0, Checked::Unanswered);
+    assert_eq!(
+        tcp::check(&spec, &self::connections(gone().await, Protocol::Http1)).await.0,
+        Checked::Unanswered
+    );
 }

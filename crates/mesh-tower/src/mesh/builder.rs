@@ -120,7 +120,6 @@ impl Builder {
                 Error::new(ErrorKind::Config, "a mesh needs a tokio runtime").because(error)
             })?,
         };
-        let io = Io::new(runtime.clone()).with_seed(self.seed.unwrap_or_else(|| fastrand::u64(..)));
         let mut resources = Resources::new();
         let (source, feed) = match self.from {
             From::Environment => {
@@ -143,15 +142,18 @@ impl Builder {
         {
             resources.set_local_cluster(local);
         }
-        let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
-        let snapshot = Arc::new(snapshot);
-        let governs_servers = source.governs_servers(&snapshot);
         let files = match &source {
             Source::Xds(client) => client.bootstrap().certificate_providers().clone(),
             Source::Fixed | Source::Dns(_) => BTreeMap::new(),
         };
+        let providers = Arc::new(Providers::new(files, self.providers, runtime.clone()));
+        let io = Io::new(runtime.clone(), providers.clone());
+        let io = io.with_seed(self.seed.unwrap_or_else(|| fastrand::u64(..)));
+        let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
+        let snapshot = Arc::new(snapshot);
+        let governs_servers = source.governs_servers(&snapshot);
         let inner = Arc::new(Inner {
-            providers: Providers::new(files, self.providers, runtime.clone()),
+            providers,
             published: Published::new(&snapshot, findings),
             changed: Notify::new(),
             waiters: wait::Waiters::default(),

@@ -1,14 +1,17 @@
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use mesh_core::resource::{Cluster, Endpoint as EndpointSpec, UpstreamProtocol};
+use mesh_core::resource::{
+    Cluster, Endpoint as EndpointSpec, UpstreamProtocol, UpstreamTlsContext,
+};
 use mesh_core::{Attach, Dialect};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::Providers;
 use crate::client::Slots;
-use crate::connection::{Config, Connections, Protocol};
+use crate::connection::{Config, Connections, Protocol, SettingsError, Tls, TlsSettings};
 
 /// Hangs connections on endpoints.
 #[derive(Clone, Debug)]
@@ -18,11 +21,36 @@ pub(crate) struct Io {
     pub(crate) signal: Arc<Notify>,
     /// Of this client, where each is to use other endpoints than others.
     seed: u64,
+    providers: Arc<Providers>,
+    secured: Arc<Mutex<Secured>>,
 }
 
+/// The settings of the TLS contexts in use, by where a context lies. Holding it weakly keeps its
+/// place from being taken.
+type Secured = HashMap<usize, (Weak<UpstreamTlsContext>, Made)>;
+
+type Made = Result<Arc<TlsSettings>, SettingsError>;
+
 impl Io {
-    pub(crate) fn new(runtime: Handle) -> Self {
-        Self { runtime, signal: Arc::default(), seed: 0 }
+    pub(crate) fn new(runtime: Handle, providers: Arc<Providers>) -> Self {
+        Self { runtime, signal: Arc::default(), seed: 0, providers, secured: Arc::default() }
+    }
+
+    /// The settings of a TLS context, the same for all of its endpoints.
+    fn settings(&self, context: &Arc<UpstreamTlsContext>) -> Made {
+        let mut secured = self.secured.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Arc::as_ptr(context).addr();
+        if let Some((_, made)) = secured.get(&place) {
+            return made.clone();
+        }
+        secured.retain(|_, (context, _)| context.strong_count() > 0);
+        let made = TlsSettings::new(context, &self.providers).map(Arc::new);
+        if let Err(error) = &made {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(error, "connections fail for want of TLS");
+        }
+        secured.insert(place, (Arc::downgrade(context), made.clone()));
+        made
     }
 
     pub(crate) fn with_seed(self, seed: u64) -> Self {
@@ -95,23 +123,28 @@ impl Attach for Io {
     }
 
     fn endpoint(&self, cluster: &Cluster, spec: &EndpointSpec) -> EndpointIo {
-        let config = config(cluster, spec.address);
+        let tls = Tls::of(cluster, spec, |context| self.settings(context));
+        let config = config(cluster, spec).with_tls(tls);
         EndpointIo {
             http: Arc::new(Connections::new(config.clone(), self.runtime.clone())),
             grpc: OnceLock::new(),
-            clients: Slots::new(cluster, spec),
+            clients: Slots::new(cluster, spec, config.tls.as_ref()),
             runtime: self.runtime.clone(),
             config,
         }
     }
+
+    fn serves(&self, known: &EndpointIo, cluster: &Cluster, spec: &EndpointSpec) -> bool {
+        Tls::serves(known.config.tls.as_deref(), cluster, spec)
+    }
 }
 
-fn config(cluster: &Cluster, address: SocketAddr) -> Config {
+fn config(cluster: &Cluster, spec: &EndpointSpec) -> Config {
     let protocol = match cluster.protocol {
         UpstreamProtocol::Http2 => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    Config::new(address, protocol)
+    Config::new(spec.address, protocol)
         .with_connect_timeout(cluster.connect_timeout)
         .with_options(&cluster.connections)
 }
@@ -167,7 +200,8 @@ mod tests {
 
     #[tokio::test]
     async fn ejection_by_an_earlier_state_is_told_to_the_latest() {
-        let (io, spec) = (Io::new(Handle::current()), Cluster::new("things"));
+        let providers = Providers::new(Default::default(), Default::default(), Handle::current());
+        let (io, spec) = (Io::new(Handle::current(), providers.into()), Cluster::new("things"));
         let earlier = io.cluster(&spec, None);
         let latest = io.cluster(&spec, Some(&earlier));
         earlier.ejected();

@@ -74,7 +74,7 @@ pub(crate) struct Inner {
     targets: Mutex<Vec<Weak<Subscribed>>>,
     pub(crate) drain: Drain,
     pub(crate) standings: Standings,
-    pub(crate) providers: Providers,
+    pub(crate) providers: Arc<Providers>,
     /// Whether configuration says what servers do.
     governs_servers: bool,
     /// Wakes the task, which ends when the mesh is gone.

@@ -1,7 +1,13 @@
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use mesh_identity::{CertificateProvider, FileWatcher, default_crypto};
+use mesh_core::resource::{
+    CertificateSource, CommonTlsContext, DownstreamTlsContext, Name, RootSource, UpstreamTlsContext,
+};
+use mesh_identity::rustls::crypto::CryptoProvider;
+use mesh_identity::{
+    CertificateProvider, ClientTls, FileWatcher, LoadError, ServerTls, default_crypto,
+};
 use tokio::runtime::Handle;
 
 /// The certificate providers of a mesh, by instance name. Each is made when it is first asked for.
@@ -20,6 +26,47 @@ impl Providers {
         runtime: Handle,
     ) -> Self {
         Self { files, runtime, made: Mutex::new(given) }
+    }
+
+    /// How a client speaks TLS by a context.
+    pub(crate) fn client(
+        &self,
+        context: &UpstreamTlsContext,
+        crypto: &Arc<CryptoProvider>,
+    ) -> Result<ClientTls, LoadError> {
+        self.named_by(&context.common, crypto).client(context)
+    }
+
+    /// How a server speaks TLS by a context.
+    pub(crate) fn server(
+        &self,
+        context: &DownstreamTlsContext,
+        crypto: &Arc<CryptoProvider>,
+    ) -> Result<ServerTls, LoadError> {
+        self.named_by(&context.common, crypto).server(context)
+    }
+
+    /// The providers that a context names, as far as there are any.
+    fn named_by(
+        &self,
+        context: &CommonTlsContext,
+        crypto: &Arc<CryptoProvider>,
+    ) -> mesh_identity::Providers {
+        let own = context.identities.iter().filter_map(|source| match source {
+            CertificateSource::Provider(instance) => Some(&instance.instance_name),
+            _ => None,
+        });
+        let roots = context.validation.as_ref().and_then(|validation| match &validation.roots {
+            RootSource::Provider(instance) => Some(&instance.instance_name),
+            _ => None,
+        });
+        let mut made = mesh_identity::Providers::new(crypto.clone());
+        for name in own.chain(roots) {
+            if let Some(provider) = self.get(name) {
+                made = made.with_instance(Name::clone(name), provider);
+            }
+        }
+        made.with_runtime(self.runtime.clone())
     }
 
     /// The provider of that name; `None` when there is none, or no cryptography is built in.

@@ -139,7 +139,10 @@ mod tests {
     use super::*;
 
     fn snapshot() -> Arc<Snapshot<Io>> {
-        let io = Io::new(tokio::runtime::Handle::current());
+        let runtime = tokio::runtime::Handle::current();
+        let providers =
+            crate::mesh::Providers::new(Default::default(), Default::default(), runtime.clone());
+        let io = Io::new(runtime, providers.into());
         Arc::new(Snapshot::compile(&mesh_core::resource::Resources::new(), None, &io).0)
     }
 

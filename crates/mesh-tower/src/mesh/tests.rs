@@ -20,7 +20,7 @@ impl Mesh {
     /// Puts other resources in force, as a control plane does.
     pub(crate) fn put(&self, resources: &Resources) {
         let inner = self.inner();
-        let io = Io::new(inner.runtime().clone());
+        let io = Io::new(inner.runtime().clone(), inner.providers.clone());
         let (snapshot, findings) = Snapshot::compile(resources, Some(&*inner.hold()), &io);
         inner.published.publish(&Arc::new(snapshot), findings);
         inner.changed.notify_waiters();

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::TlsOrigin;
-use mesh_core::resource::{
-    CertificateSource, DownstreamTlsContext, RootSource as Roots, ServerListener,
-};
+use mesh_core::resource::{DownstreamTlsContext, ServerListener};
 use mesh_core::server::{Arrival, Hello, filter_chain, looks_at_tls};
 use mesh_identity::rustls::ServerConfig;
-use mesh_identity::{RootSource, ServerTls, SubjectNames, default_crypto};
+use mesh_identity::{SubjectNames, default_crypto};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -121,29 +119,17 @@ fn settings(
     providers: &Providers,
 ) -> Result<Arc<ServerConfig>, String> {
     let crypto = default_crypto().ok_or("no cryptography is built in")?;
-    let provider = |name: &str| {
-        let found = providers.get(name);
-        found.ok_or_else(|| format!("there is no certificate provider {name:?}"))
-    };
-    let Some(CertificateSource::Provider(identity)) = context.common.identities.first() else {
-        return Err("its certificate comes from elsewhere than a provider".to_owned());
-    };
-    let mut tls = ServerTls::new(provider(&identity.instance_name)?)
-        .with_versions(context.common.minimum_version, context.common.maximum_version);
-    if let Some(validation) = &context.common.validation {
-        let roots = match &validation.roots {
-            Roots::Provider(instance) => RootSource::Provider(provider(&instance.instance_name)?),
-            Roots::System => RootSource::System,
-            _ => return Err("its roots come from elsewhere than a provider".to_owned()),
-        };
-        tls = tls
-            .with_client_roots(roots, context.require_client_certificate)
-            .with_san_matchers(validation.san_matchers.clone());
-    }
+    let tls = providers.server(context, &crypto).map_err(|error| chain(&error))?;
     let alpn = context.common.alpn_protocols.iter().map(|name| name.as_bytes().to_vec());
     let mut alpn: Vec<_> = alpn.collect();
     if alpn.is_empty() {
         alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     }
-    tls.with_alpn(alpn).build(&crypto).map_err(|error| error.to_string())
+    tls.with_alpn(alpn).build(&crypto).map_err(|error| chain(&error))
+}
+
+/// The text of an error with those of its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -17,6 +17,7 @@ pub(super) fn cluster(at: At<'_>, name: &Name, proto: &pb::Cluster) -> Result<Cl
     let connections;
     (made.protocol, connections) = protocol::protocol(at, proto)?;
     made.connections = Arc::new(connections);
+    protocol::names_of_hosts(at, proto, &mut made);
     if let Some(timeout) = &proto.connect_timeout {
         made.connect_timeout = common::positive_duration(at.field("connect_timeout"), timeout)?;
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_core::resource::{ConnectionOptions, TcpKeepalive, UpstreamProtocol};
+use mesh_core::resource::{Cluster, ConnectionOptions, TcpKeepalive, UpstreamProtocol};
 use mesh_pb::envoy::config::cluster::v3 as pb;
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
@@ -14,6 +14,7 @@ use prost::Message;
 
 use super::at::{At, Invalid, is_set, not_honoured};
 use super::http_options::{self, limit};
+use super::tls;
 
 /// The key of HttpProtocolOptions among `typed_extension_protocol_options`.
 const HTTP_OPTIONS_KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -33,7 +34,6 @@ pub(super) fn protocol(at: At<'_>, proto: &pb::Cluster) -> Result<Made, Invalid>
     for key in keys.into_iter().filter(|key| *key != HTTP_OPTIONS_KEY) {
         at.key(FIELD, key).finding("is not honoured");
     }
-    not_honoured!(at, proto, [upstream_http_protocol_options]);
     let mut made = ConnectionOptions::default();
     made.max_requests = proto.max_requests_per_connection.as_ref().and_then(limit);
     made.tcp_keepalive = tcp_keepalive(at, proto);
@@ -61,6 +61,22 @@ pub(super) fn protocol(at: At<'_>, proto: &pb::Cluster) -> Result<Made, Invalid>
     Ok((UpstreamProtocol::Http1, made))
 }
 
+/// What a cluster says of names in TLS beside its transport socket.
+#[allow(deprecated, reason = "older control planes say it in the cluster itself")]
+pub(super) fn names_of_hosts(at: At<'_>, proto: &pb::Cluster, made: &mut Cluster) {
+    const FIELD: &str = "upstream_http_protocol_options";
+    if let Some(options) = &proto.upstream_http_protocol_options {
+        tls::names_of_hosts(at.field(FIELD), options, made);
+    }
+    let any = proto.typed_extension_protocol_options.get(HTTP_OPTIONS_KEY);
+    // What cannot be read has been refused.
+    let options = any.and_then(|any| http::HttpProtocolOptions::decode(any.value.as_slice()).ok());
+    if let Some(options) = options.and_then(|options| options.upstream_http_protocol_options) {
+        let at = at.key("typed_extension_protocol_options", HTTP_OPTIONS_KEY);
+        tls::names_of_hosts(at.field(FIELD), &options, made);
+    }
+}
+
 fn http_options(
     at: At<'_>,
     proto: &http::HttpProtocolOptions,
@@ -75,7 +91,6 @@ fn http_options(
         at,
         proto,
         [
-            upstream_http_protocol_options,
             header_validation_config,
             outlier_detection,
             request_mirror_policies,

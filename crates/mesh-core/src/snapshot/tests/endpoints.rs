@@ -4,9 +4,9 @@ use super::{compile, with_cluster, with_endpoints};
 use crate::cluster::Choice;
 use crate::dialect::Dialect;
 use crate::resource::{
-    Cluster, Discovery, Name, Resources, TransportSocket, Update, UpstreamTlsContext,
+    Cluster, Discovery, Endpoint, Name, Resources, TransportSocket, Update, UpstreamTlsContext,
 };
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Attach, Snapshot};
 use crate::testing::{address, cluster, endpoints};
 
 fn fed_by(name: &str, service: &str) -> Cluster {
@@ -89,17 +89,75 @@ fn replaced_tables_are_handed_out_once() {
     assert!(compile(&resources, Some(&second)).take_replaced().is_empty());
 }
 
-/// Plain text instead would be a downgrade.
+/// Hangs on an endpoint the name it is asked for by.
+struct Named;
+
+impl Attach for Named {
+    type Cluster = ();
+    type Endpoint = Name;
+
+    fn cluster(&self, _: &Cluster, _: Option<&()>) {}
+
+    fn endpoint(&self, _: &Cluster, spec: &Endpoint) -> Name {
+        spec.hostname.clone()
+    }
+
+    fn serves(&self, known: &Name, _: &Cluster, spec: &Endpoint) -> bool {
+        *known == spec.hostname
+    }
+}
+
 #[test]
-fn cluster_over_tls_has_no_endpoints() {
+fn endpoint_is_another_one_when_tls_to_it_changes() {
+    let socket = |sni: &str| {
+        let mut context = UpstreamTlsContext::default();
+        context.sni = Some(sni.into());
+        TransportSocket::Tls(Arc::new(context))
+    };
+    let over = |socket: TransportSocket| {
+        let mut spec = cluster("e");
+        spec.transport_socket = socket;
+        with_cluster(Update::default(), spec)
+    };
     let mut resources = resources([cluster("e")]);
-    let plain = compile(&resources, None);
-    assert!(picked(&plain, "e").is_some());
-    let mut encrypted = cluster("e");
-    encrypted.transport_socket = TransportSocket::Tls(Arc::new(UpstreamTlsContext::default()));
-    resources.apply(with_cluster(Update::default(), encrypted));
-    let snapshot = compile(&resources, Some(&plain));
-    assert_eq!(picked(&snapshot, "e"), None);
-    assert_eq!(change(&mut resources, &snapshot, &[2]), 1);
-    assert_eq!(picked(&snapshot, "e"), None);
+    let mut last = Snapshot::compile(&resources, None, &Named).0;
+    let endpoint = |snapshot: &Snapshot<Named>| {
+        let tables = snapshot.cluster_named("e").unwrap().tables();
+        Arc::as_ptr(tables.all().next().unwrap())
+    };
+    for (what, update, same) in [
+        ("plain", over(TransportSocket::RawBuffer), true),
+        ("secured", over(socket("a")), false),
+        ("told again", over(socket("a")), true),
+        ("another name", over(socket("b")), false),
+        ("plain again", over(TransportSocket::RawBuffer), false),
+    ] {
+        resources.apply(update);
+        let next = Snapshot::compile(&resources, Some(&last), &Named).0;
+        assert_eq!(endpoint(&last) == endpoint(&next), same, "{what}");
+        last = next;
+    }
+}
+
+#[test]
+fn what_is_said_of_an_endpoint_counts_where_tls_is_spoken() {
+    for (socket, same) in [
+        (TransportSocket::RawBuffer, true),
+        (TransportSocket::Tls(Arc::new(UpstreamTlsContext::default())), false),
+    ] {
+        let mut spec = cluster("e");
+        spec.transport_socket = socket;
+        let mut resources = resources([spec]);
+        let snapshot = Snapshot::compile(&resources, None, &Named).0;
+        let endpoint = || {
+            let tables = snapshot.cluster_named("e").unwrap().tables();
+            tables.all().next().unwrap().clone()
+        };
+        let before = endpoint();
+        let mut named = endpoints("e", [1]);
+        named.localities[0].endpoints[0].hostname = "other.test".into();
+        resources.apply(with_endpoints(Update::default(), named));
+        snapshot.update_endpoints(&resources, [&Name::from("e")], &Named);
+        assert_eq!(Arc::ptr_eq(&before, &endpoint()), same);
+    }
 }

@@ -4,4 +4,5 @@ mod attempts;
 mod cancelled;
 mod errors;
 mod script;
+mod tls;
 mod wire;

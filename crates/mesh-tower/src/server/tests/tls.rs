@@ -1,65 +1,25 @@
 //! Filter chains with TLS: who may come in, and who they are.
 
 use mesh_core::resource::{
-    Action, CertificateSource, CertificateValidation, ChainAction, Condition, DownstreamTlsContext,
-    FilterChain, HttpConnectionManager, HttpFilter, HttpFilterKind, ProviderInstance, Rbac,
-    RbacAction, RbacPolicy, RbacRules, Resource, RootSource as Roots, Route, RouteConfiguration,
-    RouteMatch, RouteSpecifier, Rule, ServerListener, StringMatcher, VirtualHost,
+    Action, ChainAction, Condition, DownstreamTlsContext, FilterChain, HttpConnectionManager,
+    HttpFilter, HttpFilterKind, Rbac, RbacAction, RbacPolicy, RbacRules, Resource, Route,
+    RouteConfiguration, RouteMatch, RouteSpecifier, Rule, ServerListener, StringMatcher,
+    VirtualHost,
 };
-use mesh_identity::{
-    CertificateProvider, ClientTls, Identity, RootSource, Trust, default_crypto, rustls,
-};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    SanType,
-};
+use mesh_identity::{CertificateProvider, ClientTls, RootSource, default_crypto, rustls};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::server::{Acceptor, Peer};
+use crate::testing::{Ca, downstream};
 
 const FRIEND: &str = "spiffe://cluster.local/ns/default/sa/friend";
 const STRANGER: &str = "spiffe://cluster.local/ns/default/sa/stranger";
 
-/// A certificate authority that lives as long as a test.
-struct Ca(CertifiedIssuer<'static, KeyPair>);
-
-impl Ca {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "root");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// A workload of that name, which trusts the others of this authority.
-    fn workload(&self, name: &str) -> CertificateProvider {
-        let crypto = default_crypto().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "workload");
-        params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap().pem();
-        let key = key.serialize_pem();
-        let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes(), &crypto);
-        let trust = Trust::from_pem(self.0.pem().as_bytes(), &crypto).unwrap();
-        CertificateProvider::fixed(Some(identity.unwrap()), Some(trust), crypto)
-    }
-}
-
 /// A listener whose chain asks for certificates and allows the friend alone.
 fn listener(is_required: bool, change: impl FnOnce(&mut DownstreamTlsContext)) -> Resources {
-    let instance = |certificate_name: &str| ProviderInstance {
-        instance_name: "default".into(),
-        certificate_name: certificate_name.into(),
-    };
-    let mut context = DownstreamTlsContext::default();
-    context.common.identities = vec![CertificateSource::Provider(instance("default"))];
-    let roots = Roots::Provider(instance("ROOTCA"));
-    context.common.validation = Some(CertificateValidation::new(roots));
-    context.require_client_certificate = is_required;
+    let mut context = downstream(is_required);
     change(&mut context);
 
     let friend = Condition::Authenticated(Some(StringMatcher::exact(FRIEND)));

@@ -8,7 +8,7 @@ mod socket;
 mod validation;
 
 pub(super) use certificate::secret;
-pub(super) use socket::{downstream_socket, transport_sockets};
+pub(super) use socket::{downstream_socket, names_of_hosts, transport_sockets};
 
 use mesh_core::resource::{
     CertificateSource, CommonTlsContext, DownstreamTlsContext, Name, ProviderInstance, TlsVersion,
@@ -42,7 +42,7 @@ pub(super) fn upstream(
     }
     if made.common.validation.is_none() {
         let at = at_common.field("validation_context");
-        at.finding("is missing: the server is not verified");
+        at.finding("is missing: no connection is made to a server that nobody can verify");
         at.refused_by_grpc("its servers are not verified");
     }
     if proto.sni.len() > SNI_LIMIT {

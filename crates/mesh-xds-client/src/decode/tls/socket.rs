@@ -40,6 +40,27 @@ pub(in super::super) fn transport_sockets(
     Ok(())
 }
 
+/// `auto_sni` and `auto_san_validation`, by the name of the endpoint: connections are an endpoint's
+/// and not a host's. Where an endpoint has no name, the context's counts, else its address.
+pub(in super::super) fn names_of_hosts(
+    at: At<'_>,
+    proto: &core::UpstreamHttpProtocolOptions,
+    made: &mut Cluster,
+) {
+    if !made.uses_tls() || *proto == core::UpstreamHttpProtocolOptions::default() {
+        return;
+    }
+    at.finding("is honoured by the names of endpoints, not by those of requests");
+    let others = made.transport_socket_matches.iter_mut().map(|found| &mut found.socket);
+    for socket in others.chain([&mut made.transport_socket]) {
+        if let TransportSocket::Tls(context) = socket {
+            let context = Arc::make_mut(context);
+            context.auto_host_sni |= proto.auto_sni;
+            context.auto_sni_san_validation |= proto.auto_san_validation;
+        }
+    }
+}
+
 fn upstream_socket(
     at: At<'_>,
     proto: Option<&core::TransportSocket>,

@@ -362,3 +362,26 @@ fn settings_that_are_not_honoured_are_reported() {
     let context = pb::UpstreamTlsContext { allow_renegotiation: true, ..context() };
     findings(Cluster, &with(&context), &[&format!("{FIELD}.allow_renegotiation")]);
 }
+
+/// Newer istiods tell sidecars so where a rule says nothing of names.
+#[test]
+fn names_of_requests_stand_for_those_of_endpoints() {
+    let mut proto = with(&context());
+    let options = mesh_pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions {
+        upstream_http_protocol_options: Some(
+            mesh_pb::envoy::config::core::v3::UpstreamHttpProtocolOptions {
+                auto_sni: true,
+                auto_san_validation: true,
+                ..Default::default()
+            },
+        ),
+        ..Default::default()
+    };
+    let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned();
+    proto.typed_extension_protocol_options.insert(key.clone(), any(&options));
+    let found = cluster_made(&proto);
+    assert!(tls(&found).auto_host_sni && tls(&found).auto_sni_san_validation);
+    assert!(found.findings.iter().any(|f| f.text.contains("names of endpoints")));
+    let plain = cluster::Cluster { transport_socket: None, ..proto };
+    assert!(!cluster_made(&plain).findings.iter().any(|f| f.text.contains("names of endpoints")));
+}

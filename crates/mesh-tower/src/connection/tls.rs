@@ -1,0 +1,225 @@
+//! TLS to an endpoint: with which settings, and under which name.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use mesh_core::resource::{
+    Cluster, CommonTlsContext, Endpoint, TransportSocket, UpstreamTlsContext,
+};
+use mesh_identity::rustls::ClientConfig;
+use mesh_identity::rustls::pki_types::ServerName;
+use mesh_identity::{HandshakeError, LoadError, Providers, default_crypto};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::config::Protocol;
+
+/// How one endpoint is spoken with over TLS.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    context: Arc<UpstreamTlsContext>,
+    server_name: Result<ServerName<'static>, Arc<LoadError>>,
+    settings: Result<Arc<Settings>, SettingsError>,
+}
+
+/// The settings by a TLS context. They are good for as long as it is: certificates are looked up in
+/// each handshake.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+}
+
+/// Why a TLS context gives no settings.
+#[derive(Clone, Debug)]
+pub(crate) enum SettingsError {
+    /// It names what is not there.
+    Context(Arc<LoadError>),
+    /// No cryptography is built in.
+    NoCryptography,
+}
+
+impl Settings {
+    /// By what a context says.
+    pub(crate) fn new(
+        context: &UpstreamTlsContext,
+        providers: &crate::mesh::Providers,
+    ) -> Result<Self, SettingsError> {
+        let crypto = default_crypto().ok_or(SettingsError::NoCryptography)?;
+        let failed = |error| SettingsError::Context(Arc::new(error));
+        let tls = providers.client(context, &crypto).map_err(failed)?;
+        let with = |protocol| {
+            let tls = tls.clone().with_alpn(alpn(&context.common, protocol));
+            tls.build(&crypto).map_err(failed)
+        };
+        Ok(Self { http1: with(Protocol::Http1)?, http2: with(Protocol::Http2)? })
+    }
+}
+
+impl Tls {
+    /// How `spec` is spoken with; `None` in plain text.
+    pub(crate) fn of(
+        cluster: &Cluster,
+        spec: &Endpoint,
+        settings: impl FnOnce(&Arc<UpstreamTlsContext>) -> Result<Arc<Settings>, SettingsError>,
+    ) -> Option<Self> {
+        let context = match cluster.transport_socket_of(spec) {
+            TransportSocket::Tls(context) => context,
+            _ => return None,
+        };
+        let settings = settings(context);
+        Some(Self { context: context.clone(), server_name: name(context, spec), settings })
+    }
+
+    /// Whether `spec` is spoken with in this way.
+    pub(crate) fn serves(this: Option<&Self>, cluster: &Cluster, spec: &Endpoint) -> bool {
+        match (this, cluster.transport_socket_of(spec)) {
+            (None, TransportSocket::RawBuffer) => true,
+            (Some(this), TransportSocket::Tls(context)) => {
+                (Arc::ptr_eq(&this.context, context) || this.context == *context)
+                    && this.server_name.as_ref().ok() == name(context, spec).as_ref().ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// The settings and the name, for connections that speak that protocol.
+    pub(crate) fn parts(
+        &self,
+        protocol: Protocol,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), SettingsError> {
+        let settings = self.settings.as_ref().map_err(Clone::clone)?;
+        let name = self.server_name.as_ref();
+        let name = name.map_err(|error| SettingsError::Context(error.clone()))?;
+        let config = match protocol {
+            Protocol::Http1 => &settings.http1,
+            Protocol::Http2 => &settings.http2,
+        };
+        Ok((config.clone(), name.clone()))
+    }
+
+    /// Ends the handshake on a connection.
+    pub(super) async fn connect(
+        &self,
+        stream: TcpStream,
+        protocol: Protocol,
+    ) -> Result<Box<Secured>, io::Error> {
+        let (config, name) = self.parts(protocol).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(config).connect(name, stream).await;
+        let stream = stream.map_err(|error| io::Error::other(HandshakeError::new(error)))?;
+        Ok(Box::new(Secured { stream, heard: false }))
+    }
+}
+
+fn name(
+    context: &UpstreamTlsContext,
+    spec: &Endpoint,
+) -> Result<ServerName<'static>, Arc<LoadError>> {
+    let made = Providers::server_name(context, Some(&spec.hostname), spec.address.ip());
+    made.map_err(Arc::new)
+}
+
+/// What is offered: as in Envoy what the context says, else the protocol that is spoken. Never what
+/// would not be spoken: the other HTTP, and what Istio's sidecars tell each other before it.
+fn alpn(context: &CommonTlsContext, protocol: Protocol) -> Vec<Vec<u8>> {
+    let own = match protocol {
+        Protocol::Http1 => "http/1.1",
+        Protocol::Http2 => "h2",
+    };
+    const NOT_SPOKEN: [&str; 4] = ["istio-peer-exchange", "h2", "http/1.1", "http/1.0"];
+    let told = context.alpn_protocols.iter().map(|name| &**name);
+    let mut offered: Vec<&str> =
+        told.filter(|name| *name == own || !NOT_SPOKEN.contains(name)).collect();
+    if !offered.contains(&own) {
+        offered.push(own);
+    }
+    offered.into_iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Context(error) => error.fmt(f),
+            Self::NoCryptography => f.write_str("no cryptography is built in"),
+        }
+    }
+}
+
+impl Error for SettingsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Context(error) => error.source(),
+            Self::NoCryptography => None,
+        }
+    }
+}
+
+/// A connection over TLS.
+#[derive(Debug)]
+pub(super) struct Secured {
+    stream: TlsStream<TcpStream>,
+    /// Whether the server has sent anything after the handshake.
+    heard: bool,
+}
+
+/// The kind of the error that says that the server did not believe us.
+///
+/// In TLS 1.3 a server says so only where its first bytes are awaited. HTTP/2 passes an error's kind
+/// and text on, and nothing else; no socket gives this one.
+pub(super) const NOT_BELIEVED: io::ErrorKind = io::ErrorKind::PermissionDenied;
+
+impl AsyncRead for Secured {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        Poll::Ready(match read {
+            Err(error) if !self.heard => Err(match HandshakeError::told(error) {
+                Ok(told) => io::Error::new(NOT_BELIEVED, told),
+                Err(other) => other,
+            }),
+            read => {
+                self.heard = true;
+                read
+            }
+        })
+    }
+}
+
+impl AsyncWrite for Secured {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
