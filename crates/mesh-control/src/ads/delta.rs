@@ -146,6 +146,7 @@ impl Subscription for Delta {
                     removed_resources.push(text.to_string());
                     if !entry.name.asked {
                         self.names.remove(&text);
+                        self.refused.remove(&text);
                     }
                 }
             }

@@ -244,3 +244,15 @@ fn much_is_sent_in_parts() {
     assert!(parts > 1);
     assert_eq!(sent, services);
 }
+
+#[test]
+fn names_that_are_refused_and_go_are_not_kept_by_a_client_that_refuses_everything() {
+    let mut side = Side::open(CDS, &subscribe(&["*"]));
+    for turn in 0..50 {
+        let (old, new) = (format!("s{turn}"), format!("s{}", turn + 1));
+        side.changed(&set(&[(&old, 1), (&new, 1)]));
+        let said = side.0.request(&nack(side.1, "everything"));
+        assert!(matches!(said, Said::Rejected(_)));
+        assert!(side.0.refused.len() <= side.0.names.len(), "{:?}", side.0.refused);
+    }
+}
