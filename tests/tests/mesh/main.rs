@@ -24,6 +24,7 @@ mod removal;
 mod retries;
 mod selection;
 mod servers;
+mod sessions;
 mod shutdown;
 mod subsets;
 mod weights;

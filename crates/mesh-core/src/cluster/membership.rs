@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
 
@@ -33,6 +33,8 @@ pub(super) struct Membership<A: Attach> {
     /// The caller's own cluster, where zones are looked at.
     pub(super) home: Option<Arc<Home>>,
     all: Arc<HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>>,
+    /// The number of each address, made when it is first asked for: by requests with sessions.
+    numbers: OnceLock<HashMap<SocketAddr, u32, FixedState>>,
 }
 
 /// What does not change with the weights.
@@ -123,7 +125,18 @@ impl<A: Attach> Membership<A> {
         let alike = |a: &Slot, b: &Slot| a.locality == b.locality && a.weight == b.weight;
         let uniform = slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b)));
         let plain = Plain::of(&slots);
-        Self { assignment, given, states, slots, uniform, plain, grouping, home, all }
+        Self {
+            assignment,
+            given,
+            states,
+            slots,
+            uniform,
+            plain,
+            grouping,
+            home,
+            all,
+            numbers: OnceLock::new(),
+        }
     }
 
     /// The same with those weights; `None` when they are those it has.
@@ -137,6 +150,13 @@ impl<A: Attach> Membership<A> {
         let shared = (states, self.grouping.clone(), self.home.clone(), all);
         let (assignment, given) = (self.assignment.clone(), self.given.clone());
         Some(Self::of(assignment, given, slots, shared))
+    }
+
+    /// The number of the endpoint of that address.
+    pub(super) fn number_of(&self, address: SocketAddr) -> Option<u32> {
+        let make =
+            || (0..).zip(self.states()).map(|(number, one)| (one.address(), number)).collect();
+        self.numbers.get_or_init(make).get(&address).copied()
     }
 
     /// A locality by its number.

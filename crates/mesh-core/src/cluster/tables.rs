@@ -190,6 +190,7 @@ impl<A: Attach> Tables<A> {
             failure: self.membership.assignment.failure.clone(),
             refused: self.refused,
             subset: false,
+            session: false,
         }
     }
 }
@@ -216,6 +217,8 @@ pub struct NoEndpoints {
     pub refused: Option<&'static str>,
     /// Whether there are some, but none in the subset that the route asks for.
     pub subset: bool,
+    /// Whether there are some, but not the one that the request's session is with.
+    pub session: bool,
 }
 
 impl fmt::Display for NoEndpoints {
@@ -223,6 +226,9 @@ impl fmt::Display for NoEndpoints {
         match (self.refused, self.total) {
             (Some(why), _) => write!(f, "gRPC does not support this cluster: {why}"),
             (None, 0) => f.write_str("no endpoints"),
+            (None, total) if self.session => {
+                write!(f, "the endpoint of the session is not among {total}, or not in use")
+            }
             (None, total) if self.subset => {
                 write!(f, "none of {total} endpoints is of the route's subset and healthy")
             }

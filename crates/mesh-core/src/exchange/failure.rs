@@ -19,6 +19,9 @@ pub enum Failure {
     NoCluster,
     /// No endpoint can be picked.
     NoEndpoints,
+    /// The endpoint of the request's session cannot be picked, and no other is to be; the status
+    /// for it.
+    NoSessionEndpoint(StatusCode),
     /// A limit of the cluster is reached.
     Overflow,
     /// The cluster asks for less (`drop_overloads`).
@@ -68,9 +71,8 @@ impl Failure {
             }
             Self::NoRoute(_) => Reply::new(StatusCode::NOT_FOUND, "route_not_found")
                 .with_flags(Flags::NO_ROUTE_FOUND),
-            Self::NoEndpoints => Reply::new(unavailable, "no_healthy_upstream")
-                .with_flags(Flags::NO_HEALTHY_UPSTREAM)
-                .with_text("no healthy upstream"),
+            Self::NoEndpoints => no_endpoints(unavailable),
+            Self::NoSessionEndpoint(status) => no_endpoints(status),
             Self::DropOverload => marked(
                 Reply::new(unavailable, "drop_overload")
                     .with_flags(Flags::DROP_OVERLOAD)
@@ -121,6 +123,11 @@ impl Failure {
             Self::Unwritable(what) => InvalidHeader::value(what).reply(),
         }
     }
+}
+
+fn no_endpoints(status: StatusCode) -> Reply {
+    let reply = Reply::new(status, "no_healthy_upstream");
+    reply.with_flags(ResponseFlags::NO_HEALTHY_UPSTREAM).with_text("no healthy upstream")
 }
 
 fn marked(mut reply: Reply, header: HeaderName) -> Reply {

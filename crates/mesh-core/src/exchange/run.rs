@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, Version};
 
 use super::{Failure, Reply};
 use crate::canonical::canonicalize;
+use crate::cluster::Session;
 use crate::filter::{Context, Request, Response, Verdict};
 use crate::head::Head;
 use crate::origin::Origin;
@@ -20,6 +21,7 @@ pub struct Exchange {
     root: RootIndex,
     decision: Option<Decision>,
     kept: Option<Box<Kept>>,
+    session: Option<Box<Session>>,
 }
 
 /// The request as it was sent, for answers that tell of it.
@@ -71,7 +73,7 @@ impl Exchange {
         request: &mut Request<'_>,
         context: &Context<'_>,
     ) -> (Self, Next) {
-        let mut exchange = Self { root, decision: None, kept: None };
+        let mut exchange = Self { root, decision: None, kept: None, session: None };
         let options = snapshot.canonical(root).copied().unwrap_or_default();
         let internal_only = snapshot.internal_only_headers(root);
         if let Some(reply) = canonicalize(&options, internal_only, request) {
@@ -98,7 +100,9 @@ impl Exchange {
     ) -> Next {
         let context = &self.named(snapshot, request, context);
         if let Some(chain) = snapshot.filters(self.root, self.route()) {
-            match chain.request(from, request, context) {
+            let verdict = chain.request(from, request, context);
+            self.session = request.session.take().or(self.session.take());
+            match verdict {
                 Verdict::Continue => {}
                 Verdict::Delay { after, next, active } => {
                     return Next::Delay { after, next, active };
@@ -131,6 +135,11 @@ impl Exchange {
             }
             None => Next::Fail(NoRoute::Configuration),
         }
+    }
+
+    /// The session that the request is of; which endpoint it is with counts for its first attempt.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
     }
 
     /// The route that was chosen.
@@ -167,7 +176,9 @@ impl Exchange {
         context: &Context<'_>,
     ) {
         let head = self.kept.as_deref().map(Kept::head);
-        let context = &self.told(snapshot, head.as_ref(), context);
+        let mut context = self.told(snapshot, head.as_ref(), context);
+        context.session = self.session();
+        let context = &context;
         self.respond_to(snapshot, head, response, true, context);
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode, Version};
 
+use crate::cluster::Session;
 use crate::dialect::Dialect;
 use crate::exchange::{Reply, ResponseFlags};
 use crate::head::Head;
@@ -37,6 +38,8 @@ pub struct Request<'a> {
     /// Where filters note what they decided, and look for what others noted, if anybody wants to
     /// know: begins as a copy of the origin's metadata.
     pub noted: Option<&'a mut Metadata>,
+    /// The session that a filter found it to be of.
+    pub session: Option<Box<Session>>,
 }
 
 impl<'a> Request<'a> {
@@ -60,6 +63,7 @@ impl<'a> Request<'a> {
             version,
             origin,
             noted: None,
+            session: None,
         }
     }
 
@@ -128,6 +132,8 @@ pub struct Context<'a> {
     pub names: Names<'a>,
     /// The rate limits of the route.
     pub limits: RouteLimits<'a>,
+    /// The session of the request, for the answer.
+    pub session: Option<&'a Session>,
 }
 
 /// Names and notes that header values may tell.
@@ -156,7 +162,7 @@ impl Context<'_> {
     /// At that time, with those random bits, for that dialect, and nothing known of the route.
     pub fn new(now: Instant, time: SystemTime, random: u64, dialect: Dialect) -> Self {
         let (names, limits) = (Names::default(), RouteLimits::default());
-        Self { now, time, random, dialect, names, limits }
+        Self { now, time, random, dialect, names, limits, session: None }
     }
 }
 

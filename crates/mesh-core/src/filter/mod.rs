@@ -23,6 +23,7 @@ mod header_mutation;
 mod message;
 mod rate_limit;
 mod rbac;
+mod session;
 mod step;
 
 pub use chain::Chain;

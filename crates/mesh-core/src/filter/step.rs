@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use super::cors::{self, Policies};
 use super::header_mutation::{self, Levels};
-use super::{Context, Request, Response, Verdict, csrf, fault, rate_limit, rbac};
+use super::{Context, Request, Response, Verdict, csrf, fault, rate_limit, rbac, session};
 use crate::authz::Authorizer;
-use crate::resource::{CsrfPolicy, FilterConfig, HttpFault, HttpFilterKind, LocalRateLimit};
+use crate::resource::{
+    CsrfPolicy, FilterConfig, HttpFault, HttpFilterKind, LocalRateLimit, StatefulSession,
+};
 
 /// One filter with its compiled configuration.
 ///
@@ -25,6 +27,8 @@ pub enum Step {
     Fault(Arc<HttpFault>),
     /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
     LocalRateLimit(Arc<LocalRateLimit>),
+    /// `envoy.extensions.filters.http.stateful_session.v3.StatefulSession`.
+    StatefulSession(Arc<StatefulSession>),
 }
 
 impl Step {
@@ -48,6 +52,10 @@ impl Step {
             | (HttpFilterKind::LocalRateLimit(limit), _) => {
                 (!limit.is_idle()).then(|| Self::LocalRateLimit(limit.clone()))
             }
+            (HttpFilterKind::StatefulSession(_), Some(FilterConfig::StatefulSession(session)))
+            | (HttpFilterKind::StatefulSession(session), _) => {
+                session.clone().map(Self::StatefulSession)
+            }
             // Made of all levels together, elsewhere.
             (HttpFilterKind::HeaderMutation(_) | HttpFilterKind::Cors, _)
             | (HttpFilterKind::Router | HttpFilterKind::Ignored, _) => None,
@@ -62,6 +70,7 @@ impl Step {
             Self::Rbac(authorizer) => rbac::request(authorizer, request, context),
             Self::Fault(fault) => fault::request(fault, request, context),
             Self::LocalRateLimit(limit) => rate_limit::request(limit, request, context),
+            Self::StatefulSession(session) => session::request(session, request, context),
         }
     }
 
@@ -78,6 +87,7 @@ impl Step {
             Self::HeaderMutation(levels) => header_mutation::response(levels, response, context),
             Self::Cors(policies) => cors::response(policies, response, context),
             Self::LocalRateLimit(limit) => rate_limit::response(limit, response, context),
+            Self::StatefulSession(session) => session::response(session, response, context),
             Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => {}
         }
     }
@@ -86,7 +96,7 @@ impl Step {
     pub(super) fn changes_response(&self) -> bool {
         match self {
             Self::HeaderMutation(levels) => levels.change_response(),
-            Self::Cors(_) => true,
+            Self::Cors(_) | Self::StatefulSession(_) => true,
             Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
             Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => false,
         }
@@ -98,7 +108,7 @@ impl Step {
             Self::HeaderMutation(levels) => levels.need_request(),
             Self::Cors(_) => true,
             Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
-            Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => false,
+            Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) | Self::StatefulSession(_) => false,
         }
     }
 }

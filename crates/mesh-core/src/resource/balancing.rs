@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClientWeights, Subsets};
+use super::{ClientWeights, HealthStatuses, Subsets};
 
 /// Which of the endpoints at hand a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,9 @@ pub struct Balancing {
     pub client_weights: Option<Arc<ClientWeights>>,
     /// Only this many endpoints are used, others in each client (`random_subsetting`, gRFC A68).
     pub subset_size: Option<u32>,
+    /// In which states an endpoint may be that a request's session is with
+    /// (`override_host_status`); `None` for UNKNOWN and HEALTHY, and in HTTP DEGRADED.
+    pub override_host_status: Option<HealthStatuses>,
     /// Why gRPC cannot use this cluster, though Envoy can.
     pub refused_by_grpc: Option<&'static str>,
 }
@@ -137,6 +140,7 @@ impl Default for Balancing {
             subsets: None,
             client_weights: None,
             subset_size: None,
+            override_host_status: None,
             refused_by_grpc: None,
         }
     }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::{CsrfPolicy, HeaderMutations, HttpFault, LocalRateLimit, Name, Rbac, StringMatcher};
+use super::{
+    CsrfPolicy, HeaderMutations, HttpFault, LocalRateLimit, Name, Rbac, StatefulSession,
+    StringMatcher,
+};
 
 /// One HTTP filter.
 #[derive(Clone, Debug)]
@@ -46,6 +49,9 @@ pub enum HttpFilterKind {
     LocalRateLimit(Arc<LocalRateLimit>),
     /// `envoy.extensions.filters.http.rbac.v3.RBAC`.
     Rbac(Arc<Rbac>),
+    /// `envoy.extensions.filters.http.stateful_session.v3.StatefulSession`; `None` when it keeps
+    /// no sessions.
+    StatefulSession(Option<Arc<StatefulSession>>),
 }
 
 impl HttpFilterKind {
@@ -117,6 +123,9 @@ pub enum FilterConfig {
     Rbac(Arc<Rbac>),
     /// `envoy.extensions.filters.http.cors.v3.CorsPolicy`.
     Cors(Arc<CorsPolicy>),
+    /// `envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute`; `None` for no
+    /// sessions.
+    StatefulSession(Option<Arc<StatefulSession>>),
 }
 
 impl FilterConfig {
@@ -131,6 +140,7 @@ impl FilterConfig {
                 | (Self::LocalRateLimit(_), Kind::LocalRateLimit(_))
                 | (Self::Rbac(_), Kind::Rbac(_))
                 | (Self::Cors(_), Kind::Cors)
+                | (Self::StatefulSession(_), Kind::StatefulSession(_))
         )
     }
 }

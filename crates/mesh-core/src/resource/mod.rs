@@ -43,6 +43,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod server;
+mod session;
 mod subsets;
 mod tls;
 mod tree;
@@ -112,6 +113,7 @@ pub use route::{
 pub use server::{
     ChainAction, FilterChain, FilterChainMatch, ServerListener, SourceType, TrafficDirection,
 };
+pub use session::{HealthStatuses, SessionState, StatefulSession};
 pub use subsets::{MetadataMatch, SelectorFallback, SubsetFallback, SubsetSelector, Subsets};
 pub(crate) use subsets::{Pair, hash_of_pairs};
 pub use tls::{

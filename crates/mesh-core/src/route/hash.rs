@@ -132,20 +132,30 @@ fn made_cookie(
     context: &HashContext,
     set_cookie: &mut impl FnMut(HeaderValue),
 ) -> Option<u64> {
-    let ttl = source.ttl?;
+    source.ttl?;
     // One for all requests of a connection, so that none of them overwrites another's.
     let connection = match (head.origin.peer, head.origin.local) {
         (Some(peer), Some(local)) => xxh64(format!("{peer}{local}").as_bytes()),
         _ => context.random,
     };
     let value = format!("{connection:016x}");
+    // What configuration holds that no header can is not told, and the hash is as good without.
+    if let Some(line) = set_cookie_line(source, &value) {
+        set_cookie(line);
+    }
+    Some(xxh64(value.as_bytes()))
+}
+
+/// The `set-cookie` of a cookie with that value; `None` when no header can hold it.
+pub(crate) fn set_cookie_line(source: &CookieSource, value: &str) -> Option<HeaderValue> {
     let mut line = format!("{}=\"{value}\"", source.name);
     let mut attribute = |text: std::fmt::Arguments<'_>| {
         line.push_str("; ");
         line.write_fmt(text).expect("writing to a string does not fail");
     };
-    if ttl.as_secs() > 0 {
-        attribute(format_args!("Max-Age={}", ttl.as_secs()));
+    let ttl = source.ttl.map_or(0, |ttl| ttl.as_secs());
+    if ttl > 0 {
+        attribute(format_args!("Max-Age={ttl}"));
     }
     if !source.path.is_empty() {
         attribute(format_args!("Path={}", source.path));
@@ -157,11 +167,7 @@ fn made_cookie(
         }
     }
     attribute(format_args!("HttpOnly"));
-    // What configuration holds that no header can is not told, and the hash is as good without.
-    if let Ok(line) = HeaderValue::try_from(line) {
-        set_cookie(line);
-    }
-    Some(xxh64(value.as_bytes()))
+    HeaderValue::try_from(line).ok()
 }
 
 /// Room for an address, or for metadata of a usual length, without allocating.

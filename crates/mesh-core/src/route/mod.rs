@@ -31,10 +31,11 @@ mod tree;
 
 pub use conditions::Mismatch;
 pub(crate) use conditions::{first_mismatch, first_value, header_matches};
+pub(crate) use hash::set_cookie_line;
 pub use hash::{HashContext, hash};
 pub use mirrors::Mirror;
 pub(crate) use mirrors::mirrors;
-pub(crate) use others::parameter_mismatch;
+pub(crate) use others::{cookie, parameter_mismatch};
 pub(crate) use redirect::{location, needs_tls};
 pub(crate) use rewrite::{rewrite_host, rewrite_path};
 pub use table::Forwarding;

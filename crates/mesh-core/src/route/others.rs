@@ -59,7 +59,7 @@ fn cookie_matches(matcher: &CookieMatcher, headers: &HeaderMap) -> bool {
 }
 
 /// The value of the first cookie of that name, without quotes around it.
-pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let lines = headers.get_all(COOKIE).iter().map(|line| line.as_bytes());
     let mut pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
     pairs.find_map(|pair| {

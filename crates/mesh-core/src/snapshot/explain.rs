@@ -192,6 +192,7 @@ fn filter_name(step: &Step) -> &'static str {
         Step::Fault(_) => "fault",
         Step::Csrf(_) => "csrf",
         Step::LocalRateLimit(_) => "local_ratelimit",
+        Step::StatefulSession(_) => "stateful_session",
     }
 }
 

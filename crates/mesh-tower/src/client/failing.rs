@@ -55,7 +55,11 @@ impl<'a> Failing<'a> {
     #[cold]
     pub(super) fn no_endpoints(&self, state: &ClusterState<Io>, why: NoEndpoints) -> Error {
         let error = way::no_endpoints(&self.hold.view(self.route), state, why);
-        self.tell(error, Failure::NoEndpoints)
+        let session = self.history.and_then(History::session).filter(|session| session.insists());
+        let failure = session.map_or(Failure::NoEndpoints, |session| {
+            Failure::NoSessionEndpoint(session.missing_status)
+        });
+        self.tell(error, failure)
     }
 
     /// The error with the answer that stands for it, which is noted.

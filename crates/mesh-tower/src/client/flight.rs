@@ -19,12 +19,12 @@ use super::failing::Failing;
 use super::history::History;
 use super::limits::Limits;
 use super::mirrors::mirror;
-use super::now;
 use super::outliers::OpenCall;
 use super::redirect::Redirecting;
 use super::routing::caller_deadline;
 use super::step::Start;
 use super::transport::{To, Transport};
+use super::{now, sessions};
 use crate::body::Body;
 use crate::deadline::EXPECTED_TIMEOUT;
 use crate::error::Error;
@@ -139,7 +139,11 @@ impl Flight {
         if state.has_subsets() {
             choice.metadata_match = hold.view(route).metadata_match();
         }
-        let endpoint = match state.pick(&choice, random.next()) {
+        let picked = match &history {
+            Some(history) => sessions::pick(history, state, &choice, random.next()),
+            None => state.pick(&choice, random.next()),
+        };
+        let endpoint = match picked {
             Ok(endpoint) => endpoint,
             Err(none) => {
                 return Err(Failing::new(&hold, on, history.as_deref())

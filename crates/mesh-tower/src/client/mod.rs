@@ -26,6 +26,7 @@ mod outliers;
 mod record;
 mod redirect;
 mod routing;
+mod sessions;
 mod step;
 #[cfg(test)]
 mod tests;

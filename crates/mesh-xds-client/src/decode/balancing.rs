@@ -10,7 +10,7 @@ use mesh_pb::envoy::config::cluster::v3::cluster::common_lb_config::{
     self, LocalityConfigSpecifier,
 };
 use mesh_pb::envoy::config::cluster::v3::cluster::{self as legacy, CommonLbConfig};
-use mesh_pb::envoy::config::core::v3::RuntimeDouble;
+use mesh_pb::envoy::config::core::v3::{HealthStatus, RuntimeDouble};
 use mesh_pb::envoy::extensions::load_balancing_policies::common::v3 as shared;
 use mesh_pb::envoy::extensions::load_balancing_policies::common::v3::locality_lb_config;
 use mesh_pb::envoy::extensions::load_balancing_policies::common::v3::locality_lb_config::zone_aware_lb_config::LocalityBasis;
@@ -18,7 +18,7 @@ use mesh_pb::envoy::r#type::v3::Percent;
 use mesh_pb::google::protobuf::{Duration as ProtoDuration, UInt32Value, UInt64Value};
 
 use super::at::{At, Invalid, not_honoured};
-use super::common;
+use super::{common, endpoints};
 
 /// `common_lb_config`. What it says of localities and hashing is for the older policies alone.
 pub(super) fn common(
@@ -41,7 +41,17 @@ pub(super) fn common(
         proto,
         [ignore_new_hosts_until_first_hc, close_connections_on_host_set_change]
     );
-    not_honoured!(at, proto, [override_host_status]);
+    if let Some(set) = &proto.override_host_status {
+        let at = at.field("override_host_status");
+        let one = |(index, value): (usize, &i32)| {
+            if HealthStatus::try_from(*value).is_err() {
+                return Err(at.index("statuses", index).invalid(format!("unknown value {value}")));
+            }
+            Ok(endpoints::health(*value))
+        };
+        let made = set.statuses.iter().enumerate().map(one).collect::<Result<_, Invalid>>()?;
+        balancing.override_host_status = Some(made);
+    }
     match &proto.locality_config_specifier {
         Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)) if is_legacy => {
             balancing.locality = LocalityBalancing::Weighted;

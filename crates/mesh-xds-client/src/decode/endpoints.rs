@@ -173,7 +173,7 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
 }
 
 /// A value that is not known is no promise of health.
-fn health(value: i32) -> HealthStatus {
+pub(super) fn health(value: i32) -> HealthStatus {
     match ProtoHealth::try_from(value) {
         Ok(ProtoHealth::Unknown) => HealthStatus::Unknown,
         Ok(ProtoHealth::Healthy) => HealthStatus::Healthy,

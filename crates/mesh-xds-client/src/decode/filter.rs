@@ -9,13 +9,14 @@ use mesh_pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
 use mesh_pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use mesh_pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use mesh_pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
+use mesh_pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
 use pb::http_filter::ConfigType;
 
 use super::at::{At, Invalid};
-use super::{common, csrf, fault, header_mutation, rate_limit, rbac};
+use super::{common, csrf, fault, header_mutation, rate_limit, rbac, session};
 
 /// The most filters of a connection manager. Each is run through for every request, and each chain
 /// of overrides has them all. A guess: ten times what any is known to have.
@@ -91,6 +92,9 @@ fn kind(at: At<'_>, proto: &pb::HttpFilter) -> Result<HttpFilterKind, Invalid> {
         any if common::is_of::<LocalRateLimit>(any) => {
             let made = rate_limit::rate_limit(at.field("typed_config"), any, false)?;
             Ok(HttpFilterKind::LocalRateLimit(Arc::new(made)))
+        }
+        any if common::is_of::<StatefulSession>(any) => {
+            Ok(HttpFilterKind::StatefulSession(session::filter(at.field("typed_config"), any)?))
         }
         Any { type_url, .. } => optional(at, proto, &format!("filter type {type_url:?}")),
     }

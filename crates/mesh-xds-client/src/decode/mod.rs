@@ -48,6 +48,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod server;
+mod session;
 mod split;
 mod structure;
 mod subsets;

@@ -10,11 +10,12 @@ use mesh_pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
 use mesh_pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use mesh_pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutationPerRoute;
 use mesh_pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
+use mesh_pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSessionPerRoute;
 use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
 
 use super::at::{At, Invalid};
-use super::{common, cors, csrf, fault, header_mutation, rate_limit, rbac};
+use super::{common, cors, csrf, fault, header_mutation, rate_limit, rbac, session};
 
 pub(super) fn overrides(
     at: At<'_>,
@@ -67,6 +68,9 @@ fn config(at: At<'_>, any: &Any, is_optional: bool) -> Result<FilterConfig, Inva
     }
     if common::is_of::<LocalRateLimit>(any) {
         return Ok(FilterConfig::LocalRateLimit(Arc::new(rate_limit::rate_limit(at, any, true)?)));
+    }
+    if common::is_of::<StatefulSessionPerRoute>(any) {
+        return Ok(FilterConfig::StatefulSession(session::per_route(at, any)?));
     }
     let text = format!("filter configuration of type {:?}", any.type_url);
     if !is_optional {

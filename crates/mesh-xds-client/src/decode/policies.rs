@@ -1,7 +1,7 @@
 //! What routes do beside choosing a cluster: copies and hashes.
 
 use mesh_core::resource::{
-    CookieSource, HashPolicy, HashSource, HeaderMutation, MirrorCluster, MirrorPolicy,
+    CookieSource, HashPolicy, HashSource, HeaderMutation, MirrorCluster, MirrorPolicy, Name,
 };
 use mesh_pb::envoy::config::common::mutation_rules::v3 as mutation_rules;
 use mesh_pb::envoy::config::core::v3::HeaderValueOption;
@@ -130,16 +130,20 @@ fn cookie(at: At<'_>, proto: &pb::hash_policy::Cookie) -> Result<CookieSource, I
     made.path = proto.path.as_str().into();
     for (index, proto) in proto.attributes.iter().enumerate() {
         let at = at.index("attributes", index);
-        let parts = [("name", &proto.name), ("value", &proto.value)];
-        for (field, text) in parts {
-            common::one_line(at.field(field), text)?;
-            if text.len() > ATTRIBUTE_LIMIT {
-                let text = format!("is longer than {ATTRIBUTE_LIMIT} bytes");
-                return Err(at.field(field).invalid(text));
-            }
-        }
-        common::non_empty(at.field("name"), &proto.name)?;
-        made.attributes.push((proto.name.as_str().into(), proto.value.as_str().into()));
+        made.attributes.push(attribute(at, &proto.name, &proto.value)?);
     }
     Ok(made)
+}
+
+/// A cookie's attribute.
+pub(super) fn attribute(at: At<'_>, name: &str, value: &str) -> Result<(Name, Name), Invalid> {
+    for (field, text) in [("name", name), ("value", value)] {
+        common::one_line(at.field(field), text)?;
+        if text.len() > ATTRIBUTE_LIMIT {
+            let text = format!("is longer than {ATTRIBUTE_LIMIT} bytes");
+            return Err(at.field(field).invalid(text));
+        }
+    }
+    common::non_empty(at.field("name"), name)?;
+    Ok((name.into(), value.into()))
 }

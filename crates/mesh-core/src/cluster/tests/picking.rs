@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use super::state;
 use crate::cluster::{Avoid, Choice, ClusterState, Picked};
 use crate::dialect::Dialect;
-use crate::resource::{Cluster, LbPolicy};
+use crate::resource::{Cluster, ClusterLoadAssignment, LbPolicy};
 use crate::testing::{address, cluster, randoms};
 
 fn least_request(choice_count: u32) -> Cluster {
@@ -157,4 +157,46 @@ fn endpoints_remember_how_attempts_ended() {
         picked.observe(success);
     }
     assert_eq!((picked.succeeded(), picked.failed()), (2, 1));
+}
+
+#[test]
+fn session_keeps_to_its_endpoint_while_that_is_in_use() {
+    use crate::cluster::Session;
+    use crate::resource::HealthStatus::{Degraded, Draining, Healthy, Unhealthy};
+    use crate::testing::locality;
+    let hosts = [(1, Healthy), (2, Degraded), (3, Draining), (4, Unhealthy), (5, Healthy)];
+    let assignment = || ClusterLoadAssignment::new("any", vec![locality(0, &hosts)]);
+    let session = |host: &str, strict| Session {
+        host: Some(host.to_owned()),
+        strict,
+        missing_status: http::StatusCode::GONE,
+    };
+    let mut spec = cluster("c");
+    for (statuses, expected) in [
+        (None, [true, true, false, false]),
+        (Some(vec![Healthy, Draining]), [true, false, true, false]),
+        (Some(vec![]), [false; 4]),
+    ] {
+        spec.balancing.override_host_status = statuses.map(|list| list.into_iter().collect());
+        let state = super::state_of(spec.clone(), assignment());
+        for (number, expected) in (1_u8..).zip(expected) {
+            let host = address(number).to_string();
+            let choice = Choice::new(Dialect::Http);
+            for random in randoms(20) {
+                let picked = state.pick_session(&session(&host, true), &choice, random);
+                match picked {
+                    Ok(picked) => assert_eq!(picked.address(), address(number)),
+                    Err(none) => assert!(none.session && none.to_string().contains("session")),
+                }
+                let picked = state.pick_session(&session(&host, true), &choice, random);
+                assert_eq!(picked.is_ok(), expected, "{host}");
+                assert!(state.pick_session(&session(&host, false), &choice, random).is_ok());
+            }
+        }
+        for unknown in ["10.0.0.99:80", "no address", "10.0.0.1"] {
+            let choice = Choice::new(Dialect::Http);
+            assert!(state.pick_session(&session(unknown, true), &choice, 1).is_err());
+            assert!(state.pick_session(&session(unknown, false), &choice, 1).is_ok());
+        }
+    }
 }

@@ -113,8 +113,9 @@ impl Flight {
             call.get_or_insert_default().hold(faults);
         }
         let (head, body) = response.into_parts();
-        let body = self.hand_over(body, call);
-        Response::from_parts(self.changed_head(head), body)
+        // The body takes the endpoint along.
+        let head = self.changed_head(head);
+        Response::from_parts(head, self.hand_over(body, call))
     }
 
     fn changed_head(&mut self, mut head: Parts) -> Parts {
@@ -123,6 +124,7 @@ impl Flight {
         if let Some(exchange) = &history.exchange {
             let mut context = context(self.dialect, self.random.first());
             context.names.attempts = attempts;
+            context.names.upstream = self.endpoint.as_ref().map(|endpoint| endpoint.address());
             let mut seen = filter::Response::new(head.status, &mut head.headers);
             exchange.respond(&self.hold, &mut seen, &context);
         }

@@ -25,6 +25,7 @@ mod rbac;
 mod redirects;
 mod route;
 mod server;
+mod sessions;
 mod subsets;
 mod tls;
 mod written;

@@ -1,0 +1,81 @@
+//! The endpoint that a request's session is with, whatever the policy would pick (gRFC A55).
+
+use std::net::SocketAddr;
+
+use http::StatusCode;
+
+use super::{Choice, ClusterState, NoEndpoints, Picked};
+use crate::dialect::Dialect;
+use crate::resource::{HealthStatus, HealthStatuses};
+use crate::snapshot::Attach;
+
+/// A request's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Session {
+    /// The endpoint it is with, as it was told; `None` when it begins.
+    pub host: Option<String>,
+    /// Whether no other endpoint will do.
+    pub strict: bool,
+    /// The status of a request that fails for it.
+    pub missing_status: StatusCode,
+}
+
+impl Session {
+    /// Whether the request fails unless that endpoint takes it.
+    pub fn insists(&self) -> bool {
+        self.strict && self.host.is_some()
+    }
+}
+
+impl<A: Attach> ClusterState<A> {
+    /// Picks the endpoint that a session is with, if there is one in a state for it, else another
+    /// if the session allows that.
+    ///
+    /// # Errors
+    /// When it does not, or there is none.
+    #[inline(never)]
+    pub fn pick_session(
+        &self,
+        session: &Session,
+        choice: &Choice<'_>,
+        random: u64,
+    ) -> Result<Picked<A>, NoEndpoints> {
+        let host = session.host.as_deref().and_then(|host| host.parse().ok());
+        match host.and_then(|host| self.pick_host(choice.dialect, host)) {
+            Some(picked) => Ok(picked),
+            None if session.insists() => {
+                let tables = self.live(choice.dialect).load();
+                Err(NoEndpoints { session: true, ..tables.no_endpoints() })
+            }
+            None => self.pick(choice, random),
+        }
+    }
+
+    fn pick_host(&self, dialect: Dialect, host: SocketAddr) -> Option<Picked<A>> {
+        let tables = self.live(dialect).load();
+        let number = tables.membership.number_of(host)?;
+        let endpoint = tables.membership.states.get(number as usize)?;
+        let said = tables.membership.slots.get(number as usize)?.health;
+        let is_out = tables.out.binary_search(&number).is_ok()
+            || self.detectors.of(dialect).is_ejected(endpoint.record(dialect));
+        // What the control plane says for sure counts before what was found out here.
+        let status = match said {
+            HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout => said,
+            _ if is_out => HealthStatus::Unhealthy,
+            _ => said,
+        };
+        let statuses = self.spec.balancing.override_host_status;
+        let is_in_use = statuses.unwrap_or_else(|| usual(dialect)).contains(status);
+        is_in_use.then(|| Picked::new(endpoint.clone()))
+    }
+}
+
+/// The states when configuration names none.
+fn usual(dialect: Dialect) -> HealthStatuses {
+    use HealthStatus::{Degraded, Healthy, Unknown};
+    match dialect {
+        Dialect::Http => [Unknown, Healthy, Degraded].into_iter().collect(),
+        Dialect::Grpc => [Unknown, Healthy].into_iter().collect(),
+    }
+}
