@@ -18,8 +18,10 @@ use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::loads::Loads;
 use crate::xds;
 use mesh_test::eventually;
 use mesh_test::serve::{Serving, any_port, serve};
@@ -32,6 +34,7 @@ const WAITING: usize = 64;
 pub struct Ads {
     address: SocketAddr,
     shared: Arc<Shared>,
+    loads: Loads,
     serving: Option<Serving>,
 }
 
@@ -76,7 +79,7 @@ impl Ads {
             log: Mutex::default(),
             streams: Mutex::default(),
         });
-        let mut ads = Self { address: any_port(), shared, serving: None };
+        let mut ads = Self { address: any_port(), shared, loads: Loads::default(), serving: None };
         ads.restart().await;
         ads
     }
@@ -84,6 +87,11 @@ impl Ads {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What clients reported of their load.
+    pub fn loads(&self) -> &Loads {
+        &self.loads
     }
 
     /// Puts one resource in place of an earlier one of that name.
@@ -133,7 +141,8 @@ impl Ads {
     /// Listens again, at the address it had before.
     pub async fn restart(&mut self) {
         let service = AggregatedDiscoveryServiceServer::new(Service(self.shared.clone()));
-        let serving = serve(self.address, service).await;
+        let services = Routes::new(service).add_service(self.loads.service());
+        let serving = serve(self.address, services).await;
         self.address = serving.address();
         self.serving = Some(serving);
     }

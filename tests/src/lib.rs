@@ -15,6 +15,7 @@
 pub mod ads;
 pub mod backend;
 pub mod client;
+pub mod loads;
 pub mod process;
 pub mod world;
 pub mod written;
@@ -24,6 +25,7 @@ pub mod yaml;
 pub use ads::Ads;
 pub use backend::Backend;
 pub use client::{Answer, delta_mesh, get, mesh, mesh_with_seed, send};
+pub use loads::Loads;
 pub use mesh_test::{
     Control, DEADLINE, FaultProxy, Load, TestMesh, eventually, fault, serve, within,
 };

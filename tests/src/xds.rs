@@ -9,7 +9,8 @@ use mesh_pb::envoy::config::cluster::v3::cluster::{
 use mesh_pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use mesh_pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use mesh_pb::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, ConfigSource, Locality, SocketAddress, address,
+    Address, AggregatedConfigSource, ConfigSource, Locality, SelfConfigSource, SocketAddress,
+    address,
 };
 use mesh_pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use mesh_pb::envoy::config::endpoint::v3::{
@@ -93,6 +94,21 @@ pub fn routes(name: &str, prefixes: &[(&str, &str)]) -> Any {
 pub fn cluster(name: &str) -> Any {
     let config = EdsClusterConfig { eds_config: ads(), service_name: String::new() };
     any(type_url::CLUSTER, &eds_cluster(name, Some(config)))
+}
+
+/// The same, whose load is to be reported to the server it comes from, with those metrics.
+pub fn reporting_cluster(name: &str, metrics: &[&str]) -> Any {
+    let config = EdsClusterConfig { eds_config: ads(), service_name: String::new() };
+    let lrs_server = ConfigSourceSpecifier::Self_(SelfConfigSource::default());
+    let cluster = Cluster {
+        lrs_server: Some(ConfigSource {
+            config_source_specifier: Some(lrs_server),
+            ..Default::default()
+        }),
+        lrs_report_endpoint_metrics: metrics.iter().map(ToString::to_string).collect(),
+        ..eds_cluster(name, Some(config))
+    };
+    any(type_url::CLUSTER, &cluster)
 }
 
 /// An aggregate of those clusters.

@@ -21,7 +21,8 @@
 //! Servers that stand in for others (gRFC A71) and authorities with servers of their own (A47)
 //! share one store and one stream each; the session says which are in use. Clusters by name are
 //! looked up over the system's resolver, or one of the application's own. [`csds`] tells what the
-//! client knows. It does not report load yet (LRS): a cluster that asks for it has a finding.
+//! client knows. Load is reported to the server of each cluster that asks for it (LRS), by what the
+//! data plane [counts](Options::with_load_stats).
 //!
 //! ```no_run
 //! use mesh_core::Dialect;

@@ -13,6 +13,7 @@ mod flags;
 mod grpc;
 mod health;
 mod istio;
+mod load_reports;
 mod names;
 mod outliers;
 mod overload;

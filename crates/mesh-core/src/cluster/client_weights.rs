@@ -10,7 +10,7 @@ use crate::snapshot::Attach;
 
 impl<A: Attach> ClusterState<A> {
     /// Notes what an endpoint told of its load. Of use only where
-    /// [`uses_load_reports`](Self::uses_load_reports) says so.
+    /// [`reads_answers`](Self::reads_answers) says so.
     pub fn report_load(&self, endpoint: &EndpointState<A>, report: &LoadReport, now: Instant) {
         let spec = self.spec.balancing.client_weights.as_ref();
         if let Some(weight) = spec.and_then(|spec| report.weight(spec)) {

@@ -1,9 +1,9 @@
 //! What endpoints tell of their load, and the weights that follow (gRFC A58).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use crate::resource::ClientWeights;
+use crate::resource::{ClientWeights, Name};
 
 /// `xds.data.orca.v3.OrcaLoadReport`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +28,32 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
+    /// The metrics that a cluster selects by those names; with `*` for a key, all of a map.
+    pub(super) fn selected(&self, names: &[Name]) -> BTreeMap<Name, f64> {
+        let mut found = BTreeMap::new();
+        for name in names {
+            let Some(map) = name.strip_suffix(".*") else {
+                found.extend(self.metric(name).map(|value| (name.clone(), value)));
+                continue;
+            };
+            for (key, value) in self.map(map).into_iter().flatten() {
+                found.insert(format!("{map}.{key}").into(), *value);
+            }
+        }
+        // A field that is 0 was not told.
+        found.retain(|name, value| *value != 0.0 || name.contains('.'));
+        found
+    }
+
+    fn map(&self, name: &str) -> Option<&HashMap<String, f64>> {
+        match name {
+            "request_cost" => Some(&self.request_cost),
+            "utilization" => Some(&self.utilization),
+            "named_metrics" => Some(&self.named_metrics),
+            _ => None,
+        }
+    }
+
     /// A metric by its name; one of a map by the map's name, a dot and its own.
     fn metric(&self, name: &str) -> Option<f64> {
         match name {
@@ -39,13 +65,7 @@ impl LoadReport {
             _ => {}
         }
         let (map, key) = name.split_once('.')?;
-        let map = match map {
-            "request_cost" => &self.request_cost,
-            "utilization" => &self.utilization,
-            "named_metrics" => &self.named_metrics,
-            _ => return None,
-        };
-        map.get(key).copied()
+        self.map(map)?.get(key).copied()
     }
 
     fn utilization(&self, spec: &ClientWeights) -> f64 {

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::admission::Admission;
 use super::home::Home;
 use super::levels::Turns;
+use super::load_stats::Reporting;
 use super::membership::Membership;
 use super::resilient::{DIALECTS, Detectors};
 use super::tables::{of_both, of_one};
@@ -28,10 +29,12 @@ pub struct ClusterState<A: Attach> {
     is_aggregate: bool,
     has_slow_start: bool,
     has_subsets: bool,
-    uses_load_reports: bool,
+    reads_answers: bool,
+    /// Where its requests are counted, if its load is reported.
+    pub(super) reporting: Option<Box<Reporting>>,
     /// When weights are to follow load reports again.
     pub(super) weights_due: Mutex<Option<Instant>>,
-    /// No aggregate, no slow start, no subsets.
+    /// No aggregate, no slow start, no subsets, no load reports.
     plain: bool,
     /// Whether there are `drop_overloads`.
     drops: AtomicBool,
@@ -66,6 +69,10 @@ impl<A: Attach> ClusterState<A> {
         let detectors = Detectors::new(&spec, earlier);
         detectors.adopt(&membership);
         let drops = AtomicBool::new(membership.drops());
+        let reporting = Reporting::new(&spec, attach);
+        if let Some(reporting) = &reporting {
+            reporting.follow(membership.assignment.value.as_ref());
+        }
         let in_aggregate = previous.is_some_and(Self::is_in_aggregate);
         let outs = detectors.outs(&membership);
         let tables = of_both(&spec, &Arc::new(membership), &outs, in_aggregate).map(ArcSwap::new);
@@ -81,8 +88,9 @@ impl<A: Attach> ClusterState<A> {
             is_aggregate,
             has_slow_start,
             has_subsets,
-            plain: !is_aggregate && !has_slow_start && !has_subsets,
-            uses_load_reports: spec.balancing.client_weights.is_some(),
+            plain: !is_aggregate && !has_slow_start && !has_subsets && reporting.is_none(),
+            reads_answers: spec.balancing.client_weights.is_some() || reporting.is_some(),
+            reporting,
             weights_due: Mutex::default(),
             drops,
             in_aggregate: AtomicBool::new(in_aggregate),
@@ -156,15 +164,17 @@ impl<A: Attach> ClusterState<A> {
         self.has_subsets
     }
 
-    /// Whether answers are to be asked for load reports
-    /// ([`report_load`](Self::report_load)).
+    /// Whether answers are to be looked at for what they tell of load: for weights that follow from
+    /// it ([`report_load`](Self::report_load)), or to report how requests end
+    /// ([`reports_load`](Self::reports_load)).
     #[inline]
-    pub fn uses_load_reports(&self) -> bool {
-        self.uses_load_reports
+    pub fn reads_answers(&self) -> bool {
+        self.reads_answers
     }
 
     /// Whether nothing is to be done with a request but to admit it and to pick an endpoint: the
-    /// cluster is no aggregate, drops nothing, and has neither a slow start nor subsets.
+    /// cluster is no aggregate, drops nothing, reports no load, and has neither a slow start nor
+    /// subsets.
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.plain && !self.drops.load(Ordering::Relaxed)
@@ -224,6 +234,9 @@ impl<A: Attach> ClusterState<A> {
         let known = Some(&*current.membership);
         let next = Membership::new(&self.spec, (assignment, home), known, attach);
         let next = Arc::new(next);
+        if let Some(reporting) = &self.reporting {
+            reporting.follow(next.assignment.value.as_ref());
+        }
         self.drops.store(next.drops(), Ordering::Relaxed);
         self.detectors.adopt(&next);
         let outs = self.detectors.outs(&next);

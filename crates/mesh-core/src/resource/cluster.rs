@@ -33,8 +33,9 @@ pub struct Cluster {
     pub connections: Arc<ConnectionOptions>,
     /// The HTTP version spoken to the endpoints.
     pub protocol: UpstreamProtocol,
-    /// Whether its load is reported to the server it came from (`lrs_server` of `self`).
-    pub reports_load: bool,
+    /// How its load is reported to the server it came from (`lrs_server` of `self`); `None` when it
+    /// is not.
+    pub load_reporting: Option<Arc<LoadReporting>>,
     /// How bytes reach the endpoints that none of the following is meant for.
     pub transport_socket: TransportSocket,
     /// Other ways for some endpoints; the first that is meant for one counts.
@@ -58,7 +59,7 @@ impl Cluster {
             health_check: None,
             connections: Arc::default(),
             protocol: UpstreamProtocol::Http1,
-            reports_load: false,
+            load_reporting: None,
             transport_socket: TransportSocket::RawBuffer,
             transport_socket_matches: Vec::new(),
             findings: Vec::new(),
@@ -79,6 +80,14 @@ impl Cluster {
             .chain([&self.transport_socket])
             .any(|socket| matches!(socket, TransportSocket::Tls(_)))
     }
+}
+
+/// What is told of a cluster's load beside the number of requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReporting {
+    /// Which metrics of the endpoints' own load reports (`lrs_report_endpoint_metrics`): a field of
+    /// `OrcaLoadReport`, or a map of it with a dot and a key, where `*` is any key.
+    pub metrics: Vec<Name>,
 }
 
 /// Where a cluster's endpoints come from.

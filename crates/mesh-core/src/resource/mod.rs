@@ -56,7 +56,7 @@ pub use balancing::{
 pub use breakers::{CircuitBreakers, RetryBudget, Thresholds};
 pub use cidr::CidrRange;
 pub use client_weights::ClientWeights;
-pub use cluster::{Cluster, Discovery, UpstreamProtocol};
+pub use cluster::{Cluster, Discovery, LoadReporting, UpstreamProtocol};
 pub use connections::{
     ConnectionOptions, Http2Keepalive, Http2Options, PreconnectPolicy, TcpKeepalive,
 };

@@ -1,3 +1,4 @@
+use crate::cluster::LoadStats;
 use crate::resource::{Cluster, Endpoint};
 
 /// What the outside hangs on a cluster and on an endpoint: connections, metric handles. `()`
@@ -22,6 +23,11 @@ pub trait Attach {
     /// TLS: an endpoint's metadata and name decide how it is spoken with.
     fn serves(&self, _known: &Self::Endpoint, _cluster: &Cluster, _spec: &Endpoint) -> bool {
         true
+    }
+
+    /// Where requests are counted of clusters that report their load; nowhere by default.
+    fn load_stats(&self) -> Option<&LoadStats> {
+        None
     }
 
     /// A number of this client, where each is to choose otherwise than others.

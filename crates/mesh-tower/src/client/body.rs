@@ -76,7 +76,7 @@ impl UnderWay {
     /// Tells outlier detection of a call that ended: with trailers, or broken.
     #[cold]
     fn ended(&mut self, trailers: Option<&HeaderMap>) {
-        if let (Some(call), Some(endpoint)) = (self.call.take(), &self.endpoint) {
+        if let (Some(mut call), Some(endpoint)) = (self.call.take(), &self.endpoint) {
             call.ended(endpoint, trailers);
         }
     }

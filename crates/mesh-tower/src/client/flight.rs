@@ -106,6 +106,7 @@ impl Flight {
             state = hold.cluster(cluster).unwrap_or(state);
         }
         if let Some(category) = state.drop_overload(drawn) {
+            state.count_drop(Some(&category));
             return Err(Failing::new(&hold, on, history.as_deref())
                 .dropped(state, &category)
                 .into());
@@ -113,6 +114,7 @@ impl Flight {
         let permit = match state.admit_as(forwarding.priority()) {
             Ok(permit) => permit,
             Err(overloaded) => {
+                state.count_drop(None);
                 return Err(Failing::new(&hold, on, history.as_deref())
                     .not_admitted(state, overloaded)
                     .into());
@@ -151,6 +153,9 @@ impl Flight {
                     .into());
             }
         };
+        if state.reports_load() {
+            history.get_or_insert_default().counted = state.count(&endpoint);
+        }
         // Only now: what is refused here is not mirrored.
         if forwarding.mirrors() {
             mirror(&hold.view(route), &hold, dialect, request, drawn, &mut random);
@@ -264,6 +269,9 @@ impl Flight {
             .with_metadata_match(view.metadata_match());
         let picked = state.pick(&choice, self.random.next());
         let endpoint = picked.map_err(|none| self.failing().no_endpoints(state, none))?;
+        if state.reports_load() {
+            self.history.get_or_insert_default().counted = state.count(&endpoint);
+        }
         let endpoint = self.endpoint.insert(endpoint);
         self.limits.next_attempt();
         if let Some(record) = self.history.as_ref().and_then(|history| history.record.as_ref()) {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use http::HeaderValue;
-use mesh_core::cluster::RetryPermit;
+use mesh_core::cluster::{CountedRequest, RetryPermit};
 use mesh_core::exchange::{Exchange, ResponseFlags};
 use mesh_core::resilience::{PreviousPriorities, RetryState};
 use mesh_core::resource::ActiveFault;
@@ -32,6 +32,8 @@ pub(super) struct History {
     pub(super) exchange: Option<Box<Exchange>>,
     /// Faults that count until the answer has ended.
     pub(super) faults: Vec<ActiveFault>,
+    /// The count of the attempt under way, where load is reported.
+    pub(super) counted: Option<CountedRequest>,
     /// Cookies that the caller is to send from now on.
     pub(super) cookies: Vec<HeaderValue>,
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use mesh_core::Dialect;
 use mesh_core::cluster::outlier::Observed;
-use mesh_core::cluster::{ClusterState, EndpointState};
+use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState, LoadReport};
+use mesh_core::resilience::Outcome;
 use mesh_core::resource::ActiveFault;
 
 use super::{load, now};
@@ -26,6 +27,24 @@ pub(super) fn tell(
     }
 }
 
+/// Notes what an endpoint told of its load, for the weights and the reports that follow from it.
+pub(super) fn weigh(
+    state: &ClusterState<Io>,
+    endpoint: &EndpointState<Io>,
+    report: &LoadReport,
+    counted: Option<&CountedRequest>,
+) {
+    state.report_load(endpoint, report, now());
+    if let (Some(counted), Some(spec)) = (counted, &state.spec().load_reporting) {
+        counted.report(report, spec);
+    }
+}
+
+fn status_of(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok())
+}
+
+const OK: u16 = 0;
 /// What a call counts as that ends without a status.
 const UNKNOWN: u16 = 2;
 
@@ -36,8 +55,12 @@ pub(super) struct OpenCall {
     state: Option<Arc<ClusterState<Io>>>,
     random: u64,
     faults: Vec<ActiveFault>,
-    /// Who weighs endpoints by what the trailers tell of their load.
+    /// Who wants to know what the trailers tell of the endpoint's load.
     weighs: Option<Arc<ClusterState<Io>>>,
+    /// Counts as under way until the answer ends.
+    counted: Option<CountedRequest>,
+    /// Whether how it ended is in the trailers.
+    awaits_status: bool,
 }
 
 impl OpenCall {
@@ -51,6 +74,22 @@ impl OpenCall {
         self.weighs = Some(state);
     }
 
+    /// Has the attempt count as under way until the answer ends, and then as its head says, or by
+    /// gRPC its trailers.
+    pub(super) fn count(
+        &mut self,
+        mut counted: CountedRequest,
+        dialect: Dialect,
+        (status, headers): (StatusCode, &HeaderMap),
+    ) {
+        let is_call = dialect == Dialect::Grpc || Outcome::states_grpc(headers);
+        let told = status_of(headers);
+        self.awaits_status = is_call && told.is_none();
+        let is_well = !is_call || told == Some(OK);
+        counted.set_succeeded(is_well && !status.is_server_error());
+        self.counted = Some(counted);
+    }
+
     /// Has faults count until the answer ends.
     pub(super) fn hold(&mut self, faults: Vec<ActiveFault>) {
         self.faults.extend(faults);
@@ -58,19 +97,18 @@ impl OpenCall {
 
     /// The call ended with those trailers; `None` when it broke. A call that its caller gives up
     /// says nothing of the endpoint.
-    pub(super) fn ended(&self, endpoint: &EndpointState<Io>, trailers: Option<&HeaderMap>) {
+    pub(super) fn ended(&mut self, endpoint: &EndpointState<Io>, trailers: Option<&HeaderMap>) {
         if let (Some(state), Some(trailers)) = (&self.weighs, trailers)
             && let Some(report) = load::reported(trailers)
         {
-            state.report_load(endpoint, &report, now());
+            weigh(state, endpoint, &report, self.counted.as_ref());
+        }
+        if let (Some(counted), true) = (&mut self.counted, self.awaits_status) {
+            counted.set_succeeded(trailers.and_then(status_of) == Some(OK));
         }
         let Some(state) = &self.state else { return };
         let observed = match trailers {
-            Some(trailers) => {
-                let status =
-                    trailers.get("grpc-status").and_then(|s| s.to_str().ok()?.parse().ok());
-                Observed::Call { status: status.unwrap_or(UNKNOWN) }
-            }
+            Some(trailers) => Observed::Call { status: status_of(trailers).unwrap_or(UNKNOWN) },
             None => Observed::Reset,
         };
         tell(state, endpoint, Dialect::Grpc, observed, || self.random);

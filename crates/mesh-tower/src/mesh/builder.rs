@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use mesh_core::Snapshot;
+use mesh_core::cluster::LoadStats;
 use mesh_core::resource::Resources;
 use mesh_identity::CertificateProvider;
 use mesh_xds_client::{Bootstrap, Client, Options};
@@ -120,14 +121,17 @@ impl Builder {
                 Error::new(ErrorKind::Config, "a mesh needs a tokio runtime").because(error)
             })?,
         };
+        let mut load_stats = None;
         let mut resources = Resources::new();
         let (source, feed) = match self.from {
             From::Environment => {
                 let bootstrap = Bootstrap::from_env()
                     .map_err(|error| Error::new(ErrorKind::Config, "bootstrap").because(error))?;
-                xds(bootstrap, self.options, &runtime)
+                xds(bootstrap, self.options, load_stats.insert(Arc::default()), &runtime)
             }
-            From::Bootstrap(bootstrap) => xds(*bootstrap, self.options, &runtime),
+            From::Bootstrap(bootstrap) => {
+                xds(*bootstrap, self.options, load_stats.insert(Arc::default()), &runtime)
+            }
             From::Resources(given) => {
                 resources = *given;
                 (Source::Fixed, Feed::Fixed)
@@ -147,8 +151,9 @@ impl Builder {
             Source::Fixed | Source::Dns(_) => BTreeMap::new(),
         };
         let providers = Arc::new(Providers::new(files, self.providers, runtime.clone()));
-        let io = Io::new(runtime.clone(), providers.clone());
-        let io = io.with_seed(self.seed.unwrap_or_else(|| fastrand::u64(..)));
+        let io = Io::new(runtime.clone(), providers.clone())
+            .with_seed(self.seed.unwrap_or_else(|| fastrand::u64(..)))
+            .with_load_stats(load_stats);
         let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
         let snapshot = Arc::new(snapshot);
         let governs_servers = source.governs_servers(&snapshot);
@@ -171,7 +176,13 @@ impl Builder {
     }
 }
 
-fn xds(bootstrap: Bootstrap, options: Options, runtime: &Handle) -> (Source, Feed) {
+fn xds(
+    bootstrap: Bootstrap,
+    options: Options,
+    load_stats: &Arc<LoadStats>,
+    runtime: &Handle,
+) -> (Source, Feed) {
+    let options = options.with_load_stats(load_stats.clone());
     let (client, updates) = Client::spawn_with(bootstrap, options, runtime);
     (Source::Xds(client), Feed::Xds(updates))
 }

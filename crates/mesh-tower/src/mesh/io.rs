@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use mesh_core::cluster::LoadStats;
 use mesh_core::resource::{
     Cluster, Endpoint as EndpointSpec, UpstreamProtocol, UpstreamTlsContext,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Io {
     seed: u64,
     providers: Arc<Providers>,
     secured: Arc<Mutex<Secured>>,
+    /// Where requests are counted, if there is a control plane to tell of them.
+    load_stats: Option<Arc<LoadStats>>,
 }
 
 /// The settings of the TLS contexts in use, by where a context lies. Holding it weakly keeps its
@@ -33,7 +36,8 @@ type Made = Result<Arc<TlsSettings>, SettingsError>;
 
 impl Io {
     pub(crate) fn new(runtime: Handle, providers: Arc<Providers>) -> Self {
-        Self { runtime, signal: Arc::default(), seed: 0, providers, secured: Arc::default() }
+        let (signal, secured) = (Arc::default(), Arc::default());
+        Self { runtime, signal, seed: 0, providers, secured, load_stats: None }
     }
 
     /// The settings of a TLS context, the same for all of its endpoints.
@@ -55,6 +59,10 @@ impl Io {
 
     pub(crate) fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    pub(crate) fn with_load_stats(self, load_stats: Option<Arc<LoadStats>>) -> Self {
+        Self { load_stats, ..self }
     }
 }
 
@@ -116,6 +124,10 @@ impl Attach for Io {
         let ejected = previous.map(|previous| previous.ejected.clone()).unwrap_or_default();
         let had_traffic = previous.map(|previous| previous.had_traffic.clone()).unwrap_or_default();
         ClusterIo { ejected, had_traffic, signal: self.signal.clone() }
+    }
+
+    fn load_stats(&self) -> Option<&LoadStats> {
+        self.load_stats.as_deref()
     }
 
     fn seed(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mesh_core::resource::{Cluster, Discovery, DnsKind, LbPolicy, Name};
+use mesh_core::resource::{Cluster, Discovery, DnsKind, LbPolicy, LoadReporting, Name};
 use mesh_pb::envoy::config::cluster::v3 as pb;
 use mesh_pb::envoy::config::core::v3::ConfigSource;
 use mesh_pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
@@ -33,8 +33,9 @@ pub(super) fn cluster(at: At<'_>, name: &Name, proto: &pb::Cluster) -> Result<Cl
     }
     if let Some(server) = &proto.lrs_server {
         lrs_server(at.field("lrs_server"), server)?;
-        made.reports_load = true;
-        at.field("lrs_server").finding("is not honoured: load is not reported");
+        let metrics = proto.lrs_report_endpoint_metrics.iter();
+        let metrics = metrics.map(|name| name.as_str().into()).collect();
+        made.load_reporting = Some(Arc::new(LoadReporting { metrics }));
     }
     made.health_check = health_check::first(at, &proto.health_checks)?;
     report(at, proto);
@@ -64,7 +65,6 @@ fn report(at: At<'_>, proto: &pb::Cluster) {
             per_connection_buffer_limit_bytes,
             upstream_bind_config,
             ignore_health_on_host_removal,
-            lrs_report_endpoint_metrics,
             upstream_config,
             preconnect_policy,
             connection_pool_per_downstream_connection,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::response::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use mesh_core::cluster::outlier::Observed;
-use mesh_core::cluster::{ClusterState, EndpointState};
+use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState};
 use mesh_core::exchange::{Failure, ResponseFlags};
 use mesh_core::resilience::{Ended, Outcome, RetryDecision};
 use mesh_core::resource::RetryPolicy;
@@ -18,28 +18,36 @@ use crate::client::asked::Asked;
 use crate::client::body::{ResponseBody, UnderWay};
 use crate::client::copy::Copy;
 use crate::client::failing::{Failing, failure_of};
+use crate::client::load;
 use crate::client::messages::context;
-use crate::client::outliers::{OpenCall, tell};
+use crate::client::outliers::{OpenCall, tell, weigh};
 use crate::client::step::Start;
 use crate::client::transport::Failed;
 use crate::client::way::way;
-use crate::client::{load, now};
 use crate::error::{Error, ErrorKind};
 use crate::mesh::Io;
 
-/// Takes what an answer tells of its endpoint's load, or leaves that to its trailers.
+/// Takes what an answer tells of its endpoint's load, or leaves that to its trailers; has the
+/// attempt count until the answer ends.
 #[cold]
-fn weigh(
+fn read(
     state: &Arc<ClusterState<Io>>,
     endpoint: Option<&EndpointState<Io>>,
-    headers: &HeaderMap,
+    dialect: Dialect,
+    head: (StatusCode, &HeaderMap),
+    counted: Option<CountedRequest>,
 ) -> Option<Box<OpenCall>> {
-    if let Some(report) = load::reported(headers) {
-        state.report_load(endpoint?, &report, now());
-        return None;
-    }
     let mut call = OpenCall::default();
-    call.weigh(state.clone());
+    match load::reported(head.1) {
+        Some(report) => {
+            weigh(state, endpoint?, &report, counted.as_ref());
+            counted.as_ref()?;
+        }
+        None => call.weigh(state.clone()),
+    }
+    if let Some(counted) = counted {
+        call.count(counted, dialect, head);
+    }
     Some(Box::new(call))
 }
 
@@ -193,8 +201,10 @@ impl Flight {
     ) -> Option<Box<OpenCall>> {
         let state = self.hold.cluster(self.cluster)?;
         let mut call = None;
-        if state.uses_load_reports() {
-            call = weigh(state, self.endpoint.as_deref(), headers);
+        if state.reads_answers() {
+            let counted = self.history.as_mut().and_then(|history| history.counted.take());
+            let endpoint = self.endpoint.as_deref();
+            call = read(state, endpoint, self.dialect, (status, headers), counted);
         }
         if !state.detector(self.dialect).is_on() {
             return call;
@@ -250,7 +260,9 @@ impl Flight {
             && state.tables_of(self.dialect).usable().len() > tried + 1;
         let unsent = match unsent {
             Some(request) if free => {
-                self.history.get_or_insert_default().tried.extend(last);
+                let history = self.history.get_or_insert_default();
+                history.tried.extend(last);
+                history.counted = None;
                 self.endpoint = None;
                 return Some((Duration::ZERO, request));
             }
@@ -272,8 +284,8 @@ impl Flight {
         };
         let (avoids_hosts, leaves) = (policy.avoid_previous_hosts, policy.previous_priorities);
         let history = self.history.get_or_insert_default();
-        // The retry before gives its place back first: it is over.
-        history.retry_permit = None;
+        // The attempt before gives its place back first: it is over.
+        (history.retry_permit, history.counted) = (None, None);
         let routed = self.hold.cluster(self.routed)?;
         let Ok(permit) = routed.admit_retry_as(priority) else {
             self.flag(ResponseFlags::UPSTREAM_OVERFLOW);

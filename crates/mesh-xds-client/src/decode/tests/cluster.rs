@@ -263,9 +263,11 @@ fn other_values_that_are_refused() {
 }
 
 #[test]
-fn load_is_reported_to_the_server_that_asks_or_told_not_to_be() {
-    assert!(!made(&good()).reports_load);
-    let asked = pb::Cluster { lrs_server: ads(), ..good() };
-    assert!(made(&asked).reports_load);
-    findings(Cluster, &asked, &["lrs_server"]);
+fn load_is_reported_to_the_server_that_asks() {
+    assert!(made(&good()).load_reporting.is_none());
+    let metrics = vec!["named_metrics.queue".to_owned()];
+    let asked = pb::Cluster { lrs_server: ads(), lrs_report_endpoint_metrics: metrics, ..good() };
+    let reporting = made(&asked).load_reporting.unwrap();
+    assert_eq!(reporting.metrics, ["named_metrics.queue".into()]);
+    findings(Cluster, &asked, &[]);
 }
