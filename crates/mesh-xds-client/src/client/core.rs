@@ -1,6 +1,10 @@
 //! The session and the graph together: what goes in at one has its consequences in the other.
 
 mod report;
+mod reporting;
+mod state;
+#[cfg(test)]
+pub(super) mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -16,8 +20,10 @@ use super::names::{Found, Names};
 use super::servers::Servers;
 use crate::bootstrap::{Ask, Bootstrap, ServerConfig};
 use crate::decode::{Context, Value};
-use crate::graph::{Graph, Interest, Outbound, Step};
+use crate::graph::{Graph, Interest, Outbound};
 use crate::session::{Event, Protocol, Request, Response, ServerIndex, Session};
+use reporting::Reporting;
+use state::{LinkStatus, State};
 
 /// All state of a client. Locked by its tasks for as long as it takes to take in one message, and
 /// by whoever asks for the status; never on the path of a request.
@@ -27,35 +33,13 @@ pub(crate) struct Core {
     servers: Vec<ServerConfig>,
     /// By server: there is something to send.
     wakers: Vec<Notify>,
+    /// By server: other clusters than before may ask for load reports.
+    reporters: Vec<Notify>,
     /// The servers in use, or the next deadline, are others than before.
     changed: Notify,
     room: Room,
     found: Arc<Found>,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    session: Session,
-    graph: Graph,
-    /// Between the two, when all listeners of a sidecar come and each target has one of them.
-    outbound: Option<Outbound>,
-    names: Names,
-    lingering: Lingering,
-    mailbox: Sender,
-    /// By server.
-    links: Vec<LinkStatus>,
-    deadline: Option<Instant>,
-    /// Since when no responses are read because the data plane has not taken in the last ones.
-    held: Option<Instant>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct LinkStatus {
-    in_use: bool,
-    connected: bool,
-    error: Option<(String, Instant)>,
-    health: report::Health,
 }
 
 /// What a link may do at the moment.
@@ -76,7 +60,8 @@ impl Core {
         now: Instant,
     ) -> Self {
         let (room, links) = (mailbox.room(), vec![LinkStatus::default(); servers.configs.len()]);
-        let wakers = servers.configs.iter().map(|_| Notify::new()).collect();
+        let notifies = || servers.configs.iter().map(|_| Notify::new()).collect();
+        let (wakers, reporters) = (notifies(), notifies());
         let providers = bootstrap.certificate_providers().keys();
         let local = bootstrap.local_cluster();
         let context = Context::default().with_certificate_providers(providers);
@@ -92,12 +77,24 @@ impl Core {
         let graph = graph.with_local_cluster(local.as_ref().map(|local| &local.name));
         let (deadline, held) = (None, None);
         let lingering = Lingering::new(options.unsubscribe_delay);
-        let state =
-            State { session, graph, outbound, names, lingering, mailbox, links, deadline, held };
+        let reporting = Reporting::default();
+        let state = State {
+            session,
+            graph,
+            outbound,
+            names,
+            lingering,
+            reporting,
+            mailbox,
+            links,
+            deadline,
+            held,
+        };
         let core = Self {
             node_id: bootstrap.node().id.clone(),
             servers: servers.configs,
             wakers,
+            reporters,
             changed: Notify::new(),
             room,
             found,
@@ -218,9 +215,7 @@ impl Core {
             self.follow(&mut state);
             return;
         }
-        state.session.expire(now);
-        let ended = state.lingering.expired(now);
-        state.let_go(&ended);
+        state.expire(now);
         self.settle(&mut state, now);
     }
 
@@ -288,7 +283,7 @@ impl Core {
         let mut is_told = false;
         loop {
             for event in state.session.take_events() {
-                state.tell(event);
+                state.tell(event, now);
             }
             let step = state.graph.step();
             if step.is_empty() {
@@ -297,6 +292,7 @@ impl Core {
             is_told |= !step.update.is_empty();
             state.act(step, now);
         }
+        state.reporting.tell(&self.reporters);
         for (server, waker) in state.session.servers().zip(&self.wakers) {
             if state.session.wants_to_send(server) {
                 waker.notify_one();
@@ -314,9 +310,7 @@ impl Core {
             is_changed |=
                 std::mem::replace(&mut state.links[server.get()].in_use, in_use) != in_use;
         }
-        let session = state.session.next_deadline();
-        let deadline = session.into_iter().chain(state.lingering.deadline()).min();
-        let deadline = deadline.filter(|_| state.held.is_none());
+        let deadline = state.next_deadline().filter(|_| state.held.is_none());
         is_changed |= std::mem::replace(&mut state.deadline, deadline) != deadline;
         if is_changed {
             self.changed.notify_one();
@@ -326,64 +320,5 @@ impl Core {
     fn lock(&self) -> MutexGuard<'_, State> {
         // After a panic under the lock its task is gone; the status may still be read.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn tell(&mut self, event: Event) {
-        match &mut self.outbound {
-            Some(outbound) => {
-                outbound.take(event).into_iter().for_each(|event| self.graph.apply(event));
-            }
-            None => self.graph.apply(event),
-        }
-    }
-
-    fn act(&mut self, step: Step, now: Instant) {
-        use ResourceType::Listener;
-        for id in step.unsubscribe {
-            if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
-                outbound.forget(&id.name);
-            }
-            // What has no value yet may as well be asked for anew.
-            let ended = match self.session.has_value(id.kind, &id.name) {
-                true => self.lingering.begin(id, now),
-                false => vec![id],
-            };
-            self.let_go(&ended);
-        }
-        for id in &step.subscribe {
-            // Where it is still asked for, this tells what is known.
-            self.lingering.end(id);
-            self.session.subscribe(id.kind, &id.name, now);
-            if let (Some(outbound), Listener) = (&mut self.outbound, id.kind) {
-                outbound.follow(&id.name).into_iter().for_each(|event| self.graph.apply(event));
-            }
-        }
-        step.stop_resolving.iter().for_each(|key| self.names.stop(key));
-        step.resolve.into_iter().for_each(|dns| self.names.start(dns));
-        self.mailbox.put(step.update);
-    }
-
-    fn let_go(&mut self, names: &[ResourceId]) {
-        names.iter().for_each(|id| self.session.unsubscribe(id.kind, &id.name));
-    }
-
-    fn set_down(&mut self, server: ServerIndex, error: &str, now: Instant) {
-        let link = &mut self.links[server.get()];
-        link.connected = false;
-        link.error = Some((error.to_owned(), now));
-    }
-
-    /// Whether responses are not read for want of room. Resource timers stand still meanwhile.
-    fn is_held(&mut self, room: &Room, now: Instant) -> bool {
-        if !room.is_there() {
-            self.held.get_or_insert(now);
-            return true;
-        }
-        if let Some(since) = self.held.take() {
-            self.session.postpone(now.saturating_duration_since(since));
-        }
-        false
     }
 }

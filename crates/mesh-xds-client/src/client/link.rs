@@ -12,6 +12,7 @@ use tonic::Status;
 use super::Options;
 use super::core::Core;
 use super::listening;
+use super::load::Reporter;
 use super::task::now;
 use super::transport::{self, End, EndKind};
 use crate::bootstrap::ServerUri;
@@ -44,9 +45,13 @@ impl Link {
 
     /// Connects, keeps the stream up, and connects again, until it is dropped.
     pub(super) async fn run(mut self) {
+        let stats = self.options.load_stats.clone();
+        let mut reporter = stats.map(|stats| {
+            Reporter::new(self.core.clone(), self.server, stats, self.options.backoff.clone())
+        });
         loop {
             let started = now();
-            let end = self.serve_once().await;
+            let end = self.serve_once(reporter.as_mut()).await;
             let ended = now();
             if self.connector.calm_down() {
                 tracing::info!(server = %self.uri(), "the server asks for fewer pings");
@@ -79,7 +84,7 @@ impl Link {
     }
 
     /// One attempt, from connecting to the end of the stream.
-    async fn serve_once(&self) -> End {
+    async fn serve_once(&self, reporter: Option<&mut Reporter>) -> End {
         let channel = match self.connector.connect().await {
             Ok(channel) => channel,
             Err(error) => return End::closed(error),
@@ -100,8 +105,20 @@ impl Link {
         }
         let protocol = self.core.protocol(self.server);
         let limit = self.options.max_message_bytes;
-        let responses = transport::open(channel, protocol, receiver, metadata, limit);
-        self.serve(requests, responses).await
+        let responses = transport::open(channel.clone(), protocol, receiver, metadata, limit);
+        let reports = async {
+            match reporter {
+                Some(reporter) => reporter.run(&self.connector, channel).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // In this order, so that the ADS stream is the first to be opened: there are servers
+            // that allow no other.
+            biased;
+            end = self.serve(requests, responses) => end,
+            () = reports => End::closed("load is not reported any more"),
+        }
     }
 
     fn uri(&self) -> &ServerUri {
@@ -130,7 +147,7 @@ impl Link {
                             return End::closed(error);
                         }
                     }
-                    end => return transport::end(end),
+                    end => return self.told_apart(transport::end(end)),
                 },
                 permit = requests.reserve(), if is_writable && turn.wants_to_send => {
                     match permit {
@@ -149,6 +166,16 @@ impl Link {
                 () = self.core.woken(self.server) => {}
                 () = taken => {}
             }
+        }
+    }
+
+    /// A connection that was lost, and that nobody has ended, was given up because nobody answered.
+    fn told_apart(&self, end: End) -> End {
+        match end.kind {
+            EndKind::Lost if !self.connector.is_ended_by_server() => {
+                End { kind: EndKind::Silent, text: format!("no answer to pings: {}", end.text) }
+            }
+            _ => end,
         }
     }
 

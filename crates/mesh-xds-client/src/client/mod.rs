@@ -21,6 +21,7 @@ mod interests;
 mod lingering;
 mod link;
 mod listening;
+mod load;
 mod mailbox;
 pub mod metrics;
 mod names;

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_core::cluster::LoadStats;
+
 use super::resolver::{Resolve, SystemResolver};
 use crate::bootstrap::Ask;
 use crate::connecting::Settings;
-use crate::session::Backoff;
+use crate::session::{Backoff, FOREVER};
 
-/// Settings of a [`Client`](super::Client).
+/// Settings of a [`Client`](super::Client). A duration as long as can be written means no limit.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(super) keep_alive_interval: Duration,
@@ -20,6 +22,7 @@ pub struct Options {
     pub(super) ask: Option<Ask>,
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) unsubscribe_delay: Duration,
+    pub(super) load_stats: Option<Arc<LoadStats>>,
 }
 
 impl Default for Options {
@@ -43,6 +46,7 @@ impl Default for Options {
             // As long as an answer may take (gRFC A57): whoever edits a rule twice, or opens a
             // channel again, mostly does so within it.
             unsubscribe_delay: Duration::from_secs(15),
+            load_stats: None,
         }
     }
 }
@@ -69,7 +73,15 @@ impl Options {
     /// any case.
     #[must_use]
     pub fn with_unsubscribe_delay(mut self, delay: Duration) -> Self {
-        self.unsubscribe_delay = delay;
+        self.unsubscribe_delay = delay.min(FOREVER);
+        self
+    }
+
+    /// Sets where requests are counted of clusters that ask for their load to be reported
+    /// (`lrs_server`): it is then reported to the server that each came from. Not set, no load is.
+    #[must_use]
+    pub fn with_load_stats(mut self, stats: Arc<LoadStats>) -> Self {
+        self.load_stats = Some(stats);
         self
     }
 
@@ -77,15 +89,15 @@ impl Options {
     /// take: 30 s and 10 s when not set.
     #[must_use]
     pub fn with_keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.keep_alive_interval = interval;
-        self.keep_alive_timeout = timeout;
+        self.keep_alive_interval = interval.min(FOREVER);
+        self.keep_alive_timeout = timeout.min(FOREVER);
         self
     }
 
     /// Sets how long connecting may take: 5 s when not set.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = timeout.min(FOREVER);
         self
     }
 
@@ -125,7 +137,7 @@ impl Options {
     /// two minutes away. With `None` it is not.
     #[must_use]
     pub fn with_probe_interval(mut self, interval: Option<Duration>) -> Self {
-        self.probe_interval = interval;
+        self.probe_interval = interval.map(|interval| interval.min(FOREVER));
         self
     }
 

@@ -92,3 +92,47 @@ impl Task {
 pub(super) fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::Ask;
+    use crate::client::core::tests::core;
+
+    /// A task with a link to a server that is not there.
+    fn task() -> Task {
+        let options = Options::default();
+        let (core, _updates) = core("127.0.0.1:1", Ask::Native, &options);
+        let mut task = Task::new(core, Arc::default(), options);
+        task.follow();
+        task
+    }
+
+    async fn end(task: &mut Task) {
+        let ended = task.tasks.join_next_with_id().await.unwrap();
+        task.ended(ended);
+    }
+
+    #[tokio::test]
+    async fn link_that_ends_with_its_runtime_is_not_made_again() {
+        let mut task = task();
+        assert_eq!((task.links.len(), task.tasks.len()), (1, 1));
+        task.links.values().for_each(AbortHandle::abort);
+        end(&mut task).await;
+        assert!(task.tasks.is_empty());
+    }
+
+    #[tokio::test]
+    async fn link_that_ends_by_a_fault_of_ours_is_made_again() {
+        let mut task = task();
+        let server = *task.links.keys().next().unwrap();
+        task.links.values().for_each(AbortHandle::abort);
+        end(&mut task).await;
+        let faulty = task.tasks.spawn(async { panic!("as the test wants it") });
+        task.links.insert(server, faulty);
+        end(&mut task).await;
+        assert_eq!(task.tasks.len(), 1);
+        let error = task.core.status().servers[0].error.clone();
+        assert!(error.unwrap().0.contains("a task of the client failed"));
+    }
+}

@@ -81,8 +81,10 @@ pub(super) struct End {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndKind {
-    /// There is no connection, or the stream on it ended.
+    /// There is no connection, or the server ended the stream on it.
     Closed,
+    /// The connection ended, and the stream with it.
+    Lost,
     /// The server does not speak the protocol it was asked by.
     Unimplemented,
     /// The server sent what cannot be read, such as a response over the limit.
@@ -98,7 +100,7 @@ impl End {
 }
 
 /// Why the stream ended.
-pub(super) fn end(end: Option<Result<Response, Status>>) -> End {
+pub(super) fn end<T>(end: Option<Result<T, Status>>) -> End {
     let Some(Err(status)) = end else { return End::closed("the server closed the stream") };
     let mut text = format!("{:?}: {}", status.code(), status.message());
     let cause = status.source().map(chain).unwrap_or_default();
@@ -114,7 +116,43 @@ pub(super) fn end(end: Option<Result<Response, Status>>) -> End {
         // hyper's words for a ping without an answer, the system's for bytes that nobody
         // acknowledged. Not the server's own words, which may say the same.
         _ if cause.contains("timed out") => EndKind::Silent,
+        // What a server says of the stream has no cause.
+        _ if !cause.is_empty() => EndKind::Lost,
         _ => EndKind::Closed,
     };
     End { kind, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn end_of_a_stream_is_told_by_who_ended_it() {
+        let lost = |kind, text: &str| {
+            let error = io::Error::new(kind, text.to_owned());
+            Status::from_error(Box::new(error))
+        };
+        for (status, kind, text) in [
+            (Status::unimplemented("no delta"), EndKind::Unimplemented, "no delta"),
+            (Status::out_of_range("too large"), EndKind::Unreadable, "too large"),
+            (Status::internal("failed to decode Protobuf"), EndKind::Unreadable, "Protobuf"),
+            (Status::internal("a fault"), EndKind::Closed, "a fault"),
+            (Status::unavailable("restarting"), EndKind::Closed, "Unavailable: restarting"),
+            // A server's words about itself say nothing of the connection.
+            (Status::unavailable("keep-alive timed out"), EndKind::Closed, "timed out"),
+            (lost(io::ErrorKind::TimedOut, "timed out"), EndKind::Silent, "timed out"),
+            (lost(io::ErrorKind::ConnectionReset, "reset"), EndKind::Lost, "reset"),
+        ] {
+            let made = end::<()>(Some(Err(status)));
+            assert_eq!(made.kind, kind, "{made:?}");
+            assert!(made.text.contains(text), "{made:?}");
+        }
+        for closed in [None, Some(Ok(()))] {
+            let made = end(closed);
+            assert_eq!((made.kind, &*made.text), (EndKind::Closed, "the server closed the stream"));
+        }
+    }
 }

@@ -25,6 +25,18 @@ pub(super) struct Overheard<T> {
     inner: T,
     frames: Frames,
     asked_for_calm: Arc<AtomicBool>,
+    /// Whether the server said goodbye, for whatever reason.
+    ended: Arc<AtomicBool>,
+}
+
+/// What was heard, from the least to the most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Goodbye {
+    #[default]
+    None,
+    Said,
+    /// With the wish for fewer pings.
+    ForCalm,
 }
 
 /// Where the bytes stand in the sequence of frames.
@@ -37,15 +49,15 @@ struct Frames {
 }
 
 impl<T> Overheard<T> {
-    pub(super) fn new(inner: T, asked_for_calm: Arc<AtomicBool>) -> Self {
-        Self { inner, frames: Frames::default(), asked_for_calm }
+    pub(super) fn new(inner: T, asked_for_calm: Arc<AtomicBool>, ended: Arc<AtomicBool>) -> Self {
+        Self { inner, frames: Frames::default(), asked_for_calm, ended }
     }
 }
 
 impl Frames {
-    /// Takes the next bytes; whether a GOAWAY among them asks for calm.
-    fn take(&mut self, mut bytes: &[u8]) -> bool {
-        let mut is_for_calm = false;
+    /// Takes the next bytes; which GOAWAY is among them.
+    fn take(&mut self, mut bytes: &[u8]) -> Goodbye {
+        let mut goodbye = Goodbye::None;
         while !bytes.is_empty() {
             if self.came < HEAD_BYTES {
                 let part = bytes.len().min(HEAD_BYTES - self.came);
@@ -55,13 +67,13 @@ impl Frames {
                 bytes = rest;
             }
             if self.came >= HEAD_BYTES {
-                bytes = self.take_payload(bytes, &mut is_for_calm);
+                bytes = self.take_payload(bytes, &mut goodbye);
             }
         }
-        is_for_calm
+        goodbye
     }
 
-    fn take_payload<'a>(&mut self, bytes: &'a [u8], is_for_calm: &mut bool) -> &'a [u8] {
+    fn take_payload<'a>(&mut self, bytes: &'a [u8], goodbye: &mut Goodbye) -> &'a [u8] {
         let [a, b, c, kind, ..] = self.head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         let came = self.came - HEAD_BYTES;
@@ -75,7 +87,11 @@ impl Frames {
         if self.came == HEAD_BYTES + length {
             let [.., a, b, c, d] = self.reason;
             let reason = u32::from_be_bytes([a, b, c, d]);
-            *is_for_calm |= kind == GOAWAY && length >= REASON_ENDS && reason == ENHANCE_YOUR_CALM;
+            if kind == GOAWAY {
+                let is_for_calm = length >= REASON_ENDS && reason == ENHANCE_YOUR_CALM;
+                *goodbye =
+                    (*goodbye).max(if is_for_calm { Goodbye::ForCalm } else { Goodbye::Said });
+            }
             self.came = 0;
         }
         rest
@@ -90,7 +106,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Overheard<T> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if self.frames.take(&buffer.filled()[before..]) {
+        let goodbye = self.frames.take(&buffer.filled()[before..]);
+        if goodbye >= Goodbye::Said {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        if goodbye == Goodbye::ForCalm {
             self.asked_for_calm.store(true, Ordering::Relaxed);
         }
         result
@@ -132,11 +152,11 @@ mod tests {
     #[test]
     fn call_for_calm_is_found_however_the_bytes_come() {
         let other = frame(0, &[7; 40]);
-        for (reason, expected) in [(11, true), (0, false), (2, false)] {
+        for (reason, expected) in [(11, Goodbye::ForCalm), (0, Goodbye::Said), (2, Goodbye::Said)] {
             let bytes = [frame(4, &[]), other.clone(), goaway(reason), other.clone()].concat();
             for size in [1, 2, 3, 7, 9, 10, 64, bytes.len()] {
                 let mut frames = Frames::default();
-                let found = bytes.chunks(size).fold(false, |found, part| frames.take(part) | found);
+                let found = bytes.chunks(size).map(|part| frames.take(part)).max().unwrap();
                 assert_eq!(found, expected, "{reason} in parts of {size}");
                 assert_eq!(frames.came, 0);
             }
@@ -144,9 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn goaway_that_is_too_short_says_nothing() {
+    fn goaway_that_is_too_short_gives_no_reason() {
         let mut frames = Frames::default();
-        assert!(!frames.take(&frame(GOAWAY, &[0, 0, 0, 11])));
+        assert_eq!(frames.take(&frame(GOAWAY, &[0, 0, 0, 11])), Goodbye::Said);
         assert_eq!(frames.came, 0);
     }
 }

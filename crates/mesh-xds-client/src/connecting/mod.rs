@@ -36,6 +36,7 @@ pub(crate) struct Connector {
     secure: Option<Secure>,
     settings: Settings,
     asked_for_calm: Arc<AtomicBool>,
+    ended_by_server: Arc<AtomicBool>,
 }
 
 /// What holds for every connection.
@@ -55,7 +56,13 @@ impl Connector {
             ChannelCreds::Insecure => None,
             ChannelCreds::Tls(files) => Some(Secure::new(files.clone())),
         };
-        Self { server: server.clone(), secure, settings, asked_for_calm: Arc::default() }
+        Self {
+            server: server.clone(),
+            secure,
+            settings,
+            asked_for_calm: Arc::default(),
+            ended_by_server: Arc::default(),
+        }
     }
 
     pub(crate) fn server(&self) -> &ServerConfig {
@@ -93,13 +100,13 @@ impl Connector {
             .keep_alive_while_idle(true);
         let calm = self.asked_for_calm.clone();
         let heard = Arc::new(Notify::new());
-        let first = heard.clone();
+        let (first, ended) = (heard.clone(), self.ended_by_server.clone());
         let connector = service_fn(move |_| {
             let dial = dial.clone();
-            let (calm, first) = (calm.clone(), first.clone());
+            let (calm, first, ended) = (calm.clone(), first.clone(), ended.clone());
             async move {
-                let io = Box::new(Heard::new(dial.run().await?, first));
-                Ok::<_, io::Error>(TokioIo::new(Overheard::new(io, calm)))
+                let io = Box::new(Heard::new(dial.run().await?, first, ended.clone()));
+                Ok::<_, io::Error>(TokioIo::new(Overheard::new(io, calm, ended)))
             }
         });
         let connected = endpoint.connect_with_connector(connector).await;
@@ -113,10 +120,17 @@ impl Connector {
     pub(crate) fn calm_down(&mut self) -> bool {
         let is_asked = self.asked_for_calm.swap(false, Ordering::Relaxed);
         if is_asked {
-            let interval = self.settings.keep_alive_interval.saturating_mul(2);
-            self.settings.keep_alive_interval = interval.min(KEEP_ALIVE_LIMIT);
+            let interval = self.settings.keep_alive_interval;
+            let limit = KEEP_ALIVE_LIMIT.max(interval);
+            self.settings.keep_alive_interval = interval.saturating_mul(2).min(limit);
         }
         is_asked
+    }
+
+    /// Whether the last connection was ended at the other end, or by the system, and not given up
+    /// here for want of an answer.
+    pub(crate) fn is_ended_by_server(&self) -> bool {
+        self.ended_by_server.load(Ordering::Relaxed)
     }
 
     /// What a new stream begins with beside its requests. Reads files.

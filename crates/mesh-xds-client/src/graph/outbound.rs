@@ -9,8 +9,9 @@ mod choice;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mesh_core::finding::{Failure, FailureKind};
 use mesh_core::resource::{Listener, Name, ServerListener, TrafficDirection};
@@ -26,6 +27,10 @@ pub(crate) struct Outbound {
     fails_on_data_errors: bool,
     listeners: BTreeMap<Name, Arc<ServerListener>>,
     targets: HashMap<Name, Chosen>,
+    /// When the last listener came that was not there before.
+    grown: Option<Instant>,
+    /// Targets whose listener may still be on its way.
+    expecting: BTreeSet<Name>,
 }
 
 #[derive(Debug, Default)]
@@ -38,21 +43,50 @@ struct Chosen {
 
 impl Outbound {
     pub(crate) fn new(fails_on_data_errors: bool) -> Self {
-        Self { fails_on_data_errors, listeners: BTreeMap::new(), targets: HashMap::new() }
+        Self {
+            fails_on_data_errors,
+            listeners: BTreeMap::new(),
+            targets: HashMap::new(),
+            grown: None,
+            expecting: BTreeSet::new(),
+        }
     }
 
-    /// A target wants its listener from now on. What there is to tell at once.
-    pub(crate) fn follow(&mut self, target: &Name) -> Vec<Event> {
-        let chosen = self.targets.entry(target.clone()).or_default();
-        if !self.listeners.is_empty() && chosen.failure.is_none() {
-            // Others have come, so that this one is not on its way.
-            chosen.failure = Some(missing(target, FailureKind::DoesNotExist));
+    /// A target wants its listener from now on. What there is to tell at once: where others have
+    /// come, and a while ago, this one is not on its way.
+    pub(crate) fn follow(&mut self, target: &Name, now: Instant) -> Option<Event> {
+        self.targets.entry(target.clone()).or_default();
+        self.expecting.insert(target.clone());
+        match self.deadline() {
+            Some(deadline) if deadline <= now => self.give_up(target),
+            _ => self.settle(target),
         }
-        self.settle(target).into_iter().collect()
     }
 
     pub(crate) fn forget(&mut self, target: &Name) {
         self.targets.remove(target);
+        self.expecting.remove(target);
+    }
+
+    /// When [`expire`](Self::expire) has something to tell.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.grown.filter(|_| !self.expecting.is_empty()).map(|grown| grown + SETTLING)
+    }
+
+    /// What there is to tell of targets whose listener did not come with the others.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<Event> {
+        if self.deadline().is_none_or(|deadline| deadline > now) {
+            return Vec::new();
+        }
+        let expecting = std::mem::take(&mut self.expecting);
+        expecting.iter().filter_map(|target| self.give_up(target)).collect()
+    }
+
+    fn give_up(&mut self, name: &Name) -> Option<Event> {
+        self.expecting.remove(name);
+        let target = self.targets.get_mut(name)?;
+        target.failure.get_or_insert_with(|| missing(name, FailureKind::DoesNotExist));
+        self.settle(name)
     }
 
     /// The listeners for connections to the application.
@@ -62,7 +96,7 @@ impl Outbound {
     }
 
     /// What the graph is told in place of an event of the session.
-    pub(crate) fn take(&mut self, event: Event) -> Vec<Event> {
+    pub(crate) fn take(&mut self, event: Event, now: Instant) -> Vec<Event> {
         if event.id.kind != ResourceType::Listener {
             return vec![event];
         }
@@ -71,6 +105,9 @@ impl Outbound {
             Some(Value::ServerListener(listener)) => {
                 let port = listener.address.port();
                 let before = self.listeners.insert(name.clone(), listener);
+                if before.is_none() {
+                    self.grown = Some(now);
+                }
                 let moved = before.map(|before| before.address.port());
                 return self.settle_ports(port, moved);
             }
@@ -117,11 +154,16 @@ impl Outbound {
             None => Arc::new(Listener::new(name.clone(), manager.clone())),
         };
         target.made = Some((listener.clone(), made.clone()));
+        self.expecting.remove(name);
         // That no listener has the target's own name is as it should be.
         target.failure.take_if(|failure| failure.kind != FailureKind::Unreachable);
         Some(Event::new(id, Some(Value::Listener(made)), target.failure.clone()))
     }
 }
+
+/// Listeners may come in several responses (delta): those of one set follow each other within this
+/// time, which is a guess, and what a request to a host without a listener waits for at most.
+const SETTLING: Duration = Duration::from_secs(1);
 
 fn missing(target: &Name, kind: FailureKind) -> Arc<Failure> {
     let id = ResourceId::new(ResourceType::Listener, target.clone());

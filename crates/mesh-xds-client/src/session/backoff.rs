@@ -1,5 +1,9 @@
 use std::time::Duration;
 
+/// As good as never, and short enough to be added to a point in time, and multiplied: 30 years, as
+/// tokio has it.
+pub(crate) const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// How long to wait before connecting again.
 ///
 /// Waits grow by 1.6 from a base to a cap, each made longer or shorter by up to 20 % so that
@@ -24,7 +28,8 @@ impl Backoff {
 
     /// Waits from `base` to `cap`.
     pub fn new(base: Duration, cap: Duration) -> Self {
-        let cap = cap.max(base);
+        let base = base.min(FOREVER);
+        let cap = cap.min(FOREVER).max(base);
         Self { base, cap, next: base }
     }
 

@@ -84,11 +84,11 @@ impl Delta {
     }
 
     /// The next request: answers first, then what changed, in the order of dependency. The type is
-    /// given when the names of it are told.
+    /// given when the names of it are told, or have been: then there is no request.
     pub(super) fn poll_request(
         &mut self,
         share: Share<'_>,
-    ) -> Option<(Option<ResourceType>, DeltaDiscoveryRequest)> {
+    ) -> Option<(Option<ResourceType>, Option<DeltaDiscoveryRequest>)> {
         if let Some(answer) = self.answers.pop_front() {
             let request = DeltaDiscoveryRequest {
                 type_url: type_url(answer.kind).to_owned(),
@@ -96,11 +96,12 @@ impl Delta {
                 error_detail: answer.refusal.map(refusal),
                 ..DeltaDiscoveryRequest::default()
             };
-            return Some((None, request));
+            return Some((None, Some(request)));
         }
         ResourceType::ALL.into_iter().find_map(|kind| {
-            let request = self.types[kind as usize].poll(kind, share)?;
-            Some((Some(kind), request))
+            let state = &mut self.types[kind as usize];
+            let is_due = std::mem::take(&mut state.due);
+            is_due.then(|| (Some(kind), state.poll(kind, share)))
         })
     }
 }
@@ -108,9 +109,6 @@ impl Delta {
 impl TypeState {
     /// The request that tells the server what changed, if anything has.
     fn poll(&mut self, kind: ResourceType, share: Share<'_>) -> Option<DeltaDiscoveryRequest> {
-        if !std::mem::take(&mut self.due) {
-            return None;
-        }
         let mut request =
             DeltaDiscoveryRequest { type_url: type_url(kind).to_owned(), ..Default::default() };
         for name in std::mem::take(&mut self.changed) {

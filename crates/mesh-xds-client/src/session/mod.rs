@@ -33,6 +33,7 @@ mod watched;
 mod wire;
 
 pub use backoff::Backoff;
+pub(crate) use backoff::FOREVER;
 pub use counts::Counts;
 pub use directory::{Directory, ServerIndex};
 pub use event::Event;
@@ -203,31 +204,39 @@ impl Session {
 
     /// The next request to send to the server, if one is due.
     pub fn poll_request(&mut self, server: ServerIndex) -> Option<Request> {
-        let authorities = &self.authorities;
-        let is_served = &|authority| authorities.uses(authority, server);
-        let stream = &mut self.streams[server.get()];
-        if !stream.is_up {
-            return None;
-        }
-        let share = Share { store: &self.store, server, is_served };
-        let (told, mut request) = stream.wire.poll_request(share)?;
-        if let Some(kind) = told {
-            let waiting = self.store.start_waiting(kind, server, is_served);
-            stream.timer.asked.extend(waiting);
-        }
-        if !std::mem::replace(&mut stream.node_sent, true) {
-            let node = Some(self.node.clone());
-            match &mut request {
-                Request::StateOfTheWorld(request) => request.node = node,
-                Request::Delta(request) => request.node = node,
+        loop {
+            let authorities = &self.authorities;
+            let is_served = &|authority| authorities.uses(authority, server);
+            let stream = &mut self.streams[server.get()];
+            if !stream.is_up {
+                return None;
+            }
+            let share = Share { store: &self.store, server, is_served };
+            let (told, request) = stream.wire.poll_request(share)?;
+            if let Some(kind) = told {
+                let waiting = self.store.start_waiting(kind, server, is_served);
+                stream.timer.asked.extend(waiting);
+                if self.is_told_of_all(kind, None) {
+                    self.store.forget_unwanted(kind);
+                }
+            }
+            if let Some(mut request) = request {
+                self.introduce(server, &mut request);
+                return Some(request);
             }
         }
-        if let Some(kind) = told
-            && self.is_told_of_all(kind, None)
-        {
-            self.store.forget_unwanted(kind);
+    }
+
+    /// Says who we are in the first message of a stream.
+    fn introduce(&mut self, server: ServerIndex, request: &mut Request) {
+        if std::mem::replace(&mut self.streams[server.get()].node_sent, true) {
+            return;
         }
-        Some(request)
+        let node = Some(self.node.clone());
+        match request {
+            Request::StateOfTheWorld(request) => request.node = node,
+            Request::Delta(request) => request.node = node,
+        }
     }
 
     /// The requests polled so far have left on a connected stream: their resource timers begin.
@@ -295,6 +304,11 @@ impl Session {
     /// Whether a good value of a resource that is wanted is known.
     pub fn has_value(&self, kind: ResourceType, name: &str) -> bool {
         self.store.get(kind, name).is_some_and(|watched| watched.value.is_some())
+    }
+
+    /// The server that the value of a resource is from.
+    pub fn origin(&self, kind: ResourceType, name: &str) -> Option<ServerIndex> {
+        self.store.get(kind, name)?.origin
     }
 
     /// Every resource wanted, as it stands.

@@ -180,19 +180,20 @@ impl Wire {
         }
     }
 
-    /// The next request without a node, and the type whose names it brings up to date.
+    /// The next request without a node, and the type whose names it brings up to date. There may
+    /// be the type alone: what changed of its names came to what the server knows.
     pub(super) fn poll_request(
         &mut self,
         share: Share<'_>,
-    ) -> Option<(Option<ResourceType>, Request)> {
+    ) -> Option<(Option<ResourceType>, Option<Request>)> {
         match self {
             Self::Sotw(wire) => {
                 let (kind, request) = wire.poll_request(share)?;
-                Some((Some(kind), Request::StateOfTheWorld(request)))
+                Some((Some(kind), Some(Request::StateOfTheWorld(request))))
             }
             Self::Delta(wire) => {
                 let (kind, request) = wire.poll_request(share)?;
-                Some((kind, Request::Delta(request)))
+                Some((kind, request.map(Request::Delta)))
             }
         }
     }

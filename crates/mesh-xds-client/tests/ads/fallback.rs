@@ -90,7 +90,9 @@ async fn second_server_stands_in_as_soon_as_the_first_is_found_silent() {
         .build()
         .unwrap();
     let interval = Duration::from_millis(300);
-    let mut fixture = fixture(bootstrap, quick().with_keep_alive(interval, interval));
+    // Nothing is to be tried on the dead server first.
+    let options = quick().with_keep_alive(interval, interval).with_connect_timeout(Duration::MAX);
+    let mut fixture = fixture(bootstrap, options);
     let _subscription = fixture.subscribe("reviews");
     let mut stream = first.stream().await;
     serve_walk(&mut stream, "reviews", &["v1"]).await;

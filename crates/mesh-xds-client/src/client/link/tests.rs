@@ -5,21 +5,13 @@ use tokio::sync::mpsc as channel;
 use tokio::time::Instant;
 
 use super::*;
-use crate::bootstrap::{Ask, Bootstrap};
-use crate::client::mailbox;
-use crate::client::names::Names;
-use crate::client::resolver::SystemResolver;
-use crate::client::servers::Servers;
+use crate::bootstrap::Ask;
+use crate::client::core::tests::core;
 
 /// A link to that address that has something to ask for.
 fn link(address: SocketAddr, options: Options) -> Link {
-    let bootstrap = Bootstrap::builder(address.to_string()).build().unwrap();
-    let (mailbox, _updates) = mailbox::new(1);
-    let names = Names::new(Arc::new(SystemResolver), tokio::runtime::Handle::current());
-    let servers = Servers::of(&bootstrap, false);
     // As a sidecar: something is wanted from the start.
-    let core = Core::new(&bootstrap, servers, Ask::Envoy, names, &options, mailbox, now());
-    let core = Arc::new(core);
+    let (core, _updates) = core(&address.to_string(), Ask::Envoy, &options);
     let server = core.servers()[0];
     Link::new(core, server, options)
 }
@@ -55,7 +47,7 @@ async fn server_that_asks_for_calm_is_pinged_half_as_often() {
     let options = Options::default().with_keep_alive(interval, Duration::from_secs(10));
     let mut link = link(address, options);
     for times in [2, 4, 8] {
-        link.serve_once().await;
+        link.serve_once(None).await;
         assert!(link.connector.calm_down());
         assert_eq!(link.connector.keep_alive_interval(), interval * times);
     }
@@ -66,8 +58,17 @@ async fn server_that_asks_for_calm_is_pinged_half_as_often() {
 async fn ordinary_goodbye_is_no_call_for_calm() {
     let (address, _accepted) = server(Some(h2::Reason::NO_ERROR)).await;
     let mut link = link(address, Options::default());
-    let end = link.serve_once().await;
-    assert!(!link.connector.calm_down() && end.kind == EndKind::Closed, "{end:?}");
+    let end = link.serve_once(None).await;
+    assert!(!link.connector.calm_down() && end.kind == EndKind::Lost, "{end:?}");
+}
+
+#[tokio::test]
+async fn connection_that_is_closed_without_a_word_fails_at_once() {
+    let (address, _accepted) = server(None).await;
+    let options = Options::default().with_connect_timeout(Duration::MAX);
+    let link = link(address, options);
+    let end = tokio::time::timeout(Duration::from_secs(20), link.serve_once(None)).await.unwrap();
+    assert_eq!(end.kind, EndKind::Lost, "{end:?}");
 }
 
 /// Whether a server closes, says goodbye, or speaks something else: it is called less and less

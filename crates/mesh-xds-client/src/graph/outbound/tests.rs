@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mesh_core::finding::{Failure, FailureKind};
 use mesh_core::resource::{
@@ -8,7 +9,7 @@ use mesh_core::resource::{
 };
 use mesh_core::{ResourceId, ResourceType};
 
-use super::{Outbound, choice};
+use super::{Outbound, SETTLING, choice};
 use crate::decode::Value;
 use crate::session::Event;
 
@@ -131,61 +132,86 @@ fn target(
 #[test]
 fn target_waits_for_its_listener_and_follows_it() {
     use FailureKind::{Deleted, DoesNotExist, Unreachable};
-    let mut outbound = Outbound::new(false);
+    let (mut outbound, now) = (Outbound::new(false), Instant::now());
     let name = "reviews:9080".into();
-    assert!(outbound.follow(&name).is_empty());
+    assert!(outbound.follow(&name, now).is_none());
     // What the session says of the name counts while no listener is known.
-    let down = outbound.take(failed("reviews:9080", Unreachable));
+    let down = outbound.take(failed("reviews:9080", Unreachable), now);
     assert_eq!(told(down), target(false, Some(Unreachable)));
-    assert!(outbound.take(came(&listener("a", "0.0.0.0:80", "80"))).is_empty());
-    let missing = outbound.take(failed("reviews:9080", DoesNotExist));
+    assert!(outbound.take(came(&listener("a", "0.0.0.0:80", "80")), now).is_empty());
+    let missing = outbound.take(failed("reviews:9080", DoesNotExist), now);
     assert_eq!(told(missing), target(false, Some(DoesNotExist)));
     let first = listener("0.0.0.0_9080", "0.0.0.0:9080", "9080");
-    assert_eq!(told(outbound.take(came(&first))), target(true, None));
+    assert_eq!(told(outbound.take(came(&first), now)), target(true, None));
     // That nothing has the target's name does not matter then.
-    assert_eq!(told(outbound.take(failed("reviews:9080", DoesNotExist))), target(true, None));
-    let down = outbound.take(failed("reviews:9080", Unreachable));
+    assert_eq!(told(outbound.take(failed("reviews:9080", DoesNotExist), now)), target(true, None));
+    let down = outbound.take(failed("reviews:9080", Unreachable), now);
     assert_eq!(told(down), target(true, Some(Unreachable)));
     // One that is gone stays in force, and is reported.
-    let gone = outbound.take(failed("0.0.0.0_9080", Deleted));
+    let gone = outbound.take(failed("0.0.0.0_9080", Deleted), now);
     assert_eq!(told(gone), target(true, Some(Deleted)));
-    assert_eq!(told(outbound.take(came(&first))), target(true, None));
+    assert_eq!(told(outbound.take(came(&first), now)), target(true, None));
     outbound.forget(&name);
-    assert!(outbound.take(came(&listener("0.0.0.0_9080", "0.0.0.0:9080", "b"))).is_empty());
+    assert!(outbound.take(came(&listener("0.0.0.0_9080", "0.0.0.0:9080", "b")), now).is_empty());
 }
 
 #[test]
 fn late_target_without_a_listener_is_told_at_once() {
-    let mut outbound = Outbound::new(false);
-    outbound.take(came(&listener("a", "0.0.0.0:80", "80")));
-    let events = outbound.follow(&"reviews:9080".into());
+    let (mut outbound, now) = (Outbound::new(false), Instant::now());
+    outbound.take(came(&listener("a", "0.0.0.0:80", "80")), now);
+    let later = now + SETTLING;
+    // One that is known and changes says nothing of others.
+    outbound.take(came(&listener("a", "0.0.0.0:80", "81")), later);
+    let event = outbound.follow(&"reviews:9080".into(), later);
+    assert_eq!(told(event.into_iter().collect()), target(false, Some(FailureKind::DoesNotExist)));
+    assert_eq!(outbound.deadline(), None);
+}
+
+#[test]
+fn target_that_is_first_wanted_between_two_responses_waits_for_the_second() {
+    let (mut outbound, start) = (Outbound::new(false), Instant::now());
+    let name = "reviews:9080".into();
+    outbound.take(came(&listener("a", "0.0.0.0:80", "80")), start);
+    assert!(outbound.follow(&name, start).is_none(), "it may be on its way");
+    assert_eq!(outbound.deadline(), Some(start + SETTLING));
+    let between = start + SETTLING / 2;
+    outbound.take(came(&listener("b", "0.0.0.0:81", "81")), between);
+    assert!(outbound.expire(start + SETTLING).is_empty(), "they are still coming");
+    let mut other = Outbound::new(false);
+    other.take(came(&listener("a", "0.0.0.0:80", "80")), start);
+    other.follow(&name, start);
+    let own = listener("0.0.0.0_9080", "0.0.0.0:9080", "9080");
+    assert_eq!(told(other.take(came(&own), between)), target(true, None));
+    assert!(other.expire(start + 2 * SETTLING).is_empty());
+    let events = outbound.expire(between + SETTLING);
     assert_eq!(told(events), target(false, Some(FailureKind::DoesNotExist)));
+    assert_eq!(outbound.deadline(), None);
 }
 
 #[test]
 fn listener_that_moves_to_another_port_leaves_the_first() {
-    let mut outbound = Outbound::new(true);
-    outbound.follow(&"reviews:9080".into());
-    outbound.take(came(&listener("l", "0.0.0.0:9080", "r")));
-    let events = outbound.take(came(&listener("l", "0.0.0.0:9081", "r")));
+    let (mut outbound, now) = (Outbound::new(true), Instant::now());
+    outbound.follow(&"reviews:9080".into(), now);
+    outbound.take(came(&listener("l", "0.0.0.0:9080", "r")), now);
+    let events = outbound.take(came(&listener("l", "0.0.0.0:9081", "r")), now);
     assert_eq!(told(events), target(false, Some(FailureKind::Deleted)));
 }
 
 #[test]
 fn listener_by_the_targets_own_name_is_taken_as_it_is() {
-    let mut outbound = Outbound::new(false);
-    outbound.follow(&"reviews:9080".into());
+    let (mut outbound, now) = (Outbound::new(false), Instant::now());
+    outbound.follow(&"reviews:9080".into(), now);
     let manager = HttpConnectionManager::new(RouteSpecifier::Rds("r".into()));
     let made = mesh_core::resource::Listener::new("reviews:9080", manager);
     let id = ResourceId::new(ResourceType::Listener, "reviews:9080");
     let event = Event::new(id, Some(Value::Listener(Arc::new(made))), None);
-    assert_eq!(told(outbound.take(event)), target(true, None));
+    assert_eq!(told(outbound.take(event, now)), target(true, None));
 }
 
 #[test]
 fn inbound_listeners_are_kept_apart() {
-    let mut outbound = Outbound::new(false);
-    sidecar().iter().for_each(|made| drop(outbound.take(came(made))));
+    let (mut outbound, now) = (Outbound::new(false), Instant::now());
+    sidecar().iter().for_each(|made| drop(outbound.take(came(made), now)));
     let names: Vec<String> = outbound.inbound().map(|made| made.name.to_string()).collect();
     assert_eq!(names, ["virtualInbound"]);
 }

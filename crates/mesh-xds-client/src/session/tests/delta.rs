@@ -232,6 +232,23 @@ fn unsubscribed_and_wanted_again_in_one_go_is_not_mentioned() {
 }
 
 #[test]
+fn name_that_is_waited_for_dropped_and_wanted_again_is_still_waited_for() {
+    let mut driver = Driver::delta();
+    driver.subscribe(Cluster, &["a"]);
+    driver.send_delta();
+    driver.pass(10);
+    driver.session.unsubscribe(Cluster, "a");
+    driver.subscribe(Cluster, &["a"]);
+    assert!(driver.session.wants_to_send(driver.server));
+    assert!(driver.send_delta().is_empty(), "the server knows it is wanted");
+    // From now on, and not from when it was wanted first.
+    driver.pass(14);
+    assert!(driver.told().is_empty());
+    driver.pass(1);
+    assert_eq!(driver.told(), [failed(Cluster, "a", DoesNotExist)]);
+}
+
+#[test]
 fn resource_is_also_known_by_the_alias_it_was_asked_for() {
     let mut driver = Driver::delta();
     driver.subscribe(Cluster, &["alias"]);
