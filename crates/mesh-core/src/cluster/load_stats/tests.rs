@@ -46,7 +46,7 @@ fn zones(names: &[&str]) -> Entry<ClusterLoadAssignment> {
 }
 
 fn state(counting: &Counting, cluster: Cluster, names: &[&str]) -> State {
-    State::build(Arc::new(cluster), zones(names), None, counting)
+    State::build(Arc::new(cluster), (zones(names), None), None, counting)
 }
 
 fn count(state: &State, random: u64) -> CountedRequest {
@@ -99,7 +99,7 @@ fn endpoint_that_moves_counts_where_it_is_now() {
     let counting = Counting::default();
     let state = state(&counting, asking(), &["a"]);
     let early = count(&state, 0);
-    state.update(zones(&["b"]), &counting);
+    state.update((zones(&["b"]), None), &counting);
     let late = count(&state, 0);
     let taken = all(&counting);
     let of = |zone: &str| {
@@ -109,8 +109,8 @@ fn endpoint_that_moves_counts_where_it_is_now() {
     assert_eq!((of("a"), of("b")), ([1, 0, 0, 1], [1, 0, 0, 1]));
     drop((early, late));
     all(&counting);
-    state.update(zones(&["c"]), &counting);
-    state.update(zones(&["c", "d"]), &counting);
+    state.update((zones(&["c"]), None), &counting);
+    state.update((zones(&["c", "d"]), None), &counting);
     all(&counting);
     let known = locked(&counting.0.clusters).values().next().unwrap().clone();
     assert_eq!(locked(&known.localities).len(), 2, "localities that are gone are forgotten");
@@ -121,7 +121,7 @@ fn removed_endpoint_counts_for_requests_that_have_picked_it() {
     let counting = Counting::default();
     let state = state(&counting, asking(), &["a", "b"]);
     let picked = state.pick(&Choice::new(Dialect::Http), 0).unwrap();
-    state.update(zones(&[]), &counting);
+    state.update((zones(&[]), None), &counting);
     assert!(state.count(&picked).is_some());
 }
 
@@ -130,7 +130,7 @@ fn counts_outlive_changes_of_their_cluster_and_its_end() {
     let counting = Counting::default();
     let first = state(&counting, asking(), &["a"]);
     let open = count(&first, 0);
-    let next = State::build(Arc::new(asking()), zones(&["a"]), Some(&first), &counting);
+    let next = State::build(Arc::new(asking()), (zones(&["a"]), None), Some(&first), &counting);
     drop(first);
     drop(count(&next, 0));
     drop(next);
