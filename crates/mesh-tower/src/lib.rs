@@ -43,5 +43,5 @@ pub use body::{Body, BoxError};
 pub use client::{Channel, Client, ClientLayer, Record};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind};
-pub use mesh::{Builder, Mesh, Readiness};
+pub use mesh::{Builder, ClusterStatus, Mesh, Readiness};
 pub use server::{Acceptor, Conn, Peer, Server, ServerLayer};

@@ -51,6 +51,11 @@ impl Authorizer {
         Outcome { enforced, shadow, shadow_prefix: &self.shadow_prefix }
     }
 
+    /// Whether it says more than whether a request passes: by shadow rules, or by the action LOG.
+    pub fn tells(&self) -> bool {
+        self.shadow.is_some() || self.enforced.as_ref().is_some_and(Program::logs)
+    }
+
     /// How many requests the enforced rules denied.
     pub fn denied(&self) -> u64 {
         self.denied.load(Ordering::Relaxed)

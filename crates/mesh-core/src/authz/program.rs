@@ -117,6 +117,11 @@ impl Program {
         }
     }
 
+    /// Whether some policy says whether a request shall be logged.
+    pub(super) fn logs(&self) -> bool {
+        self.logs
+    }
+
     fn verdict<'p>(&self, end: &'p End) -> Verdict<'p> {
         let allowed = end.action != RbacAction::Deny;
         let log = self.logs.then_some(end.action == RbacAction::Log);

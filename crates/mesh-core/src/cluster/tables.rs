@@ -152,6 +152,18 @@ impl<A: Attach> Tables<A> {
         value.localities.iter().find(has).map(|locality| locality.priority)
     }
 
+    /// What the assignment says of the endpoint of that address.
+    pub fn endpoint_at(&self, address: SocketAddr) -> Option<&Endpoint> {
+        let mut number = self.membership.number_of(address)? as usize;
+        for locality in &self.assignment().value.as_ref()?.localities {
+            match locality.endpoints.get(number) {
+                Some(endpoint) => return Some(endpoint),
+                None => number -= locality.endpoints.len(),
+            }
+        }
+        None
+    }
+
     /// The endpoints that a retry under `policy` should not go to for what is said of them.
     pub fn omitted(&self, policy: &RetryPolicy) -> impl Iterator<Item = SocketAddr> {
         let localities = self.assignment().value.iter().flat_map(|value| &value.localities);

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::Reply;
 use crate::filter::{Context, Request, Response};
 use crate::head::Head;
-use crate::headers::{InvalidHeader, ORIGINAL_HOST, ORIGINAL_PATH};
+use crate::headers::{Facts, InvalidHeader, ORIGINAL_HOST, ORIGINAL_PATH};
 use crate::snapshot::RouteView;
 
 const X_ENVOY_ORIGINAL_HOST: HeaderName = HeaderName::from_static(ORIGINAL_HOST);
@@ -38,7 +38,14 @@ impl RouteView<'_> {
                 set_authority(request, host);
             }
         }
-        if let Some(host) = self.route_host_rewrite(request.headers, &request.path) {
+        let made = self.host_format().map(|format| {
+            format.write(&Facts::of_request(request.head(), request.version, context))
+        });
+        // What is no header value, or empty, rewrites nothing.
+        let made = made.filter(|made| !made.is_empty());
+        let made = made.and_then(|made| HeaderValue::from_bytes(&made).ok());
+        let host = made.or_else(|| self.route_host_rewrite(request.headers, &request.path));
+        if let Some(host) = host {
             self.keep_host(request);
             set_authority(request, &host);
         }
@@ -53,6 +60,12 @@ impl RouteView<'_> {
             request.headers.insert(X_ENVOY_ATTEMPT_COUNT, attempts);
         }
         result
+    }
+
+    /// Has a request name its endpoint, where the route asks for that (`auto_host_rewrite`).
+    pub fn rewrite_to_endpoint(&self, request: &mut Request<'_>, name: &str) {
+        self.keep_host(request);
+        request.authority = Cow::Owned(name.to_owned());
     }
 
     fn keep_host(&self, request: &mut Request<'_>) {

@@ -35,6 +35,11 @@ pub enum Failure {
     /// The longest time of a request with its answer passed (`max_stream_duration` of the route or
     /// the listener, or what a `grpc-timeout` header made of it).
     Duration,
+    /// Nothing moved for the idle timeout, before the answer began.
+    StreamIdle {
+        /// Whether all of the request was sent.
+        is_sent: bool,
+    },
     /// No connection could be made.
     Connect,
     /// A connection took too long to be made.
@@ -97,6 +102,11 @@ impl Failure {
                 let reply = reply.with_flags(Flags::DURATION_TIMEOUT).with_grpc_status(4);
                 reply.with_text("downstream duration timeout")
             }
+            Self::StreamIdle { is_sent } => {
+                let whose = if is_sent { StatusCode::GATEWAY_TIMEOUT } else { REQUEST_TIMEOUT };
+                let reply = Reply::new(whose, "stream_idle_timeout");
+                reply.with_flags(Flags::STREAM_IDLE_TIMEOUT).with_text("stream timeout")
+            }
             Self::Connect => {
                 let flags = Flags::UPSTREAM_CONNECTION_FAILURE;
                 reset(unavailable, "remote connection failure", flags, retried)
@@ -124,6 +134,8 @@ impl Failure {
         }
     }
 }
+
+const REQUEST_TIMEOUT: StatusCode = StatusCode::REQUEST_TIMEOUT;
 
 fn no_endpoints(status: StatusCode) -> Reply {
     let reply = Reply::new(status, "no_healthy_upstream");

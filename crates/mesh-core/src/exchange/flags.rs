@@ -6,7 +6,7 @@ use std::ops::{BitOr, BitOrAssign};
 pub struct ResponseFlags(u32);
 
 /// The flags in the order Envoy prints them.
-const NAMES: [(ResponseFlags, &str); 20] = [
+const NAMES: [(ResponseFlags, &str); 21] = [
     (ResponseFlags::NO_HEALTHY_UPSTREAM, "UH"),
     (ResponseFlags::UPSTREAM_REQUEST_TIMEOUT, "UT"),
     (ResponseFlags::LOCAL_RESET, "LR"),
@@ -19,6 +19,7 @@ const NAMES: [(ResponseFlags, &str); 20] = [
     (ResponseFlags::FAULT_INJECTED, "FI"),
     (ResponseFlags::RATE_LIMITED, "RL"),
     (ResponseFlags::UNAUTHORIZED, "UAEX"),
+    (ResponseFlags::STREAM_IDLE_TIMEOUT, "SI"),
     (ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED, "URX"),
     (ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR, "DPE"),
     (ResponseFlags::UPSTREAM_MAX_STREAM_DURATION_REACHED, "UMSDR"),
@@ -72,6 +73,8 @@ impl ResponseFlags {
     pub const DROP_OVERLOAD: Self = Self(1 << 18);
     /// `DT`: request and answer together took longer than they may.
     pub const DURATION_TIMEOUT: Self = Self(1 << 19);
+    /// `SI`: nothing moved for the idle timeout.
+    pub const STREAM_IDLE_TIMEOUT: Self = Self(1 << 20);
 
     /// Whether nothing is told.
     pub fn is_empty(self) -> bool {

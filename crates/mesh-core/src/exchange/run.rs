@@ -9,7 +9,7 @@ use crate::cluster::Session;
 use crate::filter::{Context, Request, Response, Verdict};
 use crate::head::Head;
 use crate::origin::Origin;
-use crate::resource::ActiveFault;
+use crate::resource::{ActiveFault, Metadata};
 use crate::snapshot::{Attach, ClusterIndex, Decision, NoRoute, RootIndex, RouteRef, Snapshot};
 
 /// What configuration decided of one request, and what is left to do with its answer.
@@ -22,6 +22,7 @@ pub struct Exchange {
     decision: Option<Decision>,
     kept: Option<Box<Kept>>,
     session: Option<Box<Session>>,
+    noted: Option<Box<Metadata>>,
 }
 
 /// The request as it was sent, for answers that tell of it.
@@ -73,7 +74,7 @@ impl Exchange {
         request: &mut Request<'_>,
         context: &Context<'_>,
     ) -> (Self, Next) {
-        let mut exchange = Self { root, decision: None, kept: None, session: None };
+        let mut exchange = Self { root, decision: None, kept: None, session: None, noted: None };
         let options = snapshot.canonical(root).copied().unwrap_or_default();
         let internal_only = snapshot.internal_only_headers(root);
         if let Some(reply) = canonicalize(&options, internal_only, request) {
@@ -100,7 +101,11 @@ impl Exchange {
     ) -> Next {
         let context = &self.named(snapshot, request, context);
         if let Some(chain) = snapshot.filters(self.root, self.route()) {
+            let noted = request.noted.take().or(self.noted.take());
+            let wanted = || chain.tells().then(|| Box::new(request.origin.metadata.clone()));
+            request.noted = noted.or_else(wanted);
             let verdict = chain.request(from, request, context);
+            self.noted = request.noted.take();
             self.session = request.session.take().or(self.session.take());
             match verdict {
                 Verdict::Continue => {}
@@ -135,6 +140,12 @@ impl Exchange {
             }
             None => Next::Fail(NoRoute::Configuration),
         }
+    }
+
+    /// What filters noted of the request, where somebody wants to know: the caller, who gave a place
+    /// for it, or a policy.
+    pub fn noted(&self) -> Option<&Metadata> {
+        self.noted.as_deref()
     }
 
     /// The session that the request is of; which endpoint it is with counts for its first attempt.

@@ -7,6 +7,7 @@ pub struct Chain {
     steps: Box<[Step]>,
     needs_request: bool,
     changes_response: bool,
+    tells: bool,
 }
 
 impl Chain {
@@ -14,7 +15,8 @@ impl Chain {
         let steps: Box<[Step]> = steps.into_iter().collect();
         let needs_request = steps.iter().any(Step::needs_request);
         let changes_response = steps.iter().any(Step::changes_response);
-        Self { steps, needs_request, changes_response }
+        let tells = steps.iter().any(Step::tells);
+        Self { steps, needs_request, changes_response, tells }
     }
 
     /// The filters.
@@ -30,6 +32,11 @@ impl Chain {
     /// Whether [`response`](Self::response) has something to do.
     pub fn changes_response(&self) -> bool {
         self.changes_response
+    }
+
+    /// Whether some filter notes what is to be handed on ([`Request::noted`]).
+    pub fn tells(&self) -> bool {
+        self.tells
     }
 
     /// Whether [`response`](Self::response) wants to see the request's head again.

@@ -37,7 +37,7 @@ pub struct Request<'a> {
     pub origin: &'a Origin,
     /// Where filters note what they decided, and look for what others noted, if anybody wants to
     /// know: begins as a copy of the origin's metadata.
-    pub noted: Option<&'a mut Metadata>,
+    pub noted: Option<Box<Metadata>>,
     /// The session that a filter found it to be of.
     pub session: Option<Box<Session>>,
 }

@@ -14,7 +14,7 @@ pub(super) fn request(
 ) -> Verdict {
     let metadata = request.noted.as_deref().unwrap_or(&request.origin.metadata);
     let outcome = authorizer.decide(&request.head(), metadata, context.dialect);
-    if let Some(noted) = &mut request.noted {
+    if let Some(noted) = request.noted.as_deref_mut() {
         outcome.note(noted);
     }
     match outcome.denial() {
@@ -50,12 +50,19 @@ mod tests {
         RbacRules::new(RbacAction::Deny, [("no admin", policy)])
     }
 
-    fn run(config: &Rbac, path: &str, dialect: Dialect, noted: Option<&mut Metadata>) -> Verdict {
+    fn run(
+        config: &Rbac,
+        path: &str,
+        dialect: Dialect,
+        noted: &mut Option<Box<Metadata>>,
+    ) -> Verdict {
         let (mut method, mut headers) = (Method::GET, HeaderMap::new());
         let mut asked = Request::new(&mut method, "a", path, &mut headers);
-        asked.noted = noted;
+        asked.noted = noted.take();
         let context = Context::new(Instant::now(), SystemTime::UNIX_EPOCH, 0, dialect);
-        request(&Authorizer::new(config).unwrap(), &mut asked, &context)
+        let verdict = request(&Authorizer::new(config).unwrap(), &mut asked, &context);
+        *noted = asked.noted;
+        verdict
     }
 
     #[test]
@@ -64,8 +71,8 @@ mod tests {
         let texts =
             [(Dialect::Http, "RBAC: access denied"), (Dialect::Grpc, "Unauthorized RPC rejected")];
         for (dialect, text) in texts {
-            assert!(matches!(run(&config, "/a", dialect, None), Verdict::Continue));
-            let Verdict::Reply(reply) = run(&config, "/admin?x", dialect, None) else {
+            assert!(matches!(run(&config, "/a", dialect, &mut None), Verdict::Continue));
+            let Verdict::Reply(reply) = run(&config, "/admin?x", dialect, &mut None) else {
                 panic!("it passed")
             };
             assert_eq!(reply.status, StatusCode::FORBIDDEN);
@@ -80,8 +87,9 @@ mod tests {
     fn decisions_are_noted_where_somebody_listens() {
         let mut config = Rbac::default();
         config.shadow_rules = Some(deny("/admin"));
-        let mut noted = Metadata::default();
-        let passed = run(&config, "/admin", Dialect::Http, Some(&mut noted));
+        let mut noted = Some(Box::default());
+        let passed = run(&config, "/admin", Dialect::Http, &mut noted);
+        let noted: Metadata = *noted.unwrap();
         assert!(matches!(passed, Verdict::Continue));
         assert!(noted.get("envoy.filters.http.rbac", ["shadow_engine_result"]).is_some());
     }

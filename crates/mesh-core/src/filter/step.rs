@@ -102,6 +102,11 @@ impl Step {
         }
     }
 
+    /// Whether it says more of a request than whether it goes on.
+    pub(super) fn tells(&self) -> bool {
+        matches!(self, Self::Rbac(authorizer) if authorizer.tells())
+    }
+
     /// Whether the response side looks at the request.
     pub(super) fn needs_request(&self) -> bool {
         match self {

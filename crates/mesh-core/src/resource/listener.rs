@@ -33,6 +33,9 @@ pub struct HttpConnectionManager {
     pub routes: RouteSpecifier,
     /// `common_http_protocol_options.max_stream_duration`; `None` when unset.
     pub max_stream_duration: Option<Duration>,
+    /// `stream_idle_timeout`: how long nothing may move on a request; `None` when unset, zero for
+    /// no limit. A route's `idle_timeout` counts in its place.
+    pub stream_idle_timeout: Option<Duration>,
     /// The filters, in order; the last one is the router.
     pub filters: Vec<HttpFilter>,
     /// What is made of a request before anything looks at it.
@@ -44,7 +47,9 @@ impl HttpConnectionManager {
     pub fn new(routes: RouteSpecifier) -> Self {
         let router = HttpFilter::new("router", HttpFilterKind::Router);
         let canonical = CanonicalOptions::default();
-        Self { routes, max_stream_duration: None, filters: vec![router], canonical }
+        let (max_stream_duration, stream_idle_timeout) = (None, None);
+        let filters = vec![router];
+        Self { routes, max_stream_duration, stream_idle_timeout, filters, canonical }
     }
 }
 

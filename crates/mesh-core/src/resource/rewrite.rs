@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::{MatcherError, Name, Regex, TemplateRewrite};
+use crate::headers::Format;
 
 /// How a route rewrites the path.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub enum HostRewrite {
     Header(HeaderName),
     /// To what substitution makes of the path without its query.
     PathRegex(Arc<RegexRewrite>),
+    /// To the name of the endpoint, if it has one (`auto_host_rewrite`), in plain HTTP.
+    Endpoint,
+    /// To a text with commands (`host_rewrite`).
+    Format(Arc<Format>),
 }
 
 /// `envoy.type.matcher.v3.RegexMatchAndSubstitute`: every match in a text is replaced.

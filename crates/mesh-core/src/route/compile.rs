@@ -7,8 +7,8 @@ use super::table::{ClusterChoice, Forwarding, RuleTarget};
 use crate::dialect::Dialect;
 use crate::resilience;
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HeaderMutation, HttpConnectionManager, Name, Route,
-    RouteConfiguration, VirtualHost, WeightedClusters, WeightedRandom,
+    Action, ClusterSpecifier, Forward, HeaderMutation, HostRewrite, HttpConnectionManager, Name,
+    Route, RouteConfiguration, VirtualHost, WeightedClusters, WeightedRandom,
 };
 use crate::snapshot::ClusterIndex;
 
@@ -116,6 +116,7 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
         let timeouts = [Dialect::Http, Dialect::Grpc].map(|dialect| {
             resilience::route_timeout(forward, self.manager.max_stream_duration, dialect)
         });
+        let idle = forward.idle_timeout.or(self.manager.stream_idle_timeout);
         let mut forwarding = Forwarding {
             timeouts,
             retry_policy: forward.retry_policy.as_ref().or(host.retry_policy.as_ref()).cloned(),
@@ -128,11 +129,14 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
             reads_grpc_timeout: forward.max_grpc_timeout.is_some()
                 || forward.max_stream_duration.grpc_timeout_header_max.is_some(),
             redirects: forward.internal_redirect.is_some(),
+            auto_host_rewrite: matches!(forward.host_rewrite, Some(HostRewrite::Endpoint)),
             plain: false,
+            idle_timeout: idle.filter(|idle| !idle.is_zero()),
         };
         forwarding.plain = !(forwarding.changes()
             || forwarding.redirects
             || forwarding.mirrors
+            || forwarding.is_late()
             || forwarding.hashes
             || forwarding.reads_grpc_timeout);
         Some(RuleTarget::Forward { clusters, forwarding })

@@ -42,6 +42,8 @@ pub(crate) fn rewrite_host(
             let host = rewrite.replace_all(without_query(path_and_query));
             HeaderValue::from_str(&host).ok()
         }
+        // The one waits for an endpoint, the other needs more than the request.
+        HostRewrite::Endpoint | HostRewrite::Format(_) => None,
     }
 }
 

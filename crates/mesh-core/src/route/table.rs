@@ -59,7 +59,9 @@ pub struct Forwarding {
     pub(super) hashes: bool,
     pub(super) reads_grpc_timeout: bool,
     pub(super) redirects: bool,
+    pub(super) auto_host_rewrite: bool,
     pub(super) plain: bool,
+    pub(super) idle_timeout: Option<Duration>,
 }
 
 impl Forwarding {
@@ -130,6 +132,25 @@ impl Forwarding {
     #[inline]
     pub fn hashes(&self) -> bool {
         self.hashes
+    }
+
+    /// Whether the authority becomes the name of the endpoint.
+    #[inline]
+    pub fn auto_host_rewrite(&self) -> bool {
+        self.auto_host_rewrite
+    }
+
+    /// How long nothing may move: the route's `idle_timeout`, else the listener's
+    /// `stream_idle_timeout`; `None` for no limit.
+    #[inline]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout
+    }
+
+    /// Whether something is made of a request once its endpoint is known, in plain HTTP.
+    #[inline]
+    pub fn is_late(&self) -> bool {
+        self.auto_host_rewrite || self.idle_timeout.is_some()
     }
 
     /// Whether the limits of plain HTTP depend on the request's `grpc-timeout`: see

@@ -6,11 +6,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::dialect::Dialect;
 use crate::head::Head;
+use crate::headers::Format;
 use crate::resilience::{RequestOptions, Timeouts};
 use crate::resource::{
-    Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, InternalRedirect, MetadataMatch,
-    MirrorPolicy, Redirect, RetryPolicy, Route, RouteConfiguration, RouteLimits, RouteMatch,
-    VirtualHost, WeightedCluster,
+    Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, HostRewrite, InternalRedirect,
+    MetadataMatch, MirrorPolicy, Redirect, RetryPolicy, Route, RouteConfiguration, RouteLimits,
+    RouteMatch, VirtualHost, WeightedCluster,
 };
 use crate::route::{
     self, Forwarding, HashContext, Mirror, RuleTarget, header_matches, location, mirrors,
@@ -135,6 +136,14 @@ impl<'s> RouteView<'s> {
         path_and_query: &str,
     ) -> Option<HeaderValue> {
         rewrite_host(self.forward()?.host_rewrite.as_ref()?, headers, path_and_query)
+    }
+
+    /// The text with commands that the route makes an authority of.
+    pub(crate) fn host_format(&self) -> Option<&'s Format> {
+        match self.forward()?.host_rewrite.as_ref()? {
+            HostRewrite::Format(format) => Some(format),
+            _ => None,
+        }
     }
 
     /// The authority to send upstream instead of the request's.

@@ -151,8 +151,10 @@ pub(super) fn begin_exchange<T: Transport>(
     let context = context(beginning.place.dialect, random.first());
     let request = beginning.request.as_mut().expect("not sent yet");
     let target = beginning.place.target.authority();
-    let ((exchange, next), written) =
-        with_request(request, target, |seen| Exchange::begin(&hold, root, seen, &context));
+    let ((exchange, next), written) = with_request(request, target, |seen| {
+        seen.noted = record.as_ref().map(|_| Box::default());
+        Exchange::begin(&hold, root, seen, &context)
+    });
     let next = if_written(next, written, &exchange, &hold, &context);
     let exchange = Box::new(exchange);
     let waiting = Waiting { hold, root, random, record, exchange, faults: Vec::new() };
@@ -186,6 +188,9 @@ impl Waiting {
         };
         if let Some(record) = &record {
             note(record, &hold, exchange.route(), cluster);
+            if let Some(noted) = exchange.noted() {
+                record.noted(noted);
+            }
         }
         let request = beginning.request.as_mut().expect("not sent yet");
         match next {

@@ -81,14 +81,27 @@ impl UnderWay {
         }
     }
 
-    /// Whether its time is over.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Something came of it.
+    #[cold]
+    fn active(&self) {
+        if let Some(call) = &self.call {
+            call.active();
+        }
+    }
+
+    /// Whether its time is over, and which.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
         if let Limit::At(deadline) = self.limit {
             self.limit = Limit::Armed(Box::pin(tokio::time::sleep_until(deadline.into())));
         }
-        match &mut self.limit {
-            Limit::Armed(timer) => timer.as_mut().poll(cx),
-            Limit::None | Limit::At(_) => Poll::Pending,
+        if let Limit::Armed(timer) = &mut self.limit
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready("response body timed out");
+        }
+        match &mut self.call {
+            Some(call) => call.poll_idle(cx).map(|()| "nothing moved for the idle timeout"),
+            None => Poll::Pending,
         }
     }
 }
@@ -144,7 +157,7 @@ where
                         Some(Ok(frame)) if frame.is_trailers() => {
                             under_way.ended(frame.trailers_ref());
                         }
-                        Some(Ok(_)) => {}
+                        Some(Ok(_)) => under_way.active(),
                         Some(Err(_)) | None => under_way.ended(None),
                     }
                 }
@@ -155,9 +168,9 @@ where
             }
             Poll::Pending => {
                 let Some(under_way) = this.under_way else { return Poll::Pending };
-                ready!(under_way.poll_over(cx));
+                let text = ready!(under_way.poll_over(cx));
                 *this.under_way = None;
-                let error = Error::new(ErrorKind::Deadline, "response body timed out");
+                let error = Error::new(ErrorKind::Deadline, text);
                 Poll::Ready(Some(Err(error.into())))
             }
         }

@@ -17,6 +17,7 @@ use super::changes::hash;
 use super::copy::{Copy, keep};
 use super::failing::Failing;
 use super::history::History;
+use super::idle::Idle;
 use super::limits::Limits;
 use super::mirrors::mirror;
 use super::outliers::OpenCall;
@@ -24,7 +25,7 @@ use super::redirect::Redirecting;
 use super::routing::caller_deadline;
 use super::step::Start;
 use super::transport::{To, Transport};
-use super::{now, sessions};
+use super::{late, now, sessions};
 use crate::body::Body;
 use crate::deadline::EXPECTED_TIMEOUT;
 use crate::error::Error;
@@ -188,6 +189,11 @@ impl Flight {
         } else if let Some(caller) = caller {
             request.headers_mut().insert(EXPECTED_TIMEOUT, left_until(caller));
         }
+        if forwarding.is_late() {
+            let history = history.get_or_insert_default();
+            late::finish(&hold.view(route), dialect, (state, &endpoint), history, request);
+            changes_response |= history.idle.is_some();
+        }
         let to = To { state, priority: forwarding.priority(), dialect };
         let request = unsent.take().expect("not sent yet");
         let future = transport.send(to, &endpoint, request);
@@ -298,6 +304,12 @@ impl Flight {
                 *told = left_until(total);
             }
         }
+        if view.forwarding().is_some_and(Forwarding::is_late)
+            && let Some(endpoint) = &self.endpoint
+        {
+            let history = self.history.get_or_insert_default();
+            late::finish(&view, self.dialect, (state, endpoint), history, request);
+        }
         Ok(())
     }
 
@@ -313,7 +325,17 @@ impl Flight {
     /// When the attempt under way must be over.
     #[inline]
     pub(super) fn attempt_deadline(&mut self) -> Option<Instant> {
-        self.limits().attempt()
+        let limit = self.limits().attempt();
+        match self.idle() {
+            None => limit,
+            Some(idle) => limit.into_iter().chain(idle.deadline()).min(),
+        }
+    }
+
+    /// How long the request may be silent, if that counts.
+    #[inline]
+    fn idle(&self) -> Option<&Idle> {
+        self.history.as_ref()?.idle.as_ref()
     }
 
     /// The error of a request whose time ended while it waited for another attempt.

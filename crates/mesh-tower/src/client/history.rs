@@ -7,6 +7,7 @@ use mesh_core::resilience::{PreviousPriorities, RetryState};
 use mesh_core::resource::ActiveFault;
 
 use super::asked::Asked;
+use super::idle::Idle;
 use super::record::Record;
 use super::redirect::Redirecting;
 
@@ -34,6 +35,8 @@ pub(super) struct History {
     pub(super) faults: Vec<ActiveFault>,
     /// The count of the attempt under way, where load is reported.
     pub(super) counted: Option<CountedRequest>,
+    /// How long it may be silent.
+    pub(super) idle: Option<Idle>,
     /// Cookies that the caller is to send from now on.
     pub(super) cookies: Vec<HeaderValue>,
 }
@@ -41,7 +44,7 @@ pub(super) struct History {
 impl History {
     /// Whether the answer is not to be handed on as it is.
     pub(super) fn changes_response(&self) -> bool {
-        self.exchange.is_some() || !self.faults.is_empty()
+        self.exchange.is_some() || !self.faults.is_empty() || self.idle.is_some()
     }
 
     #[cold]

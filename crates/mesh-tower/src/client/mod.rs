@@ -17,6 +17,8 @@ mod express;
 mod failing;
 mod flight;
 mod history;
+mod idle;
+mod late;
 mod layer;
 mod limits;
 mod load;

@@ -1,6 +1,7 @@
 //! What requests tell outlier detection.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::{HeaderMap, StatusCode};
 use mesh_core::Dialect;
@@ -9,6 +10,7 @@ use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState, LoadReport
 use mesh_core::resilience::Outcome;
 use mesh_core::resource::ActiveFault;
 
+use super::idle::{Idle, IdleTimer};
 use super::{load, now};
 use crate::mesh::Io;
 
@@ -61,6 +63,8 @@ pub(super) struct OpenCall {
     counted: Option<CountedRequest>,
     /// Whether how it ended is in the trailers.
     awaits_status: bool,
+    /// How long it may be silent.
+    idle: Option<IdleTimer>,
 }
 
 impl OpenCall {
@@ -88,6 +92,23 @@ impl OpenCall {
         let is_well = !is_call || told == Some(OK);
         counted.set_succeeded(is_well && !status.is_server_error());
         self.counted = Some(counted);
+    }
+
+    /// Has it end when it is silent for too long.
+    pub(super) fn watch(&mut self, idle: Idle) {
+        self.idle = Some(IdleTimer::new(idle));
+    }
+
+    /// Something came.
+    pub(super) fn active(&self) {
+        if let Some(idle) = &self.idle {
+            idle.active();
+        }
+    }
+
+    /// Whether it has been silent for too long.
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.idle.as_mut().map_or(Poll::Pending, |idle| idle.poll_over(cx))
     }
 
     /// Has faults count until the answer ends.

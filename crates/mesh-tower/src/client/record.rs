@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use mesh_core::exchange::{Reply, ResponseFlags};
+use mesh_core::resource::Metadata;
 
 /// What became of one request: which route, cluster and endpoint, in how many attempts.
 ///
@@ -18,6 +19,7 @@ struct Entries {
     attempts: u32,
     flags: ResponseFlags,
     details: Option<String>,
+    metadata: Metadata,
 }
 
 impl Record {
@@ -56,6 +58,17 @@ impl Record {
     /// `rbac_access_denied_matched_policy[none]`; `None` of an endpoint's answer.
     pub fn details(&self) -> Option<String> {
         self.with(|entries| entries.details.clone())
+    }
+
+    /// What filters noted (Envoy: dynamic metadata): RBAC below `envoy.filters.http.rbac` what its
+    /// enforced and its shadow rules say and by which policy, and below `envoy.common` the
+    /// `access_log_hint` of the action LOG.
+    pub fn metadata(&self) -> Metadata {
+        self.with(|entries| entries.metadata.clone())
+    }
+
+    pub(crate) fn noted(&self, metadata: &Metadata) {
+        self.with(|entries| entries.metadata = metadata.clone());
     }
 
     pub(crate) fn replied(&self, reply: &Reply) {

@@ -11,6 +11,7 @@
 //! ```
 
 mod builder;
+mod clusters;
 mod dns;
 mod io;
 mod providers;
@@ -24,6 +25,7 @@ mod tests;
 mod wait;
 
 pub use builder::Builder;
+pub use clusters::ClusterStatus;
 pub(crate) use io::Io;
 pub(crate) use providers::Providers;
 pub(crate) use published::Hold;

@@ -13,6 +13,7 @@ use mesh_core::snapshot::{Decision, NoRoute, RootHint, RootIndex};
 use mesh_core::{Dialect, Head};
 
 use super::conn::Conn;
+use super::noted::Noted;
 use crate::client::{Unwritable, with_request_from};
 use crate::mesh::{Hold, Inner};
 
@@ -133,9 +134,18 @@ fn begin<B>(
     let ((exchange, next), written) = with_request_from(request, conn.origin(), None, |seen| {
         Exchange::begin(&hold, root, seen, &context)
     });
+    tell(&exchange, request);
     let conn = conn.clone();
     let governed = Governed { conn, hold, exchange, dialect, random, next: 0, faults: Vec::new() };
     Box::new(governed).then(next, written)
+}
+
+/// Hands on what filters noted, where policies ask for that.
+fn tell<B>(exchange: &Exchange, request: &mut Request<B>) {
+    if let Some(noted) = exchange.noted() {
+        tracing::debug!(?noted, "filters noted of a request");
+        request.extensions_mut().insert(Noted::new(noted.clone()));
+    }
 }
 
 impl Governed {
@@ -146,6 +156,7 @@ impl Governed {
         let (next, written) = with_request_from(request, conn.origin(), None, |seen| {
             exchange.resume(hold, *next, seen, &context)
         });
+        tell(exchange, request);
         self.then(next, written)
     }
 

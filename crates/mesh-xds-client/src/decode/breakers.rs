@@ -60,7 +60,7 @@ fn thresholds(at: At<'_>, proto: &proto::Thresholds) -> Result<Thresholds, Inval
     if let Some(budget) = &proto.retry_budget {
         made.retry_budget = Some(retry_budget(at.field("retry_budget"), budget)?);
     }
-    not_honoured!(at, proto, [max_connection_pools, track_remaining]);
+    not_honoured!(at, proto, [max_connection_pools]);
     Ok(made)
 }
 

@@ -161,7 +161,6 @@ pub(super) fn report(at: At<'_>, proto: &pb::RouteAction) {
         at,
         proto,
         [
-            idle_timeout,
             path_rewrite,
             flush_timeout,
             early_data_policy,

@@ -67,6 +67,9 @@ fn connection_manager(
     made.canonical = canonical;
     made.filters = filters;
     made.max_stream_duration = max_stream_duration;
+    let at_idle = at.field("stream_idle_timeout");
+    made.stream_idle_timeout =
+        common::optional_duration(at_idle, proto.stream_idle_timeout.as_ref())?;
     Ok(made)
 }
 
@@ -152,7 +155,6 @@ fn report(at: At<'_>, proto: &hcm::HttpConnectionManager) {
             add_user_agent,
             tracing,
             max_request_headers_kb,
-            stream_idle_timeout,
             request_timeout,
             request_headers_timeout,
             access_log,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mesh_core::headers::Format;
 use mesh_core::resource::{HostRewrite, PathMatcher, PathRewrite, TemplateRewrite};
 use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::config::route::v3::route_action::HostRewriteSpecifier;
@@ -63,10 +64,10 @@ pub(super) fn host(
     proto: Option<&HostRewriteSpecifier>,
 ) -> Result<Option<HostRewrite>, Invalid> {
     use HostRewriteSpecifier as Proto;
-    let field = match proto {
+    match proto {
         Some(Proto::HostRewriteLiteral(host)) => {
             let value = common::header_value(at.field("host_rewrite_literal"), host)?;
-            return Ok(value.map(HostRewrite::Literal));
+            Ok(value.map(HostRewrite::Literal))
         }
         Some(Proto::HostRewriteHeader(name)) => {
             let at = at.field("host_rewrite_header");
@@ -78,20 +79,25 @@ pub(super) fn host(
             if name.is_empty() {
                 return Ok(None);
             }
-            return Ok(Some(HostRewrite::Header(common::header_name(at, name)?)));
+            Ok(Some(HostRewrite::Header(common::header_name(at, name)?)))
         }
         Some(Proto::HostRewritePathRegex(proto)) => {
             let at = at.field("host_rewrite_path_regex");
-            return Ok(Some(HostRewrite::PathRegex(common::regex_rewrite(at, proto)?)));
+            Ok(Some(HostRewrite::PathRegex(common::regex_rewrite(at, proto)?)))
         }
-        Some(Proto::AutoHostRewrite(on)) if on.value => "auto_host_rewrite",
-        Some(Proto::AutoHostRewrite(_)) | None => return Ok(None),
+        Some(Proto::AutoHostRewrite(on)) if on.value => Ok(Some(HostRewrite::Endpoint)),
+        Some(Proto::AutoHostRewrite(_)) | None => Ok(None),
         Some(Proto::HostRewrite(host)) if !host.contains('%') => {
             let value = common::header_value(at.field("host_rewrite"), host)?;
-            return Ok(value.map(HostRewrite::Literal));
+            Ok(value.map(HostRewrite::Literal))
         }
-        Some(Proto::HostRewrite(_)) => "host_rewrite",
-    };
-    at.field(field).finding("is not honoured; the authority stays as it is");
-    Ok(None)
+        Some(Proto::HostRewrite(format)) => {
+            let at = at.field("host_rewrite");
+            common::one_line(at, format)?;
+            let note = |name: &str, text: &str| at.finding(format!("%{name}% {text}"));
+            let made = Format::parse(format.as_bytes(), note);
+            let made = made.map_err(|error| at.invalid(error.to_string()))?;
+            Ok(Some(HostRewrite::Format(Arc::new(made))))
+        }
+    }
 }

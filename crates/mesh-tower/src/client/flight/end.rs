@@ -120,6 +120,9 @@ impl Flight {
         if let Some(faults) = faults.filter(|faults| !faults.is_empty()) {
             call.get_or_insert_default().hold(faults);
         }
+        if let Some(idle) = self.idle() {
+            call.get_or_insert_default().watch(idle.clone());
+        }
         let (head, body) = response.into_parts();
         // The body takes the endpoint along.
         let head = self.changed_head(head);
@@ -165,6 +168,10 @@ impl Flight {
         copy: &mut Option<Box<Copy>>,
     ) -> Result<Again, Error> {
         self.observe(Observed::Timeout);
+        if let Some(idle) = self.idle().filter(|idle| idle.is_over()) {
+            let failure = Failure::StreamIdle { is_sent: idle.is_sent() };
+            return Err(self.failed(failure));
+        }
         let ended = Ended::unanswered(Outcome::PerTryTimeout, SystemTime::now());
         if !self.limits.has_own() {
             return Err(self.failed(self.failing().over()));
@@ -348,9 +355,10 @@ impl Flight {
         let attempts = self.retries() + 1;
         let times = if attempts == 1 { String::new() } else { format!(", {attempts} attempts") };
         let (kind, what) = match failure {
-            Failure::Timeout | Failure::PerTryTimeout | Failure::Duration => {
-                (ErrorKind::Deadline, "timed out")
-            }
+            Failure::Timeout
+            | Failure::PerTryTimeout
+            | Failure::Duration
+            | Failure::StreamIdle { .. } => (ErrorKind::Deadline, "timed out"),
             Failure::Connect | Failure::ConnectTimeout => (ErrorKind::Connect, "not connected"),
             Failure::Overflow => (ErrorKind::Overloaded, "not admitted"),
             _ => (ErrorKind::Reset, "no answer"),

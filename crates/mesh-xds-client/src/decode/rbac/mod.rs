@@ -40,8 +40,6 @@ fn read<M: Message + Default>(at: At<'_>, bytes: &[u8]) -> Result<M, Invalid> {
 
 fn config(at: At<'_>, proto: &filter::Rbac) -> Result<Rbac, Invalid> {
     not_honoured!(at, proto, [rules_stat_prefix, track_per_rule_stats]);
-    // They are decided, and nobody is told what they say.
-    not_honoured!(at, proto, [shadow_rules, shadow_matcher, shadow_rules_stat_prefix]);
     let mut made = Rbac::default();
     // Rules beside a matcher are not looked at, as in Envoy.
     made.rules = match &proto.matcher {
@@ -76,10 +74,7 @@ fn action(at: At<'_>, action: i32) -> Result<RbacAction, Invalid> {
     match pb::rbac::Action::try_from(action) {
         Ok(pb::rbac::Action::Allow) => Ok(RbacAction::Allow),
         Ok(pb::rbac::Action::Deny) => Ok(RbacAction::Deny),
-        Ok(pb::rbac::Action::Log) => {
-            at.finding("nothing is logged; all requests pass");
-            Ok(RbacAction::Log)
-        }
+        Ok(pb::rbac::Action::Log) => Ok(RbacAction::Log),
         Err(_) => Err(at.invalid(format!("unknown value {action}"))),
     }
 }

@@ -163,8 +163,15 @@ fn max_stream_duration_is_taken_and_checked() {
     };
     let mut manager = good();
     manager.common_http_protocol_options = options(seconds(5));
-    let found = made(&manager).api_listener.max_stream_duration;
-    assert_eq!(found, Some(std::time::Duration::from_secs(5)));
+    manager.stream_idle_timeout = seconds(6);
+    let found = made(&manager).api_listener;
+    assert_eq!(found.max_stream_duration, Some(std::time::Duration::from_secs(5)));
+    assert_eq!(found.stream_idle_timeout, Some(std::time::Duration::from_secs(6)));
+    refuses(
+        |m| m.stream_idle_timeout = seconds(-1),
+        ".stream_idle_timeout",
+        "not a valid duration",
+    );
     refuses(
         |m| m.common_http_protocol_options = options(seconds(-1)),
         ".common_http_protocol_options.max_stream_duration",
@@ -176,7 +183,6 @@ fn max_stream_duration_is_taken_and_checked() {
 fn settings_that_are_not_honoured_are_reported() {
     let manager = hcm::HttpConnectionManager {
         stat_prefix: "p".to_owned(),
-        stream_idle_timeout: seconds(1),
         access_log: vec![Default::default()],
         append_x_forwarded_port: true,
         generate_request_id: Some(BoolValue { value: false }),
@@ -187,7 +193,6 @@ fn settings_that_are_not_honoured_are_reported() {
         ..good()
     };
     let fields = [
-        "api_listener.api_listener.stream_idle_timeout",
         "api_listener.api_listener.access_log",
         "api_listener.api_listener.append_x_forwarded_port",
         "api_listener.api_listener.common_http_protocol_options.idle_timeout",

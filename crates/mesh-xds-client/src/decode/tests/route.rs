@@ -242,7 +242,7 @@ fn direct_response_with_inline_body_and_a_status_that_is_one() {
 }
 
 #[test]
-fn host_rewrite_takes_an_authority_and_reports_the_other_kinds() {
+fn host_rewrite_takes_an_authority_a_header_an_endpoint_or_a_format() {
     use action::HostRewriteSpecifier as Specifier;
     let with = |specifier| {
         of_action(pb::RouteAction { host_rewrite_specifier: Some(specifier), ..to_cluster("c") })
@@ -256,8 +256,13 @@ fn host_rewrite_takes_an_authority_and_reports_the_other_kinds() {
     let header = forward(&with(Specifier::HostRewriteHeader("x-h".to_owned())));
     assert!(matches!(header.host_rewrite, Some(HostRewrite::Header(name)) if name == "x-h"));
     let auto = |value| with(Specifier::AutoHostRewrite(BoolValue { value }));
-    findings(RouteConfiguration, &auto(true), &[&format!("{at}.auto_host_rewrite")]);
-    findings(RouteConfiguration, &auto(false), &[]);
+    assert!(matches!(forward(&auto(true)).host_rewrite, Some(HostRewrite::Endpoint)));
+    assert!(forward(&auto(false)).host_rewrite.is_none());
+    let format = |text: &str| with(Specifier::HostRewrite(text.to_owned()));
+    let found = forward(&format("%REQ(x-h)%.x")).host_rewrite;
+    assert!(matches!(found, Some(HostRewrite::Format(_))));
+    refuses(&format("%NOTHING%"), &format!("{at}.host_rewrite"), "NOTHING");
+    findings(RouteConfiguration, &format("%SPAN_ID%"), &[&format!("{at}.host_rewrite")]);
 }
 
 #[test]

@@ -330,8 +330,7 @@ fn actions_shadow_rules_and_prefix_are_kept() {
         config.shadow_rules = config.rules.take();
         config.shadow_rules_stat_prefix = "pre_".to_owned();
         let (made, findings) = read(&any(&config)).unwrap();
-        assert_eq!(findings[..2], ["shadow_rules", "shadow_rules_stat_prefix"]);
-        assert!(made.rules.is_none() && findings.len() == 2 + usize::from(number == 2));
+        assert!(made.rules.is_none() && findings.is_empty(), "{findings:?}");
         let Some(RbacRules::Policies { action, .. }) = made.shadow_rules else { panic!("none") };
         assert_eq!((action, &*made.shadow_prefix), (want, "pre_"));
     }
