@@ -47,6 +47,11 @@ impl Process {
         self.child.id().expect("it runs until this is dropped")
     }
 
+    /// Its ready line.
+    pub fn said(&self) -> &Value {
+        &self.ready
+    }
+
     /// An address of the ready line.
     pub fn address(&self, field: &str) -> SocketAddr {
         let address = self.ready[field].as_str().and_then(|address| address.parse().ok());

@@ -12,6 +12,7 @@ use mesh_core::resource::{
     Listener, Resource, Resources, Route, RouteConfiguration, RouteMatch, RouteSpecifier,
     VirtualHost,
 };
+use mesh_identity::CertificateProvider;
 use mesh_tower::{BoxError, Channel, Mesh};
 
 use mesh_test::serve::{Serving, any_port, serve};
@@ -158,11 +159,24 @@ impl World {
     /// # Panics
     /// Outside a runtime.
     pub fn mesh(self) -> Mesh {
+        self.builder().build().expect("a runtime is running")
+    }
+
+    /// The mesh of this, with certificates under that instance name.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn mesh_with(self, instance: &str, provider: CertificateProvider) -> Mesh {
+        let builder = self.builder().certificate_provider(instance, provider);
+        builder.build().expect("a runtime is running")
+    }
+
+    fn builder(self) -> mesh_tower::Builder {
         let Self { manager, host, clusters } = self;
         let routes = RouteConfiguration::new("routes", vec![host]);
         let fixed: [Resource; 2] = [Listener::new(TARGET, manager).into(), routes.into()];
         let all: Resources = fixed.into_iter().chain(clusters).collect();
-        Mesh::builder().resources(all).seed(7).build().expect("a runtime is running")
+        Mesh::builder().resources(all).seed(7)
     }
 }
 

@@ -87,9 +87,10 @@ impl ControlPlane {
 
     pub(crate) async fn start(builder: Builder) -> Result<Self, Error> {
         let trust_domain = builder.check()?;
+        let options = builder.options.clone().with_trust_domain(trust_domain.as_str());
         // Watched before it is read, so that no change falls between.
         let events = Events::watch(&builder.folders);
-        let store = Store::new(builder.folders.clone(), builder.options.clone());
+        let store = Store::new(builder.folders.clone(), options);
         let (store, first) = read(store).await?;
         let publisher = Arc::new(Publisher::new(first).map_err(Error::invalid)?);
         let xds = listen(builder.xds).await?;

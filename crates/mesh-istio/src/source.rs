@@ -30,6 +30,9 @@ pub struct Options {
     pub root_namespace: String,
     /// Suffix of service names after `.svc.`. Default: `cluster.local`.
     pub domain: String,
+    /// Of workloads' SPIFFE IDs, `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`. Default:
+    /// `cluster.local`.
+    pub trust_domain: String,
 }
 
 impl Default for Options {
@@ -38,11 +41,18 @@ impl Default for Options {
             lenient: false,
             root_namespace: "istio-system".to_owned(),
             domain: "cluster.local".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
         }
     }
 }
 
 impl Options {
+    /// Sets [`Options::trust_domain`].
+    pub fn with_trust_domain(mut self, domain: impl Into<String>) -> Self {
+        self.trust_domain = domain.into();
+        self
+    }
+
     /// Sets [`Options::lenient`].
     pub fn with_lenient(mut self, lenient: bool) -> Self {
         self.lenient = lenient;

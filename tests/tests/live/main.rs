@@ -12,6 +12,8 @@ mod hostile;
 mod kills;
 mod outages;
 mod peers;
+mod rotation;
+mod secured;
 mod silence;
 mod split;
 mod ways;

@@ -30,6 +30,7 @@ mod servers;
 mod sessions;
 mod shutdown;
 mod subsets;
+mod tls;
 mod weights;
 mod wishes;
 mod zones;

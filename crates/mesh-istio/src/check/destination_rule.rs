@@ -55,7 +55,7 @@ fn traffic_policy(policy: &TrafficPolicy, path: &FieldPath, report: &mut Report<
     if let Some(budget) = &policy.retry_budget {
         retry_budget(budget, &path.key("retryBudget"), report);
     }
-    if let Some(NotYet(settings)) = &policy.tls {
+    if let Some(settings) = &policy.tls {
         tls(settings, &path.key("tls"), report);
     }
     for (index, settings) in policy.port_level_settings.iter().enumerate() {
@@ -71,7 +71,7 @@ fn traffic_policy(policy: &TrafficPolicy, path: &FieldPath, report: &mut Report<
         if let Some(detection) = &settings.outlier_detection {
             outlier_detection(detection, &path.key("outlierDetection"), report);
         }
-        if let Some(NotYet(settings)) = &settings.tls {
+        if let Some(settings) = &settings.tls {
             tls(settings, &path.key("tls"), report);
         }
     }
@@ -152,6 +152,22 @@ fn balancer(balancer: &LoadBalancer, path: &FieldPath, report: &mut Report<'_>) 
 
 fn tls(tls: &Tls, path: &FieldPath, report: &mut Report<'_>) {
     let by_name = !tls.credential_name.is_empty();
+    if tls.is_wanted() {
+        // All three fail closed.
+        for (field, is_set, why) in [
+            ("credentialName", by_name, "no secrets are served: no connection will be made"),
+            ("caCrl", !tls.ca_crl.is_empty(), "proxyless clients refuse revocation lists"),
+            (
+                "insecureSkipVerify",
+                tls.insecure_skip_verify == Some(true),
+                "proxyless clients make no connection where nobody is verified",
+            ),
+        ] {
+            if is_set {
+                report.warning(&path.key(field), why);
+            }
+        }
+    }
     let own_files = [
         ("clientCertificate", &tls.client_certificate),
         ("privateKey", &tls.private_key),

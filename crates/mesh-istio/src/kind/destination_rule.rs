@@ -35,7 +35,7 @@ pub(crate) struct TrafficPolicy {
     pub(crate) load_balancer: Option<LoadBalancer>,
     pub(crate) connection_pool: Option<ConnectionPool>,
     pub(crate) outlier_detection: Option<OutlierDetection>,
-    pub(crate) tls: Option<NotYet<Tls>>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) port_level_settings: Vec<PortTrafficPolicy>,
     pub(crate) tunnel: Later,
     pub(crate) proxy_protocol: Later,
@@ -49,10 +49,10 @@ pub(crate) struct PortTrafficPolicy {
     pub(crate) load_balancer: Option<LoadBalancer>,
     pub(crate) connection_pool: Option<ConnectionPool>,
     pub(crate) outlier_detection: Option<OutlierDetection>,
-    pub(crate) tls: Option<NotYet<Tls>>,
+    pub(crate) tls: Option<Tls>,
 }
 
-/// Checked, and without effect so far.
+/// `ClientTLSSettings`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Tls {
@@ -63,8 +63,15 @@ pub(crate) struct Tls {
     pub(crate) ca_crl: String,
     pub(crate) credential_name: String,
     pub(crate) subject_alt_names: Vec<String>,
-    _sni: String,
+    pub(crate) sni: String,
     pub(crate) insecure_skip_verify: Option<bool>,
+}
+
+impl Tls {
+    /// Whether TLS is spoken at all.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.mode != TlsMode::Disable
+    }
 }
 
 /// In the order of the API's enum numbers.

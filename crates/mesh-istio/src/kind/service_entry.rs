@@ -3,12 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::{ExportTo, Labels};
-use crate::yaml::NotYet;
-
-type Later = Option<NotYet<IgnoredAny>>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -21,7 +17,7 @@ pub(crate) struct ServiceEntry {
     pub(crate) endpoints: Vec<WorkloadEntry>,
     pub(crate) workload_selector: Option<WorkloadSelector>,
     pub(crate) export_to: ExportTo,
-    _subject_alt_names: Later,
+    pub(crate) subject_alt_names: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -71,5 +67,5 @@ pub(crate) struct WorkloadEntry {
     /// `region/zone/sub-zone`.
     pub(crate) locality: String,
     pub(crate) weight: u32,
-    _service_account: String,
+    pub(crate) service_account: String,
 }

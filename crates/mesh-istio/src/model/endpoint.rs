@@ -23,6 +23,8 @@ pub(crate) struct Endpoint {
     pub(crate) labels: Labels,
     pub(crate) workload: String,
     pub(crate) namespace: String,
+    /// Empty where it is not known.
+    pub(crate) service_account: String,
 }
 
 /// The workloads of all namespaces, found by label.
@@ -130,5 +132,6 @@ fn endpoint(entry: &WorkloadEntry, origin: &Origin, ports: Vec<Option<u16>>) -> 
         labels: entry.labels.clone(),
         workload: origin.name.clone(),
         namespace: origin.namespace.clone(),
+        service_account: entry.service_account.clone(),
     })
 }

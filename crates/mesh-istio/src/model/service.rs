@@ -24,6 +24,8 @@ pub(crate) struct Service {
     /// Virtual addresses, by which clients may also name it.
     pub(crate) addresses: Vec<String>,
     pub(crate) endpoints: Vec<Endpoint>,
+    /// Names that whoever answers may have in a certificate, beside those of its endpoints.
+    pub(crate) subject_alt_names: Vec<String>,
     export_to: ExportTo,
 }
 
@@ -111,6 +113,7 @@ impl Registry {
                         ports: tcp_ports(spec).map(kubernetes_port).collect(),
                         addresses: cluster_ips(spec),
                         endpoints,
+                        subject_alt_names: Vec::new(),
                         export_to: export_to.unwrap_or_default(),
                     });
                 }
@@ -168,6 +171,7 @@ fn service_entry(
         // A range is no name; only whole addresses are.
         addresses: spec.addresses.iter().filter(|a| !a.contains('/')).cloned().collect(),
         endpoints,
+        subject_alt_names: spec.subject_alt_names.clone(),
         export_to: spec.export_to.clone(),
     }
 }

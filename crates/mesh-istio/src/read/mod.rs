@@ -184,12 +184,7 @@ impl Reader<'_> {
                 Segment::Index(_) => None,
             });
             let last = last.unwrap_or("");
-            let text = match last {
-                // Its socket is sent all the same: a cluster that asks for TLS must not be taken
-                // for one of plain text.
-                "tls" if report.origin().kind == "DestinationRule" => TLS_IN_PART.to_owned(),
-                _ => format!("{last} is not yet honoured: it has no effect here"),
-            };
+            let text = format!("{last} is not yet honoured: it has no effect here");
             report.at(*at, Level::Warning, path, text);
         }
         let document = decoded.value?;
@@ -277,11 +272,6 @@ fn text_at(tree: &Node, keys: &[&str]) -> String {
     let node = keys.iter().try_fold(tree, |node, key| node.field(key));
     node.and_then(Node::as_str).unwrap_or_default().to_owned()
 }
-
-/// What becomes of a DestinationRule's `tls`.
-const TLS_IN_PART: &str = "tls is honoured in part: clients ask for TLS by the certificates they \
-    were started with, whatever names and files are given here; without such certificates requests \
-    fail";
 
 #[cfg(test)]
 mod tests;

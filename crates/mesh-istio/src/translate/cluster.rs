@@ -7,13 +7,7 @@ use mesh_pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
 use mesh_pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
-use mesh_pb::envoy::config::core::v3::transport_socket::ConfigType;
-use mesh_pb::envoy::config::core::v3::{Http2ProtocolOptions, Metadata, TransportSocket};
-use mesh_pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
-use mesh_pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateProviderPluginInstance, CertificateValidationContext, CommonTlsContext,
-    SdsSecretConfig, UpstreamTlsContext,
-};
+use mesh_pb::envoy::config::core::v3::{Http2ProtocolOptions, Metadata};
 use mesh_pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
@@ -25,7 +19,7 @@ use super::listener::ads;
 use super::metadata::{config_path, istio, list, object, string};
 use super::name::ClusterName;
 use super::policy::{Effective, Policies};
-use super::{any, duration, selection, uint32};
+use super::{any, duration, selection, tls, uint32};
 use crate::kind::{RetryBudget, SimpleLoadBalancer};
 use crate::model::{AppProtocol, Model, Service};
 use crate::node::{Mode, Node};
@@ -61,7 +55,7 @@ pub(super) fn cluster(
         lb_policy: lb_policy(&policy, node.mode).into(),
         circuit_breakers: circuit_breakers(&policy, node.mode),
         typed_extension_protocol_options: http2.then(http2_options).unwrap_or_default(),
-        transport_socket: policy.tls.map(|_| tls_socket(node.mode)),
+        transport_socket: policy.tls.map(|it| tls::socket(model, node.mode, it, service, parsed)),
         metadata: Some(metadata(service, &policies, parsed.subset)),
         ..Default::default()
     };
@@ -130,55 +124,6 @@ fn retry_budget(budget: &RetryBudget) -> thresholds::RetryBudget {
         ..Default::default()
     }
 }
-
-/// TLS by the certificates a client was started with (Istio's names of the provider instances);
-/// Envoy has none, and is told to ask for them under the same names.
-///
-/// What a rule says of names and files is not translated yet. The socket is, so that no client
-/// takes such a cluster for one of plain text.
-fn tls_socket(mode: Mode) -> TransportSocket {
-    let context = match mode {
-        Mode::Envoy => CommonTlsContext {
-            tls_certificate_sds_secret_configs: vec![secret(IDENTITY)],
-            validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(
-                secret(ROOTS),
-            )),
-            ..Default::default()
-        },
-        Mode::Native | Mode::Grpc => {
-            let validation = CertificateValidationContext {
-                ca_certificate_provider_instance: Some(instance(ROOTS)),
-                ..Default::default()
-            };
-            CommonTlsContext {
-                tls_certificate_provider_instance: Some(instance(IDENTITY)),
-                validation_context_type: Some(ValidationContextType::ValidationContext(validation)),
-                ..Default::default()
-            }
-        }
-    };
-    let context = UpstreamTlsContext { common_tls_context: Some(context), ..Default::default() };
-    TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(ConfigType::TypedConfig(any(UPSTREAM_TLS_CONTEXT, &context))),
-    }
-}
-
-fn instance(certificate: &str) -> CertificateProviderPluginInstance {
-    CertificateProviderPluginInstance {
-        instance_name: "default".to_owned(),
-        certificate_name: certificate.to_owned(),
-    }
-}
-
-fn secret(name: &str) -> SdsSecretConfig {
-    SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads()) }
-}
-
-const IDENTITY: &str = "default";
-const ROOTS: &str = "ROOTCA";
-const UPSTREAM_TLS_CONTEXT: &str =
-    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 
 /// Without them HTTP/1.1 is spoken.
 fn http2_options() -> HashMap<String, mesh_pb::google::protobuf::Any> {

@@ -19,6 +19,7 @@ mod route;
 mod selection;
 mod sidecar;
 mod target;
+mod tls;
 mod traffic;
 
 use mesh_pb::envoy::config::cluster::v3::Cluster;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use crate::kind::{
     ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, RetryBudget, Subset, Tls,
-    TlsMode, TrafficPolicy,
+    TrafficPolicy,
 };
 use crate::model::{Model, Rule, Service};
 use crate::node::Node;
-use crate::yaml::NotYet;
 
 /// The rules that hold, oldest first: all of one namespace and for one host.
 #[derive(Debug)]
@@ -82,7 +81,7 @@ impl<'a> Effective<'a> {
                 outlier_detection: settings.outlier_detection.as_ref(),
                 // A port has none of its own.
                 retry_budget: policy.retry_budget.as_ref().or(self.retry_budget),
-                tls: settings.tls.as_ref().and_then(wanted),
+                tls: settings.tls.as_ref().filter(|tls| tls.is_wanted()),
             },
             None => Self {
                 load_balancer: policy.load_balancer.as_ref().or(self.load_balancer),
@@ -90,14 +89,10 @@ impl<'a> Effective<'a> {
                 outlier_detection: policy.outlier_detection.as_ref().or(self.outlier_detection),
                 retry_budget: policy.retry_budget.as_ref().or(self.retry_budget),
                 tls: match &policy.tls {
-                    Some(tls) => wanted(tls),
+                    Some(tls) => Some(tls).filter(|tls| tls.is_wanted()),
                     None => self.tls,
                 },
             },
         }
     }
-}
-
-fn wanted(tls: &NotYet<Tls>) -> Option<&Tls> {
-    (tls.0.mode != TlsMode::Disable).then_some(&tls.0)
 }

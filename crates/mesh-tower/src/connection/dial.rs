@@ -66,7 +66,7 @@ impl Dialer {
     //
     // Its place comes back with an error, for who is told of it before the place is free.
     pub(super) async fn http1(&self, open: Open) -> Result<Sender, (DialError, Open)> {
-        match self.config.tls.as_deref() {
+        match &self.config.tls {
             None => match self.tcp().await {
                 Ok(stream) => self.http1_over(stream, open).await,
                 Err(error) => Err((error, open)),
@@ -99,7 +99,7 @@ impl Dialer {
     /// An HTTP/2 connection, with prior knowledge. To be polled on the runtime.
     pub(super) async fn http2(&self, permit: Option<ConnectionPermit>) -> Result<Live, DialError> {
         let open = self.open(permit);
-        match self.config.tls.as_deref() {
+        match &self.config.tls {
             None => self.http2_over(self.tcp().await?, open).await,
             Some(tls) => self.http2_over(self.secured(tls, Protocol::Http2).await?, open).await,
         }
@@ -160,7 +160,7 @@ impl Dialer {
     }
 
     /// A connection after its handshake, for which there is no more time than for a plain one.
-    async fn secured(&self, tls: &Tls, protocol: Protocol) -> Result<Box<Secured>, DialError> {
+    async fn secured(&self, tls: &Arc<Tls>, protocol: Protocol) -> Result<Box<Secured>, DialError> {
         let made = async {
             let stream = self.tcp().await?;
             tls.connect(stream, protocol).await.map_err(DialError::tls)
@@ -171,9 +171,16 @@ impl Dialer {
         }
     }
 
+    /// Why the server does not believe us, after connections that were closed at once.
+    #[cold]
+    pub(super) fn told(&self) -> Option<DialError> {
+        let told = self.config.tls.as_ref()?.told()?;
+        Some(DialError::tls(told))
+    }
+
     /// A connection on which nothing has been said yet, for what is no HTTP.
     pub(super) async fn raw(&self) -> Result<Box<dyn Bytes>, DialError> {
-        Ok(match self.config.tls.as_deref() {
+        Ok(match &self.config.tls {
             None => Box::new(self.tcp().await?),
             Some(tls) => self.secured(tls, self.config.protocol).await?,
         })

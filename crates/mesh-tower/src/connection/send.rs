@@ -104,7 +104,10 @@ impl Connections {
             request = match error.take_message() {
                 None => return Err(SendError::written(error.into_error())),
                 Some(back) if tries == MAX_UNWRITTEN => {
-                    return Err(SendError::unwritten(back, error.into_error()));
+                    return Err(match self.dialer.told() {
+                        Some(told) => SendError::connect(back, told),
+                        None => SendError::unwritten(back, error.into_error()),
+                    });
                 }
                 Some(back) => back,
             };

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use arc_swap::ArcSwapOption;
 use mesh_core::resource::{
     Cluster, CommonTlsContext, Endpoint, TransportSocket, UpstreamTlsContext,
 };
@@ -26,6 +27,8 @@ pub(crate) struct Tls {
     context: Arc<UpstreamTlsContext>,
     server_name: Result<ServerName<'static>, Arc<LoadError>>,
     settings: Result<Arc<Settings>, SettingsError>,
+    /// Why the server did not believe us, when that was the last it said.
+    told: ArcSwapOption<HandshakeError>,
 }
 
 /// The settings by a TLS context. They are good for as long as it is: certificates are looked up in
@@ -74,7 +77,8 @@ impl Tls {
             _ => return None,
         };
         let settings = settings(context);
-        Some(Self { context: context.clone(), server_name: name(context, spec), settings })
+        let (context, server_name) = (context.clone(), name(context, spec));
+        Some(Self { context, server_name, settings, told: ArcSwapOption::empty() })
     }
 
     /// Whether `spec` is spoken with in this way.
@@ -106,14 +110,20 @@ impl Tls {
 
     /// Ends the handshake on a connection.
     pub(super) async fn connect(
-        &self,
+        self: &Arc<Self>,
         stream: TcpStream,
         protocol: Protocol,
     ) -> Result<Box<Secured>, io::Error> {
         let (config, name) = self.parts(protocol).map_err(io::Error::other)?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
         let stream = stream.map_err(|error| io::Error::other(HandshakeError::new(error)))?;
-        Ok(Box::new(Secured { stream, heard: false }))
+        Ok(Box::new(Secured { stream, tls: self.clone(), heard: false, broken: None }))
+    }
+
+    /// Why the server does not believe us, where a connection was closed before anything was sent.
+    pub(super) fn told(&self) -> Option<io::Error> {
+        let told = self.told.load_full()?;
+        Some(io::Error::other(HandshakeError::clone(&told)))
     }
 }
 
@@ -164,8 +174,11 @@ impl Error for SettingsError {
 #[derive(Debug)]
 pub(super) struct Secured {
     stream: TlsStream<TcpStream>,
+    tls: Arc<Tls>,
     /// Whether the server has sent anything after the handshake.
     heard: bool,
+    /// Why nothing could be written, while it is found out what the server had to say.
+    broken: Option<io::Error>,
 }
 
 /// The kind of the error that says that the server did not believe us.
@@ -174,6 +187,56 @@ pub(super) struct Secured {
 /// and text on, and nothing else; no socket gives this one.
 pub(super) const NOT_BELIEVED: io::ErrorKind = io::ErrorKind::PermissionDenied;
 
+impl Secured {
+    /// What an error of reading comes to.
+    fn read_error(&self, error: io::Error) -> io::Error {
+        if self.heard {
+            return error;
+        }
+        match HandshakeError::told(error) {
+            Ok(told) => {
+                self.tls.told.store(Some(Arc::new(told.clone())));
+                io::Error::new(NOT_BELIEVED, told)
+            }
+            Err(other) => other,
+        }
+    }
+
+    /// What a write comes to. One that fails before the server has said anything may do so because
+    /// the server has closed the connection, and its reason is still to be read.
+    fn written<T>(&mut self, cx: &mut Context<'_>, result: io::Result<T>) -> Poll<io::Result<T>> {
+        let error = match result {
+            Err(error) if !self.heard => error,
+            result => return Poll::Ready(result),
+        };
+        let mut byte = [0];
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte));
+        match read {
+            Poll::Ready(Err(read)) => {
+                let read = self.read_error(read);
+                Poll::Ready(Err(if read.kind() == NOT_BELIEVED { read } else { error }))
+            }
+            Poll::Ready(Ok(())) => Poll::Ready(Err(error)),
+            // Soon: a connection that is closed can be read to its end.
+            Poll::Pending => {
+                self.broken = Some(error);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+macro_rules! write_over {
+    ($self:ident, $cx:ident, $stream:ident => $call:expr) => {{
+        if let Some(error) = $self.broken.take() {
+            return $self.written($cx, Err(error));
+        }
+        let $stream = Pin::new(&mut $self.stream);
+        let result = ready!($call);
+        $self.written($cx, result)
+    }};
+}
+
 impl AsyncRead for Secured {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -181,16 +244,11 @@ impl AsyncRead for Secured {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        Poll::Ready(match read {
-            Err(error) if !self.heard => Err(match HandshakeError::told(error) {
-                Ok(told) => io::Error::new(NOT_BELIEVED, told),
-                Err(other) => other,
-            }),
-            read => {
-                self.heard = true;
-                read
-            }
-        })
+        if !self.heard && read.is_ok() {
+            self.heard = true;
+            self.tls.told.store(None);
+        }
+        Poll::Ready(read.map_err(|error| self.read_error(error)))
     }
 }
 
@@ -200,11 +258,11 @@ impl AsyncWrite for Secured {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        write_over!(self, cx, stream => stream.poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        write_over!(self, cx, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -216,7 +274,7 @@ impl AsyncWrite for Secured {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        write_over!(self, cx, stream => stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,6 +2,8 @@
 
 use mesh_pb::envoy::config::core::v3::{address, socket_address::PortSpecifier};
 use mesh_pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use mesh_pb::envoy::extensions::transport_sockets::tls::v3 as tls;
+use mesh_pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 
 use super::*;
 
@@ -216,17 +218,96 @@ fn cluster_metadata_names_service_rule_and_subset() {
     assert_eq!(fields["services"], metadata::list(vec![service]));
 }
 
+fn tls_rule(settings: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: tls}}\n\
+         spec:\n  host: reviews\n  trafficPolicy: {{tls: {settings}}}\n"
+    )
+}
+
+fn tls_of(more: &str, node: &Node) -> Option<tls::UpstreamTlsContext> {
+    use mesh_pb::envoy::config::core::v3::transport_socket::ConfigType;
+    let socket = model(more).cluster(node, REVIEWS).unwrap().transport_socket?;
+    let ConfigType::TypedConfig(any) = socket.config_type.unwrap();
+    Some(prost::Message::decode(&*any.value).unwrap())
+}
+
+fn validation(context: &tls::UpstreamTlsContext) -> &tls::CertificateValidationContext {
+    use tls::common_tls_context::ValidationContextType as Type;
+    match context.common_tls_context.as_ref().unwrap().validation_context_type.as_ref().unwrap() {
+        Type::ValidationContext(found) => found,
+        Type::CombinedValidationContext(found) => {
+            found.default_validation_context.as_ref().unwrap()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[allow(deprecated, reason = "the list that gRPC reads")]
+fn names(context: &tls::UpstreamTlsContext) -> Vec<String> {
+    let all = validation(context).match_subject_alt_names.iter();
+    all.map(|name| match name.match_pattern.as_ref().unwrap() {
+        MatchPattern::Exact(name) => name.clone(),
+        other => panic!("{other:?}"),
+    })
+    .collect()
+}
+
+#[test]
+fn mutual_tls_of_the_mesh_is_by_the_clients_certificates_and_the_services_accounts() {
+    let account = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\n\
+                   metadata: {name: reviews-9}\nspec: {address: 127.0.0.19, \
+                   labels: {app: reviews}, serviceAccount: bookinfo-reviews}\n---\n";
+    let mutual = format!("{account}{}", tls_rule("{mode: ISTIO_MUTUAL}"));
+    let context = tls_of(&mutual, &here()).unwrap();
+    let common = context.common_tls_context.as_ref().unwrap();
+    let own = common.tls_certificate_provider_instance.as_ref().unwrap();
+    assert_eq!((&*own.instance_name, &*own.certificate_name), ("default", "default"));
+    let roots = validation(&context).ca_certificate_provider_instance.as_ref().unwrap();
+    assert_eq!((&*roots.instance_name, &*roots.certificate_name), ("default", "ROOTCA"));
+    assert_eq!(names(&context), ["spiffe://cluster.local/ns/default/sa/bookinfo-reviews"]);
+    assert_eq!(context.sni, "outbound_.9080_._.reviews.default.svc.cluster.local");
+    let grpc = here().with_mode(Mode::Grpc);
+    assert_eq!(tls_of(&mutual, &grpc).unwrap().sni, "");
+    // What the rule says counts.
+    let told = tls_rule("{mode: ISTIO_MUTUAL, subjectAltNames: [spiffe://a/b], sni: x.test}");
+    let context = tls_of(&format!("{account}{told}"), &here()).unwrap();
+    assert_eq!((names(&context), &*context.sni), (vec!["spiffe://a/b".to_owned()], "x.test"));
+    // Envoy is told to ask for both as secrets.
+    let context = tls_of(&mutual, &here().with_mode(Mode::Envoy)).unwrap();
+    let common = context.common_tls_context.as_ref().unwrap();
+    assert_eq!(common.tls_certificate_sds_secret_configs[0].name, "default");
+    let typed = &validation(&context).match_typed_subject_alt_names;
+    assert_eq!(typed[0].san_type(), tls::subject_alt_name_matcher::SanType::Uri);
+}
+
+#[test]
+fn tls_by_files_is_for_whom_the_rule_names_else_for_the_host() {
+    let simple = tls_of(&tls_rule("{mode: SIMPLE}"), &here()).unwrap();
+    assert!(validation(&simple).system_root_certs.is_some());
+    assert_eq!(simple.sni, "reviews.default.svc.cluster.local");
+    assert!(simple.auto_sni_san_validation, "nobody else's certificate will do");
+    let named = "{mode: SIMPLE, caCertificates: /ca.pem, subjectAltNames: [a.test], sni: b.test}";
+    let named = tls_of(&tls_rule(named), &here()).unwrap();
+    assert!(validation(&named).trusted_ca.is_some() && !named.auto_sni_san_validation);
+    assert_eq!((names(&named), &*named.sni), (vec!["a.test".to_owned()], "b.test"));
+    let mutual = "{mode: MUTUAL, clientCertificate: /c.pem, privateKey: /k.pem}";
+    let mutual = tls_of(&tls_rule(mutual), &here()).unwrap();
+    assert_eq!(mutual.common_tls_context.unwrap().tls_certificates.len(), 1);
+}
+
 #[test]
 fn tls_is_never_left_out() {
-    let rule = |mode: &str| {
-        format!(
-            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: tls}}\n\
-             spec:\n  host: reviews\n  trafficPolicy: {{tls: {{mode: {mode}}}}}\n"
-        )
-    };
-    let socket = |mode| model(&rule(mode)).cluster(&here(), REVIEWS).unwrap().transport_socket;
-    assert!(socket("DISABLE").is_none());
-    for mode in ["SIMPLE", "ISTIO_MUTUAL"] {
-        assert_eq!(socket(mode).unwrap().name, "envoy.transport_sockets.tls");
+    assert!(tls_of(&tls_rule("{mode: DISABLE}"), &here()).is_none());
+    for mode in [Mode::Native, Mode::Envoy, Mode::Grpc] {
+        for settings in [
+            "{mode: SIMPLE}",
+            "{mode: ISTIO_MUTUAL}",
+            "{mode: MUTUAL, credentialName: secret}",
+            "{mode: SIMPLE, insecureSkipVerify: true}",
+        ] {
+            let node = here().with_mode(mode);
+            assert!(tls_of(&tls_rule(settings), &node).is_some(), "{mode:?} {settings}");
+        }
     }
 }

@@ -143,7 +143,8 @@ async fn server_tells_why_it_does_not_believe_us() {
         let mut nobody = cluster(&[address], context);
         nobody.protocol = protocol;
         let (kind, text) = refused(nobody, Some(ca.workload(US))).await;
-        assert_eq!(kind, ErrorKind::Reset);
+        // A connection that is closed before the request is on it, or just after.
+        assert!(matches!(kind, ErrorKind::Reset | ErrorKind::Connect), "{kind:?}");
         assert!(text.contains("a certificate is wanted, and none was shown"), "{text}");
 
         // It trusts the server, and is of an authority that the server does not trust.
@@ -159,7 +160,7 @@ async fn server_tells_why_it_does_not_believe_us() {
         let mut forged = cluster(&[address], upstream(&[THEM]));
         forged.protocol = protocol;
         let (kind, text) = refused(forged, Some(provider)).await;
-        assert_eq!(kind, ErrorKind::Reset);
+        assert!(matches!(kind, ErrorKind::Reset | ErrorKind::Connect), "{kind:?}");
         assert!(text.contains("does not believe the authority"), "{text}");
     }
 }
