@@ -12,6 +12,7 @@ mod filters;
 mod flags;
 mod grpc;
 mod health;
+mod hedges;
 mod istio;
 mod late;
 mod load_reports;

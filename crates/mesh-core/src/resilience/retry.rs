@@ -164,6 +164,15 @@ impl RetryState {
         RetryDecision::After(backoff(policy, self.waits + 1, dialect, random))
     }
 
+    /// Whether another attempt begins beside one that has taken its time, and after how long: for
+    /// as long as there are retries, whatever the policy's conditions (Envoy).
+    pub fn hedge(&self, policy: &RetryPolicy, random: u64) -> RetryDecision {
+        if self.retries >= most(policy, Dialect::Http) {
+            return RetryDecision::Exhausted;
+        }
+        RetryDecision::After(backoff(policy, self.waits + 1, Dialect::Http, random))
+    }
+
     /// Counts the retry that was decided on.
     pub fn retried(&mut self, decision: RetryDecision) {
         self.retries += 1;

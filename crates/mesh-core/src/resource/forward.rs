@@ -31,6 +31,9 @@ pub struct Forward {
     pub max_grpc_timeout: Option<Box<MaxGrpcTimeout>>,
     /// The retry policy; an unset one takes the virtual host's.
     pub retry_policy: Option<Arc<RetryPolicy>>,
+    /// `hedge_policy.hedge_on_per_try_timeout`: whether an attempt that takes longer than its time
+    /// goes on while another one begins; an unset policy takes the virtual host's.
+    pub hedge_on_per_try_timeout: Option<bool>,
     /// `prefix_rewrite`, `regex_rewrite` or `path_rewrite_policy`.
     pub path_rewrite: Option<PathRewrite>,
     /// The authority sent upstream.
@@ -65,6 +68,7 @@ impl Forward {
             max_stream_duration: MaxStreamDuration::default(),
             max_grpc_timeout: None,
             retry_policy: None,
+            hedge_on_per_try_timeout: None,
             path_rewrite: None,
             host_rewrite: None,
             append_x_forwarded_host: false,

@@ -119,6 +119,8 @@ pub struct VirtualHost {
     pub metadata: Option<Arc<Metadata>>,
     /// The retry policy of routes that have none of their own.
     pub retry_policy: Option<Arc<RetryPolicy>>,
+    /// `hedge_policy.hedge_on_per_try_timeout`, for routes without a hedge policy.
+    pub hedge_on_per_try_timeout: bool,
     /// What local rate limits look at.
     pub rate_limits: Vec<RateLimit>,
     /// Changes of request headers for every route of this host.
@@ -153,6 +155,7 @@ impl VirtualHost {
             request_mirror_policies: Vec::new(),
             metadata: None,
             retry_policy: None,
+            hedge_on_per_try_timeout: false,
             rate_limits: Vec::new(),
             request_headers: HeaderMutation::default(),
             response_headers: HeaderMutation::default(),

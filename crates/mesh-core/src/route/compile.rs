@@ -30,6 +30,7 @@ struct Key {
     host_policy: usize,
     changes_headers: bool,
     mirrors: bool,
+    host_hedges: bool,
 }
 
 /// The position of the target of routes that do not forward.
@@ -76,6 +77,7 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
                 .map_or(0, |policy| Arc::as_ptr(policy) as usize),
             changes_headers: changes,
             mirrors,
+            host_hedges: host.hedge_on_per_try_timeout,
         };
         if let Some(known) = self.known.get(&key) {
             return *known;
@@ -130,6 +132,7 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
                 || forward.max_stream_duration.grpc_timeout_header_max.is_some(),
             redirects: forward.internal_redirect.is_some(),
             auto_host_rewrite: matches!(forward.host_rewrite, Some(HostRewrite::Endpoint)),
+            hedges: forward.hedge_on_per_try_timeout.unwrap_or(host.hedge_on_per_try_timeout),
             plain: false,
             idle_timeout: idle.filter(|idle| !idle.is_zero()),
         };
@@ -137,6 +140,7 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
             || forwarding.redirects
             || forwarding.mirrors
             || forwarding.is_late()
+            || forwarding.hedges
             || forwarding.hashes
             || forwarding.reads_grpc_timeout);
         Some(RuleTarget::Forward { clusters, forwarding })

@@ -60,6 +60,7 @@ pub struct Forwarding {
     pub(super) reads_grpc_timeout: bool,
     pub(super) redirects: bool,
     pub(super) auto_host_rewrite: bool,
+    pub(super) hedges: bool,
     pub(super) plain: bool,
     pub(super) idle_timeout: Option<Duration>,
 }
@@ -145,6 +146,13 @@ impl Forwarding {
     #[inline]
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.idle_timeout
+    }
+
+    /// Whether an attempt that takes longer than its time goes on while another one begins, in plain
+    /// HTTP.
+    #[inline]
+    pub fn hedges(&self) -> bool {
+        self.hedges
     }
 
     /// Whether something is made of a request once its endpoint is known, in plain HTTP.

@@ -18,6 +18,8 @@ pub(super) struct Asked {
     pub(super) timeouts: Timeouts,
     /// `None` when it is the route's own.
     pub(super) policy: Option<RetryPolicy>,
+    /// Whether attempts that take their time go on beside others; `None` when the route says.
+    pub(super) hedge: Option<bool>,
     /// Whether a timeout is answered without saying so (204).
     pub(super) alt_response: bool,
     began: Instant,
@@ -59,7 +61,8 @@ impl Asked {
         let in_force = policy.as_ref().or(view.retry_policy());
         let timeouts = view.timeouts(in_force, request.headers(), options)?;
         let alt_response = options.is_some_and(|options| options.timeout_alt_response);
-        let asked = Self { timeouts, policy, alt_response, began: now() };
+        let hedge = options.and_then(|options| options.hedge_on_per_try_timeout);
+        let asked = Self { timeouts, policy, hedge, alt_response, began: now() };
         asked.tell_after(Duration::ZERO, request);
         Some(Box::new(asked))
     }

@@ -48,13 +48,13 @@ pin_project! {
     #[project = StateProject]
     pub(super) enum State<T: Transport> {
         Attempt { #[pin] future: T::Future },
-        Step { step: Box<Step<T::Body>> },
+        Step { step: Box<Step<T>> },
     }
 }
 
 impl<T: Transport> State<T> {
     /// What is waited for while no attempt is under way.
-    pub(super) fn step(self: Pin<&mut Self>) -> Option<&mut Step<T::Body>> {
+    pub(super) fn step(self: Pin<&mut Self>) -> Option<&mut Step<T>> {
         match self.project() {
             StateProject::Attempt { .. } => None,
             StateProject::Step { step } => Some(step),
@@ -113,8 +113,8 @@ impl<T: Transport> Call<T> {
         let (mut copy, mut kept) = (None, None);
         let beginning = Beginning { place, request, transport, copy: &mut copy, kept: &mut kept };
         match begin(beginning, hold, root, random) {
-            Ok((flight, future)) => {
-                let state = State::Attempt { future };
+            Ok((mut flight, future)) => {
+                let state = attempting(&mut flight, future);
                 Self { state, transport: kept, flight: Some(flight), copy, timer: None }
             }
             Err(halt) => Self::without_flight(Step::halted(*halt), Some(transport.clone())),
@@ -122,7 +122,7 @@ impl<T: Transport> Call<T> {
     }
 
     #[cold]
-    fn without_flight(step: Box<Step<T::Body>>, transport: Option<T>) -> Self {
+    fn without_flight(step: Box<Step<T>>, transport: Option<T>) -> Self {
         Self { state: State::Step { step }, transport, flight: None, copy: None, timer: None }
     }
 }
@@ -192,12 +192,22 @@ impl<T: Transport> Future for Call<T> {
     }
 }
 
+/// The state of a request whose first attempt was made.
+#[inline(always)]
+fn attempting<T: Transport>(flight: &mut Flight, future: T::Future) -> State<T> {
+    match flight.hedges() {
+        false => State::Attempt { future },
+        true => State::Step { step: Step::hedged(flight, future) },
+    }
+}
+
 /// The state of a request that began after a wait.
 pub(super) fn begun_later<T: Transport>(begun: Begun<T>, flight: &mut Option<Flight>) -> State<T> {
     match begun {
-        Ok((begun, future)) => {
+        Ok((mut begun, future)) => {
+            let state = attempting(&mut begun, future);
             *flight = Some(begun);
-            State::Attempt { future }
+            state
         }
         Err(halt) => State::Step { step: Step::halted(*halt) },
     }

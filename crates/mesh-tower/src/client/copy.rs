@@ -53,6 +53,11 @@ impl Copy {
         self.body.again()
     }
 
+    /// Whether attempts may go on side by side.
+    pub(super) fn is_shared(&self) -> bool {
+        self.body.is_in_memory()
+    }
+
     /// The request again; `None` when too much of its body has been sent.
     pub(super) fn next(&mut self) -> Option<Request<Body>> {
         let body = self.body()?;

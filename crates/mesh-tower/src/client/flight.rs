@@ -1,3 +1,4 @@
+mod beside;
 mod end;
 mod told;
 
@@ -30,6 +31,7 @@ use crate::body::Body;
 use crate::deadline::EXPECTED_TIMEOUT;
 use crate::error::Error;
 use crate::mesh::{Hold, Io, Random};
+pub(super) use beside::Held;
 use told::{left_until, write_grpc_timeout};
 
 /// How many endpoints a gRPC call whose connection is refused goes on to without it counting as a
@@ -170,6 +172,11 @@ impl Flight {
         let retries = policy.is_some_and(|policy| keep::<T>(policy, state, dialect, request, copy));
         if retries {
             *kept = Some(transport.clone());
+        }
+        let hedges = asked.and_then(|asked| asked.hedge).unwrap_or(forwarding.hedges());
+        if hedges && retries && dialect == Dialect::Http {
+            let copy = copy.get_or_insert_with(|| Box::new(Copy::of(request)));
+            history.get_or_insert_default().hedges = copy.is_shared();
         }
         if forwarding.redirects() && dialect == Dialect::Http {
             history.get_or_insert_default().redirecting = Some(Redirecting::new(place));

@@ -35,6 +35,8 @@ pub(super) struct History {
     pub(super) faults: Vec<ActiveFault>,
     /// The count of the attempt under way, where load is reported.
     pub(super) counted: Option<CountedRequest>,
+    /// Whether attempts that take their time go on beside others.
+    pub(super) hedges: bool,
     /// How long it may be silent.
     pub(super) idle: Option<Idle>,
     /// Cookies that the caller is to send from now on.

@@ -16,6 +16,7 @@ mod endpoint;
 mod express;
 mod failing;
 mod flight;
+mod hedge;
 mod history;
 mod idle;
 mod late;

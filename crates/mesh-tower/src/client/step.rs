@@ -14,6 +14,7 @@ use super::begin::{Beginning, Begun, Delayed, Halt, begin, fix_deadline};
 use super::call::{Call, State, begun_later};
 use super::copy::Copy;
 use super::flight::{Again, Flight};
+use super::hedge::{Finished, Hedged};
 use super::now;
 use super::routing::{Answer, Place, caller_deadline};
 use super::transport::{Transport, Unsent};
@@ -24,25 +25,32 @@ use crate::mesh::{Inner, Subscribed};
 type Resolving = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// What comes before an attempt, or instead of one.
-pub(super) enum Step<B> {
+pub(super) enum Step<T: Transport> {
     /// The target's first resolution.
     Resolving { future: Resolving, start: Option<Box<Start>> },
     /// The wait before a retry.
     Backoff { until: Instant, request: Option<Request<Body>> },
     /// A wait before the first attempt.
     Delay { until: Instant, delayed: Option<Box<Delayed>> },
+    /// Attempts side by side.
+    Hedged { hedged: Box<Hedged<T>> },
     /// Decided without I/O.
-    Ended { result: Option<Result<Answer<B>, Error>> },
+    Ended { result: Option<Result<Answer<T::Body>, Error>> },
 }
 
-impl<B> Step<B> {
+impl<T: Transport> Step<T> {
     #[cold]
-    fn ended(result: Result<Answer<B>, Error>) -> Box<Self> {
+    fn ended(result: Result<Answer<T::Body>, Error>) -> Box<Self> {
         Box::new(Self::Ended { result: Some(result) })
     }
 
     #[cold]
-    pub(super) fn halted(halt: Halt<B>) -> Box<Self> {
+    pub(super) fn hedged(flight: &mut Flight, future: T::Future) -> Box<Self> {
+        Box::new(Self::Hedged { hedged: Box::new(Hedged::new(flight, future)) })
+    }
+
+    #[cold]
+    pub(super) fn halted(halt: Halt<T::Body>) -> Box<Self> {
         match halt {
             Halt::Ended(result) => Self::ended(result),
             Halt::Delayed(delayed) => {
@@ -77,7 +85,7 @@ impl Start {
         Box::new(Self { mesh, target, dialect: Dialect::Http, request })
     }
 
-    pub(super) fn resolving<B>(mut self: Box<Self>) -> Box<Step<B>> {
+    pub(super) fn resolving<T: Transport>(mut self: Box<Self>) -> Box<Step<T>> {
         fix_deadline(&mut self.request, self.dialect);
         Box::new(Step::Resolving { future: resolve(&self), start: Some(self) })
     }
@@ -165,6 +173,18 @@ impl<T: Transport> Call<T> {
                 match flight.expired() {
                     Some(error) => State::Step { step: Step::ended(Err(error)) },
                     None => attempt(flight, this.transport, request),
+                }
+            }
+            Some(Step::Hedged { hedged }) => {
+                let flight = this.flight.as_mut().expect("attempts have a flight");
+                let transport = this.transport.as_ref().expect("kept where others may follow");
+                let timer = this.timer.as_mut();
+                match ready!(hedged.poll(flight, this.copy, transport, timer, cx)) {
+                    Finished::Ended(result) => return Poll::Ready(Some(result)),
+                    Finished::Redirected(start) => {
+                        (*this.copy, *this.flight) = (None, None);
+                        begun_later(start.begin(this.transport, this.copy), this.flight)
+                    }
                 }
             }
             Some(Step::Resolving { future, start }) => {

@@ -38,6 +38,9 @@ pub(super) fn timeouts(
         let offset = common::optional_duration(at_offset, proto.grpc_timeout_offset.as_ref())?;
         made.max_grpc_timeout = Some(Box::new(MaxGrpcTimeout { max, offset }));
     }
+    if let Some(proto) = &proto.hedge_policy {
+        made.hedge_on_per_try_timeout = Some(hedge(at.field("hedge_policy"), proto)?);
+    }
     let limits = rate_limit::limits(at, &proto.rate_limits)?;
     made.rate_limits = (!limits.is_empty()).then(|| limits.into());
     made.include_vh_rate_limits = proto.include_vh_rate_limits.is_some_and(|it| it.value);
@@ -79,9 +82,6 @@ pub(super) fn check(at: At<'_>, proto: &pb::RouteAction) -> Result<(), Invalid> 
             let text = format!("upgrade type {} is not CONNECT", proto.upgrade_type);
             return Err(at.field("connect_config").invalid(text));
         }
-    }
-    if let Some(proto) = &proto.hedge_policy {
-        hedge(at.field("hedge_policy"), proto)?;
     }
     let flush = at.field("flush_timeout");
     common::optional_duration(flush, proto.flush_timeout.as_ref()).map(drop)
@@ -144,14 +144,16 @@ fn predicate(
     Ok(())
 }
 
-pub(super) fn hedge(at: At<'_>, proto: &pb::HedgePolicy) -> Result<(), Invalid> {
+/// Whether there are hedges. What else the policy has Envoy passes over as well.
+pub(super) fn hedge(at: At<'_>, proto: &pb::HedgePolicy) -> Result<bool, Invalid> {
     if proto.initial_requests.is_some_and(|requests| requests.value == 0) {
         return Err(at.field("initial_requests").invalid("must be 1 at least"));
     }
     if let Some(chance) = &proto.additional_request_chance {
         common::per_million(at.field("additional_request_chance"), chance)?;
     }
-    Ok(())
+    not_honoured!(at, proto, [initial_requests, additional_request_chance]);
+    Ok(proto.hedge_on_per_try_timeout)
 }
 
 /// Every other field that changes what happens to a request.
@@ -168,7 +170,6 @@ pub(super) fn report(at: At<'_>, proto: &pb::RouteAction) {
             upgrade_configs,
             internal_redirect_action,
             max_internal_redirects,
-            hedge_policy,
         ]
     );
 }

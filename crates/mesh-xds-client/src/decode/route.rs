@@ -109,7 +109,7 @@ fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Inva
     }
     made.request_mirror_policies = policies::mirrors(at, &proto.request_mirror_policies)?;
     if let Some(proto) = &proto.hedge_policy {
-        forward::hedge(at.field("hedge_policy"), proto)?;
+        made.hedge_on_per_try_timeout = forward::hedge(at.field("hedge_policy"), proto)?;
     }
     if let Some(proto) = &proto.retry_policy {
         made.retry_policy = Some(Arc::new(retry::policy(at.field("retry_policy"), proto)?));
@@ -137,7 +137,6 @@ fn report_host(at: At<'_>, proto: &pb::VirtualHost) {
         proto,
         [
             retry_policy_typed_config,
-            hedge_policy,
             include_is_timeout_retry_header,
             per_request_buffer_limit_bytes,
             request_body_buffer_limit,

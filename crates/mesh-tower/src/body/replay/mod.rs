@@ -76,6 +76,11 @@ impl Replay {
         }
     }
 
+    /// Whether attempts may send it side by side: it is in memory, or empty.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.0, Source::Memory(_))
+    }
+
     /// Whether another attempt can still have the whole body.
     pub fn is_replayable(&self) -> bool {
         match &self.0 {

@@ -1,5 +1,6 @@
 //! How attempts end, and whether another one follows.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ use mesh_core::resource::RetryPolicy;
 use mesh_core::{Dialect, filter};
 
 use super::{Again, Answered, Flight, MAX_FREE_CONNECTS, policy};
-use crate::body::Body;
+use crate::body::{Body, BoxError};
 use crate::client::asked::Asked;
 use crate::client::body::{ResponseBody, UnderWay};
 use crate::client::copy::Copy;
@@ -152,13 +153,23 @@ impl Flight {
         failed: Box<Failed>,
         copy: &mut Option<Box<Copy>>,
     ) -> Result<Again, Error> {
+        let again = self.try_again(failed, copy);
+        again.map_err(|(failure, error)| self.failed(failure).because(error))
+    }
+
+    /// The same; why it ended when nothing follows.
+    pub(in crate::client) fn try_again(
+        &mut self,
+        failed: Box<Failed>,
+        copy: &mut Option<Box<Copy>>,
+    ) -> Result<Again, (Failure, BoxError)> {
         let failure = failure_of(&failed);
         let Failed { outcome, error, request } = *failed;
         if let Some(observed) = Observed::of(outcome) {
             self.observe(observed);
         }
         let again = self.retry(&Ended::unanswered(outcome, SystemTime::now()), request, copy);
-        again.ok_or_else(|| self.failed(failure).because(error))
+        again.ok_or((failure, error))
     }
 
     /// What to do when the attempt's time is over.
@@ -279,16 +290,28 @@ impl Flight {
             return None;
         }
         let random = self.random.next();
-        let priority = self.hold.forwarding(self.route)?.priority();
         let policy = self.policy()?;
         let retries = self.history.as_ref().map(|history| history.retries).unwrap_or_default();
         let decision = retries.decide(policy, ended, self.dialect, random);
+        self.again(decision, last, unsent, copy).inspect(|_| self.endpoint = None)
+    }
+
+    /// The request of another attempt, as decided, if it is admitted.
+    pub(super) fn again(
+        &mut self,
+        decision: RetryDecision,
+        last: Option<SocketAddr>,
+        unsent: Option<Request<Body>>,
+        copy: &mut Option<Box<Copy>>,
+    ) -> Option<Again> {
         let (RetryDecision::After(after) | RetryDecision::AfterPushback(after)) = decision else {
             if decision == RetryDecision::Exhausted {
                 self.flag(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
             }
             return None;
         };
+        let priority = self.hold.forwarding(self.route)?.priority();
+        let policy = self.policy()?;
         let (avoids_hosts, leaves) = (policy.avoid_previous_hosts, policy.previous_priorities);
         let history = self.history.get_or_insert_default();
         // The attempt before gives its place back first: it is over.
@@ -316,13 +339,12 @@ impl Flight {
         if let Some((priority, often)) = left {
             history.priorities.attempted(priority, often);
         }
-        self.endpoint = None;
         Some((after, request))
     }
 
     /// Notes what is to be told of the request's end.
     #[cold]
-    fn flag(&mut self, flags: ResponseFlags) {
+    pub(super) fn flag(&mut self, flags: ResponseFlags) {
         let history = self.history.get_or_insert_default();
         history.flags |= flags;
         if let Some(record) = &history.record {

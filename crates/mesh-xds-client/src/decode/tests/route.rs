@@ -267,7 +267,8 @@ fn host_rewrite_takes_an_authority_a_header_an_endpoint_or_a_format() {
 
 #[test]
 fn features_that_are_not_honoured_are_reported_with_their_path() {
-    let action = pb::RouteAction { hedge_policy: Some(Default::default()), ..to_cluster("c") };
+    let hedge = pb::HedgePolicy { initial_requests: number(2), ..Default::default() };
+    let action = pb::RouteAction { hedge_policy: Some(hedge), ..to_cluster("c") };
     let mut host = host(vec![route(prefix("/"), action)]);
     host.include_is_timeout_retry_header = true;
     let proto = pb::RouteConfiguration {
@@ -276,7 +277,7 @@ fn features_that_are_not_honoured_are_reported_with_their_path() {
         ..pb::RouteConfiguration::default()
     };
     let fields = [
-        "virtual_hosts[0].routes[0].route.hedge_policy",
+        "virtual_hosts[0].routes[0].route.hedge_policy.initial_requests",
         "virtual_hosts[0].include_is_timeout_retry_header",
         "vhds",
     ];
