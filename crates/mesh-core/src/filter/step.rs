@@ -2,10 +2,13 @@ use std::sync::Arc;
 
 use super::cors::{self, Policies};
 use super::header_mutation::{self, Levels};
-use super::{Context, Request, Response, Verdict, csrf, fault, rate_limit, rbac, session};
+use super::{
+    Context, Request, Response, Verdict, admission_control, csrf, fault, rate_limit, rbac, session,
+};
 use crate::authz::Authorizer;
 use crate::resource::{
-    CsrfPolicy, FilterConfig, HttpFault, HttpFilterKind, LocalRateLimit, StatefulSession,
+    AdmissionControl, CsrfPolicy, FilterConfig, HttpFault, HttpFilterKind, LocalRateLimit,
+    StatefulSession,
 };
 
 /// One filter with its compiled configuration.
@@ -29,6 +32,8 @@ pub enum Step {
     LocalRateLimit(Arc<LocalRateLimit>),
     /// `envoy.extensions.filters.http.stateful_session.v3.StatefulSession`.
     StatefulSession(Arc<StatefulSession>),
+    /// `envoy.extensions.filters.http.admission_control.v3.AdmissionControl`.
+    AdmissionControl(Arc<AdmissionControl>),
 }
 
 impl Step {
@@ -56,6 +61,9 @@ impl Step {
             | (HttpFilterKind::StatefulSession(session), _) => {
                 session.clone().map(Self::StatefulSession)
             }
+            (HttpFilterKind::AdmissionControl(control), _) => {
+                Some(Self::AdmissionControl(control.clone()))
+            }
             // Made of all levels together, elsewhere.
             (HttpFilterKind::HeaderMutation(_) | HttpFilterKind::Cors, _)
             | (HttpFilterKind::Router | HttpFilterKind::Ignored, _) => None,
@@ -71,6 +79,7 @@ impl Step {
             Self::Fault(fault) => fault::request(fault, request, context),
             Self::LocalRateLimit(limit) => rate_limit::request(limit, request, context),
             Self::StatefulSession(session) => session::request(session, request, context),
+            Self::AdmissionControl(control) => admission_control::request(control, context),
         }
     }
 
@@ -88,6 +97,9 @@ impl Step {
             Self::Cors(policies) => cors::response(policies, response, context),
             Self::LocalRateLimit(limit) => rate_limit::response(limit, response, context),
             Self::StatefulSession(session) => session::response(session, response, context),
+            Self::AdmissionControl(control) => {
+                admission_control::response(control, response, context);
+            }
             Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => {}
         }
     }
@@ -96,7 +108,7 @@ impl Step {
     pub(super) fn changes_response(&self) -> bool {
         match self {
             Self::HeaderMutation(levels) => levels.change_response(),
-            Self::Cors(_) | Self::StatefulSession(_) => true,
+            Self::Cors(_) | Self::StatefulSession(_) | Self::AdmissionControl(_) => true,
             Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
             Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => false,
         }
@@ -113,7 +125,11 @@ impl Step {
             Self::HeaderMutation(levels) => levels.need_request(),
             Self::Cors(_) => true,
             Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
-            Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) | Self::StatefulSession(_) => false,
+            Self::Csrf(_)
+            | Self::Rbac(_)
+            | Self::Fault(_)
+            | Self::StatefulSession(_)
+            | Self::AdmissionControl(_) => false,
         }
     }
 }

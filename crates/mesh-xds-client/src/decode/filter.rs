@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use mesh_core::resource::{HttpFilter, HttpFilterKind};
+use mesh_pb::envoy::extensions::filters::http::admission_control::v3::AdmissionControl;
 use mesh_pb::envoy::extensions::filters::http::cors::v3::Cors;
 use mesh_pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
 use mesh_pb::envoy::extensions::filters::http::fault::v3::HttpFault;
@@ -16,7 +17,7 @@ use mesh_pb::type_url;
 use pb::http_filter::ConfigType;
 
 use super::at::{At, Invalid};
-use super::{common, csrf, fault, header_mutation, rate_limit, rbac, session};
+use super::{admission_control, common, csrf, fault, header_mutation, rate_limit, rbac, session};
 
 /// The most filters of a connection manager. Each is run through for every request, and each chain
 /// of overrides has them all. A guess: ten times what any is known to have.
@@ -92,6 +93,12 @@ fn kind(at: At<'_>, proto: &pb::HttpFilter) -> Result<HttpFilterKind, Invalid> {
         any if common::is_of::<LocalRateLimit>(any) => {
             let made = rate_limit::rate_limit(at.field("typed_config"), any, false)?;
             Ok(HttpFilterKind::LocalRateLimit(Arc::new(made)))
+        }
+        any if common::is_of::<AdmissionControl>(any) => {
+            let made = admission_control::filter(at.field("typed_config"), any)?;
+            Ok(made.map_or(HttpFilterKind::Ignored, |made| {
+                HttpFilterKind::AdmissionControl(Arc::new(made))
+            }))
         }
         any if common::is_of::<StatefulSession>(any) => {
             Ok(HttpFilterKind::StatefulSession(session::filter(at.field("typed_config"), any)?))

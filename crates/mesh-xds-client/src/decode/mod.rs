@@ -11,6 +11,7 @@
 mod action;
 mod address;
 mod addresses;
+mod admission_control;
 mod at;
 mod balancing;
 mod breakers;
