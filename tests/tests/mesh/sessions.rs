@@ -131,3 +131,39 @@ fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
+
+#[tokio::test]
+async fn request_names_its_endpoints_one_for_each_attempt() {
+    let failing = Notes::answering(|_| (503, &[])).await;
+    let (well, other) = (Notes::take().await, Notes::take().await);
+    let policies = "envoy.extensions.load_balancing_policies";
+    let round = typed(&format!("{policies}.round_robin.v3.RoundRobin"), &json!({}));
+    let list = |config: &Value| json!({"policies": [{"typed_extension_config": {"name": "p", "typed_config": config}}]});
+    let config = json!({
+        "override_host_sources": [{"header": "x-endpoint"}], "fallback_policy": list(&round),
+    });
+    let config = typed(&format!("{policies}.override_host.v3.OverrideHost"), &config);
+    let addresses = [failing.address(), other.address(), well.address()];
+    let live = Written::new(&[])
+        .with_cluster(
+            "things",
+            &json!({"load_balancing_policy": list(&config)}),
+            &[endpoints(&addresses)],
+        )
+        .with_action(json!({"retry_policy": {"retry_on": "5xx", "num_retries": 2}}))
+        .channel()
+        .await;
+    assert_eq!(live.mesh.findings(), []);
+    let named = format!("{},{}", failing.address(), well.address());
+    for _ in 0..5 {
+        assert_eq!(with(&live, "/", ("x-endpoint", &named)).await.unwrap().status, 200);
+    }
+    assert_eq!([&failing, &well, &other].map(|server| server.seen().len()), [5, 5, 0]);
+    // Without a name the policy below picks, and so it does where the name is unknown.
+    for value in ["127.0.0.1:1", "nobody"] {
+        for _ in 0..3 {
+            with(&live, "/", ("x-endpoint", value)).await.unwrap();
+        }
+    }
+    assert!(!other.seen().is_empty());
+}

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::{Choice, ClusterState, NoEndpoints, Picked};
 use crate::dialect::Dialect;
@@ -52,6 +52,35 @@ impl<A: Attach> ClusterState<A> {
         }
     }
 
+    /// Whether requests may name endpoints ([`named_hosts`](Self::named_hosts)).
+    #[inline]
+    pub fn has_named_hosts(&self) -> bool {
+        !self.spec.balancing.override_host_headers.is_empty()
+    }
+
+    /// The endpoints that a request names, in order: of the first of the cluster's headers that it
+    /// has. None when one of them is no address.
+    pub fn named_hosts(&self, headers: &HeaderMap) -> Vec<SocketAddr> {
+        let names = &self.spec.balancing.override_host_headers;
+        let found = names.iter().find_map(|name| headers.get(name)?.to_str().ok());
+        let list = found.unwrap_or_default().split(',').map(str::trim);
+        // More are never tried, whatever a request says.
+        let list = list.filter(|host| !host.is_empty()).take(MAX_NAMED_HOSTS);
+        list.map(|host| host.parse().ok()).collect::<Option<_>>().unwrap_or_default()
+    }
+
+    /// Picks the next of those endpoints that the cluster has, whatever its health, and takes it
+    /// and those before off the list; `None` when there is none left.
+    pub fn pick_named(&self, dialect: Dialect, hosts: &mut Vec<SocketAddr>) -> Option<Picked<A>> {
+        let tables = self.live(dialect).load();
+        while !hosts.is_empty() {
+            if let Some(number) = tables.membership.number_of(hosts.remove(0)) {
+                return Some(Picked::new(tables.membership.states.get(number as usize)?.clone()));
+            }
+        }
+        None
+    }
+
     fn pick_host(&self, dialect: Dialect, host: SocketAddr) -> Option<Picked<A>> {
         let tables = self.live(dialect).load();
         let number = tables.membership.number_of(host)?;
@@ -70,6 +99,9 @@ impl<A: Attach> ClusterState<A> {
         is_in_use.then(|| Picked::new(endpoint.clone()))
     }
 }
+
+/// As many as a request has attempts, and a few.
+const MAX_NAMED_HOSTS: usize = 16;
 
 /// The states when configuration names none.
 fn usual(dialect: Dialect) -> HealthStatuses {

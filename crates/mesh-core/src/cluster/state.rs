@@ -80,6 +80,7 @@ impl<A: Attach> ClusterState<A> {
         let is_aggregate = matches!(spec.discovery, Discovery::Aggregate { .. });
         let has_slow_start = spec.balancing.slow_start.is_some();
         let has_subsets = spec.balancing.subsets.is_some();
+        let has_named_hosts = !spec.balancing.override_host_headers.is_empty();
         Self {
             attached: attach.cluster(&spec, previous.map(Self::attached)),
             admission: Admission::new(&spec.circuit_breakers, earlier),
@@ -88,7 +89,11 @@ impl<A: Attach> ClusterState<A> {
             is_aggregate,
             has_slow_start,
             has_subsets,
-            plain: !is_aggregate && !has_slow_start && !has_subsets && reporting.is_none(),
+            plain: !is_aggregate
+                && !has_slow_start
+                && !has_subsets
+                && !has_named_hosts
+                && reporting.is_none(),
             reads_answers: spec.balancing.client_weights.is_some() || reporting.is_some(),
             reporting,
             weights_due: Mutex::default(),
@@ -174,7 +179,7 @@ impl<A: Attach> ClusterState<A> {
 
     /// Whether nothing is to be done with a request but to admit it and to pick an endpoint: the
     /// cluster is no aggregate, drops nothing, reports no load, and has neither a slow start nor
-    /// subsets.
+    /// subsets nor endpoints that requests name.
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.plain && !self.drops.load(Ordering::Relaxed)

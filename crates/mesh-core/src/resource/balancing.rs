@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{ClientWeights, HealthStatuses, Subsets};
 
 /// Which of the endpoints at hand a request goes to.
@@ -124,6 +126,9 @@ pub struct Balancing {
     /// In which states an endpoint may be that a request's session is with
     /// (`override_host_status`); `None` for UNKNOWN and HEALTHY, and in HTTP DEGRADED.
     pub override_host_status: Option<HealthStatuses>,
+    /// Request headers that name endpoints to go to before the policy picks one
+    /// (`envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost`), in order.
+    pub override_host_headers: Vec<HeaderName>,
     /// Why gRPC cannot use this cluster, though Envoy can.
     pub refused_by_grpc: Option<&'static str>,
 }
@@ -141,6 +146,7 @@ impl Default for Balancing {
             client_weights: None,
             subset_size: None,
             override_host_status: None,
+            override_host_headers: Vec::new(),
             refused_by_grpc: None,
         }
     }

@@ -144,7 +144,10 @@ impl Flight {
         if state.has_subsets() {
             choice.metadata_match = hold.view(route).metadata_match();
         }
-        let picked = match &history {
+        if state.has_named_hosts() {
+            history.get_or_insert_default().named = state.named_hosts(request.headers());
+        }
+        let picked = match &mut history {
             Some(history) => sessions::pick(history, state, &choice, random.next()),
             None => state.pick(&choice, random.next()),
         };
@@ -260,6 +263,8 @@ impl Flight {
             self.permit = Some(permit.map_err(|full| self.failing().not_admitted(state, full))?);
             self.cluster = cluster;
         }
+        let named = self.history.as_mut().filter(|history| !history.named.is_empty());
+        let named = named.and_then(|it| state.pick_named(self.dialect, &mut it.named));
         let history = self.history.as_ref();
         let mut tried = Cow::from(history.map_or(&[][..], |history| &history.tried));
         // Endpoints whose connection was refused are avoided as far as there are others.
@@ -280,7 +285,8 @@ impl Flight {
             .with_hash(history.and_then(|history| history.hash))
             .with_now(state.has_slow_start().then(now))
             .with_metadata_match(view.metadata_match());
-        let picked = state.pick(&choice, self.random.next());
+        let random = self.random.next();
+        let picked = named.map_or_else(|| state.pick(&choice, random), Ok);
         let endpoint = picked.map_err(|none| self.failing().no_endpoints(state, none))?;
         if state.reports_load() {
             self.history.get_or_insert_default().counted = state.count(&endpoint);

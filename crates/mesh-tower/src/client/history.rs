@@ -19,6 +19,8 @@ pub(super) struct History {
     pub(super) retry_permit: Option<RetryPermit>,
     /// Endpoints to stay away from.
     pub(super) tried: Vec<SocketAddr>,
+    /// Endpoints that the request names, and that were not tried.
+    pub(super) named: Vec<SocketAddr>,
     /// Priorities to stay away from.
     pub(super) priorities: PreviousPriorities,
     /// What the request asks of its route.

@@ -15,11 +15,14 @@ impl History {
 /// Picks the endpoint of a first attempt.
 #[inline(never)]
 pub(super) fn pick(
-    history: &History,
+    history: &mut History,
     state: &ClusterState<Io>,
     choice: &Choice<'_>,
     random: u64,
 ) -> Result<Picked<Io>, NoEndpoints> {
+    if let Some(picked) = state.pick_named(choice.dialect, &mut history.named) {
+        return Ok(picked);
+    }
     match history.session() {
         Some(session) => state.pick_session(session, choice, random),
         None => state.pick(choice, random),

@@ -1,5 +1,6 @@
 //! Load balancing policies of clusters.
 
+use http::HeaderName;
 use mesh_core::resource::{
     Balancing, ConsistentHashing, HashFunction, LbPolicy, LocalityBalancing, Maglev, RingHash,
 };
@@ -10,10 +11,11 @@ use mesh_pb::envoy::extensions::load_balancing_policies as policies;
 use mesh_pb::envoy::extensions::load_balancing_policies::least_request::v3::least_request;
 use mesh_pb::envoy::extensions::load_balancing_policies::ring_hash::v3::ring_hash;
 use mesh_pb::google::protobuf::{Any, UInt32Value, UInt64Value};
+use policies::override_host::v3::OverrideHost;
 use prost::{Message, Name};
 
 use super::at::{At, Invalid};
-use super::{balancing, client_weights, discovery, subsets};
+use super::{balancing, client_weights, common, discovery, subsets};
 
 /// How deep policies may nest (gRFC A52).
 const DEPTH_LIMIT: usize = 16;
@@ -23,9 +25,6 @@ const DEFAULT_CHOICE_COUNT: u32 = 2;
 const CHOICE_COUNT_LIMIT: u32 = 64;
 /// gRFC A42 and Envoy: no ring may be larger.
 const RING_SIZE_LIMIT: u64 = 8_388_608;
-
-/// Policies that are known and not there yet.
-const LATER: [&str; 1] = ["envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost"];
 
 /// The policy of a cluster and what comes with it. `load_balancing_policy` wins over `lb_policy`.
 pub(super) fn policy(at: At<'_>, proto: &pb::Cluster) -> Result<(LbPolicy, Balancing), Invalid> {
@@ -224,10 +223,38 @@ fn known(
         balancing.subset_size = Some(size);
         return Ok(Some(policy));
     }
-    if LATER.contains(&message) {
-        at.finding(format!("{message} is not honoured; the next policy of the list is used"));
+    if message == OverrideHost::full_name() {
+        let config: OverrideHost = read(at, any)?;
+        let at_child = at.field("fallback_policy");
+        let list = config.fallback_policy.as_ref().ok_or_else(|| at_child.invalid("is missing"))?;
+        let policy = from_list(at_child, list, balancing, depth + 1)?;
+        balancing.override_host_headers = override_headers(at, &config)?;
+        return Ok(Some(policy));
     }
     Ok(None)
+}
+
+fn override_headers(at: At<'_>, config: &OverrideHost) -> Result<Vec<HeaderName>, Invalid> {
+    if config.override_host_sources.is_empty() {
+        return Err(at.field("override_host_sources").invalid("is empty"));
+    }
+    if config.selected_host_key.is_some() {
+        at.field("selected_host_key").finding("is not honoured");
+    }
+    let mut made = Vec::new();
+    for (index, source) in config.override_host_sources.iter().enumerate() {
+        let at = at.index("override_host_sources", index);
+        match (&source.header, &source.metadata) {
+            (header, None) if !header.is_empty() => {
+                made.push(common::header_name(at.field("header"), header)?);
+            }
+            (header, Some(_)) if header.is_empty() => {
+                at.field("metadata").finding("is not honoured");
+            }
+            _ => return Err(at.invalid("must have a header or metadata, and not both")),
+        }
+    }
+    Ok(made)
 }
 
 fn read<M: Message + Default>(at: At<'_>, any: &Any) -> Result<M, Invalid> {

@@ -200,3 +200,24 @@ fn session_keeps_to_its_endpoint_while_that_is_in_use() {
         }
     }
 }
+
+#[test]
+fn endpoints_that_a_request_names_come_first_and_once() {
+    use http::HeaderMap;
+    let mut spec = cluster("c");
+    spec.balancing.override_host_headers =
+        vec!["x-first".parse().unwrap(), "x-second".parse().unwrap()];
+    let state = state(spec, 1..4);
+    assert!(state.has_named_hosts() && !state.is_plain());
+    let named = |name: &'static str, value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        state.named_hosts(&headers)
+    };
+    assert_eq!(named("x-second", "10.0.0.3:80"), [address(3)]);
+    assert!(named("x-other", "10.0.0.3:80").is_empty());
+    assert!(named("x-first", "10.0.0.3:80, nonsense").is_empty());
+    let mut hosts = named("x-first", "10.0.0.9:80, 10.0.0.3:80,10.0.0.1:80,10.0.0.8:80");
+    let mut next = || state.pick_named(Dialect::Http, &mut hosts).map(|it| it.address());
+    assert_eq!([next(), next(), next()], [Some(address(3)), Some(address(1)), None]);
+}

@@ -174,16 +174,34 @@ fn wrr(child: pb::LoadBalancingPolicy) -> Any {
 fn balancers_by_list_take_the_first_that_is_known() {
     let least = any(&policies::least_request::v3::LeastRequest::default());
     let round = any(&policies::round_robin::v3::RoundRobin::default());
-    let later = any(&policies::override_host::v3::OverrideHost::default());
     let with = |configs| pb::Cluster { load_balancing_policy: Some(list(configs)), ..good() };
     let two = LbPolicy::LeastRequest { choice_count: 2 };
     assert_eq!(made(&with(vec![unknown(), least.clone(), round.clone()])).lb_policy, two);
     assert_eq!(made(&with(vec![wrr(list(vec![least]))])).lb_policy, two);
     let field = "load_balancing_policy.policies[0].typed_extension_config";
-    let next = with(vec![later.clone(), round]);
-    findings(Cluster, &next, &[field]);
-    assert_eq!(made(&next).lb_policy, LbPolicy::RoundRobin);
-    refused(Cluster, &with(vec![later]), "load_balancing_policy", "no policy");
+    let source = policies::override_host::v3::override_host::OverrideHostSource {
+        header: "X-Endpoint".to_owned(),
+        metadata: None,
+    };
+    let named = policies::override_host::v3::OverrideHost {
+        override_host_sources: vec![source],
+        fallback_policy: Some(list(vec![round])),
+        ..Default::default()
+    };
+    let found = made(&with(vec![any(&named)]));
+    assert_eq!(found.lb_policy, LbPolicy::RoundRobin);
+    assert_eq!(found.balancing.override_host_headers, ["x-endpoint"]);
+    let alone =
+        policies::override_host::v3::OverrideHost { fallback_policy: None, ..named.clone() };
+    refused(Cluster, &with(vec![any(&alone)]), &format!("{field}.fallback_policy"), "is missing");
+    let none =
+        policies::override_host::v3::OverrideHost { override_host_sources: Vec::new(), ..named };
+    refused(
+        Cluster,
+        &with(vec![any(&none)]),
+        &format!("{field}.override_host_sources"),
+        "is empty",
+    );
     let none = with(vec![unknown()]);
     refused(Cluster, &none, "load_balancing_policy", "no policy that is supported");
     let broken =
