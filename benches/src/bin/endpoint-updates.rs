@@ -3,6 +3,13 @@
 //!
 //! CPU time of this thread, medians of interleaved rounds.
 
+//!
+//! `endpoint-updates CLUSTERS` does one first sync of so many clusters and nothing else, for
+//! profilers.
+
 fn main() {
-    mesh_benches::updates::report();
+    match std::env::args().nth(1).and_then(|clusters| clusters.parse().ok()) {
+        Some(clusters) => mesh_benches::updates::sync_once(clusters),
+        None => mesh_benches::updates::report(),
+    }
 }

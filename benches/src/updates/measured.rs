@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mesh_core::Snapshot;
+use mesh_core::cluster::Tables;
 use mesh_core::resource::{Name, Resources};
 use mesh_pb::envoy::config::endpoint::v3 as endpoint;
 use mesh_pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
@@ -15,7 +17,7 @@ use mesh_xds_client::graph::{Graph, Interest};
 use mesh_xds_client::session::{Directory, Request, ServerIndex, Session};
 use prost::Message;
 
-use super::made;
+use super::{delays, made};
 
 /// Endpoints of the large cluster.
 const ENDPOINTS: u32 = 10_000;
@@ -45,20 +47,30 @@ pub fn report() {
         };
         large.update([made::assignment("c0", 0..ENDPOINTS)].into_iter());
         samples[1].push(large.update((0..TIMES).map(one)));
-        let all = |turn: u32| {
-            let first = ((turn % 2) + 1) << 16;
-            made::assignment("c0", first..first + ENDPOINTS)
-        };
-        samples[2].push(large.update((0..TIMES).map(all)));
+        samples[2].push(large.update((0..TIMES).map(all_changed)));
     }
     let [decode, one, all] = samples.map(|rounds| median(rounds) / f64::from(TIMES));
     println!("ClusterLoadAssignment of {ENDPOINTS} endpoints, {} bytes", bytes.len());
     println!("  prost decode                     {decode:8.0} µs");
     println!("  one changed, bytes to tables     {one:8.0} µs  {:.2}×", one / decode);
     println!("  all changed, bytes to tables     {all:8.0} µs  {:.2}×", all / decode);
+    let [worst, quiet] = delays::worst(&mut large);
+    println!("  worst pick while all change      {worst:8.1} µs, {quiet:.1} µs while nothing does");
     for (clusters, times) in [(300, 40), (1_000, 12), (10_000, 2)] {
         first_sync(clusters, times);
     }
+}
+
+/// Other endpoints than the turn before.
+pub(super) fn all_changed(turn: u32) -> endpoint::ClusterLoadAssignment {
+    let first = ((turn % 2) + 1) << 16;
+    made::assignment("c0", first..first + ENDPOINTS)
+}
+
+/// One first sync of so many clusters.
+pub fn sync_once(clusters: usize) {
+    let mut rig = Rig::new(clusters, 10);
+    println!("{} requests", rig.sync());
 }
 
 /// CPU, requests and memory of the first sync, against a server that answers each request.
@@ -94,12 +106,14 @@ fn first_sync(clusters: usize, times: u32) {
 }
 
 /// The session, the graph and the Snapshot of a client, and what its server has.
-struct Rig {
+pub(super) struct Rig {
     session: Session,
     index: ServerIndex,
     graph: Graph,
     resources: Resources,
-    snapshot: Option<Snapshot<()>>,
+    pub(super) snapshot: Option<Snapshot<()>>,
+    /// Tables that requests may still read.
+    replaced: Vec<Arc<Tables<()>>>,
     server: HashMap<(&'static str, String), Any>,
     version: u64,
 }
@@ -134,8 +148,8 @@ impl Rig {
         let mut graph = Graph::new();
         let listener: Name = ROOT.into();
         graph.set_interest(&listener, Interest::none().with_http(ROOT));
-        let (resources, snapshot) = (Resources::new(), None);
-        Self { session, index, graph, resources, snapshot, server, version: 0 }
+        let (resources, snapshot, replaced) = (Resources::new(), None, Vec::new());
+        Self { session, index, graph, resources, snapshot, replaced, server, version: 0 }
     }
 
     /// Bytes of all resources as they came.
@@ -154,7 +168,14 @@ impl Rig {
             self.session.receive(self.index, response, Instant::now());
             self.settle();
         }
+        self.compile();
         requests
+    }
+
+    /// Compiled once for all that came together, as a mesh does that is busy meanwhile.
+    fn compile(&mut self) {
+        let (made, _) = Snapshot::compile(&self.resources, self.snapshot.as_ref(), &());
+        self.snapshot = Some(made);
     }
 
     /// What a server that answers each request with all it asks for says; nothing to an ACK.
@@ -196,20 +217,22 @@ impl Rig {
             self.resources.apply(step.update);
             match &self.snapshot {
                 Some(snapshot) if is_endpoints_only => {
-                    black_box(snapshot.update_endpoints(&self.resources, &changed, &()));
+                    // Kept until no request reads them, and freed here, as a mesh does.
+                    self.replaced.retain(|tables| Arc::strong_count(tables) > 1);
+                    let replaced = snapshot.update_endpoints(&self.resources, &changed, &());
+                    self.replaced.extend(replaced);
                 }
-                // As a mesh does: compiled once for all that came together.
-                before if !self.session.wants_to_send(self.index) || before.is_some() => {
-                    let (made, _) = Snapshot::compile(&self.resources, before.as_ref(), &());
-                    self.snapshot = Some(made);
-                }
-                _ => {}
+                Some(_) => self.compile(),
+                None => {}
             }
         }
     }
 
     /// CPU microseconds from the bytes of responses to live tables, one after the other.
-    fn update(&mut self, all: impl Iterator<Item = endpoint::ClusterLoadAssignment>) -> f64 {
+    pub(super) fn update(
+        &mut self,
+        all: impl Iterator<Item = endpoint::ClusterLoadAssignment>,
+    ) -> f64 {
         let encoded: Vec<Vec<u8>> = all
             .map(|assignment| {
                 self.version += 1;
@@ -246,7 +269,7 @@ fn cpu_time() -> u64 {
     text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

@@ -67,6 +67,13 @@ fn children(entry: &Entry<Cluster>) -> &[Name] {
 }
 
 impl Graph {
+    /// There will be about so many clusters: tables that grow step by step are copied each time.
+    pub(super) fn make_room(&mut self, clusters: usize) {
+        let more = clusters.saturating_sub(self.clusters.len());
+        self.clusters.reserve(more);
+        self.endpoints.reserve(more);
+    }
+
     pub(super) fn acquire_cluster(&mut self, name: &Name) {
         if !self.clusters.contains_key(name) {
             self.want(ResourceType::Cluster, name);

@@ -214,6 +214,7 @@ impl Graph {
 
     /// Works out what follows.
     pub fn step(&mut self) -> Step {
+        self.update.clusters.reserve(self.changed_clusters.len());
         loop {
             if let Some(cluster) = self.changed_clusters.pop_first() {
                 self.refresh_cluster(&cluster);

@@ -150,6 +150,7 @@ impl Graph {
         let before = node.pending.take();
         // New before old, so that what both need is not dropped in between.
         let clusters = version.as_ref().map_or_else(Vec::new, |version| version.clusters.clone());
+        self.make_room(clusters.len());
         clusters.iter().for_each(|cluster| self.acquire_cluster(cluster));
         for cluster in before.iter().flat_map(|version| &version.clusters) {
             if let Some(node) = self.clusters.get_mut(cluster) {

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc as channel;
 use tokio::time::Instant;
@@ -93,15 +94,8 @@ async fn server_that_hangs_up_on_everybody_is_called_less_and_less_often() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn server_that_allows_no_stream_is_given_up() {
-    let (client, socket) = tokio::io::duplex(1 << 16);
-    tokio::spawn(async move {
-        let mut builder = h2::server::Builder::new();
-        let mut connection =
-            builder.max_concurrent_streams(0).handshake::<_, bytes::Bytes>(socket).await.unwrap();
-        while connection.accept().await.is_some() {}
-    });
+/// Serves a stream over that connection until it ends.
+async fn over(client: tokio::io::DuplexStream) -> End {
     let mut client = Some(hyper_util::rt::TokioIo::new(client));
     let channel = tonic::transport::Endpoint::from_static("http://test")
         .connect_with_connector(tower::service_fn(move |_| {
@@ -116,6 +110,56 @@ async fn server_that_allows_no_stream_is_given_up() {
     link.send(requests.try_reserve().unwrap());
     let protocol = link.core.protocol(link.server);
     let responses = transport::open(channel, protocol, receiver, Default::default(), 1 << 20);
-    let end = link.serve(requests, responses).await;
+    link.serve(requests, responses).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_allows_no_stream_is_given_up() {
+    let (client, socket) = tokio::io::duplex(1 << 16);
+    tokio::spawn(async move {
+        let mut builder = h2::server::Builder::new();
+        let mut connection =
+            builder.max_concurrent_streams(0).handshake::<_, bytes::Bytes>(socket).await.unwrap();
+        while connection.accept().await.is_some() {}
+    });
+    let end = over(client).await;
     assert!(end.text.contains("no stream could be opened within 15s"), "{end:?}");
+}
+
+/// SETTINGS with that MAX_CONCURRENT_STREAMS (RFC 9113, 6.5).
+fn allowing(streams: u8) -> [u8; 15] {
+    [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams]
+}
+
+/// The type and the stream of the next frame.
+async fn frame(socket: &mut tokio::io::DuplexStream) -> (u8, u8) {
+    let mut head = [0; 9];
+    socket.read_exact(&mut head).await.unwrap();
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    socket.read_exact(&mut payload).await.unwrap();
+    (head[3], head[8])
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_is_opened_when_a_server_allows_one_after_all() {
+    const HEADERS: u8 = 1;
+    let (client, mut socket) = tokio::io::duplex(1 << 16);
+    socket.write_all(&allowing(0)).await.unwrap();
+    let mut serving = pin!(over(client));
+    let mut preface = [0; 24];
+    // Long enough for all that is said before a stream may be opened.
+    let before = tokio::time::timeout(Duration::from_secs(10), async {
+        socket.read_exact(&mut preface).await.unwrap();
+        while frame(&mut socket).await.0 != HEADERS {}
+    });
+    tokio::select! {
+        opened = before => assert!(opened.is_err(), "a stream was opened"),
+        end = &mut serving => panic!("{end:?}"),
+    }
+    socket.write_all(&allowing(1)).await.unwrap();
+    tokio::select! {
+        () = async { while frame(&mut socket).await != (HEADERS, 1) {} } => {}
+        end = serving => panic!("{end:?}"),
+    }
 }
