@@ -1,4 +1,4 @@
-//! `xds.data.orca.v3`, which the generated messages lack.
+//! `xds.data.orca.v3` and `xds.service.orca.v3`, which the generated messages lack.
 
 use std::collections::HashMap;
 
@@ -29,4 +29,15 @@ pub struct OrcaLoadReport {
     /// Of the application itself, 0 and more.
     #[prost(double, tag = "9")]
     pub application_utilization: f64,
+}
+
+/// `xds.service.orca.v3.OrcaLoadReportRequest`: asks for reports again and again.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct OrcaLoadReportRequest {
+    /// How often; the server may tell less often.
+    #[prost(message, optional, tag = "1")]
+    pub report_interval: Option<prost_types::Duration>,
+    /// Which costs of requests; all when empty.
+    #[prost(string, repeated, tag = "2")]
+    pub request_cost_names: Vec<String>,
 }

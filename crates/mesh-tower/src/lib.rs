@@ -35,6 +35,7 @@ mod error;
 mod health;
 pub mod layers;
 mod mesh;
+mod reports;
 pub mod server;
 #[cfg(test)]
 mod testing;

@@ -9,9 +9,23 @@ use super::{ClusterState, EndpointState};
 use crate::snapshot::Attach;
 
 impl<A: Attach> ClusterState<A> {
-    /// Notes what an endpoint told of its load. Of use only where
-    /// [`reads_answers`](Self::reads_answers) says so.
+    /// Notes what an endpoint told of its load with an answer. Of use only where
+    /// [`reads_answers`](Self::reads_answers) says so, and for no weight where load is told out of
+    /// band.
     pub fn report_load(&self, endpoint: &EndpointState<A>, report: &LoadReport, now: Instant) {
+        let weights = self.spec.balancing.client_weights.as_ref();
+        if weights.is_some_and(|weights| weights.oob_reporting_period.is_none()) {
+            self.report_load_out_of_band(endpoint, report, now);
+        }
+    }
+
+    /// Notes what an endpoint told of its load over a stream of its own (gRFC A51).
+    pub fn report_load_out_of_band(
+        &self,
+        endpoint: &EndpointState<A>,
+        report: &LoadReport,
+        now: Instant,
+    ) {
         let spec = self.spec.balancing.client_weights.as_ref();
         if let Some(weight) = spec.and_then(|spec| report.weight(spec)) {
             endpoint.report(weight, now);

@@ -19,6 +19,9 @@ pub struct ClientWeights {
     pub error_utilization_penalty: f64,
     /// Which metrics tell the utilization where the application's own is not told (gRFC A114).
     pub metric_names_for_computing_utilization: Vec<Name>,
+    /// How often endpoints are to tell their load over a stream of their own; `None` where they tell
+    /// it with each answer. 10 s where only the former is asked for.
+    pub oob_reporting_period: Option<Duration>,
 }
 
 impl Default for ClientWeights {
@@ -29,6 +32,7 @@ impl Default for ClientWeights {
             weight_update_period: Duration::from_secs(1),
             error_utilization_penalty: 1.0,
             metric_names_for_computing_utilization: Vec::new(),
+            oob_reporting_period: None,
         }
     }
 }

@@ -38,7 +38,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 fn binary(encoded: &str) -> Option<LoadReport> {
     let bytes = BASE64.decode(encoded.trim()).ok()?;
-    let told = OrcaLoadReport::decode(bytes.as_slice()).ok()?;
+    Some(load_report(OrcaLoadReport::decode(bytes.as_slice()).ok()?))
+}
+
+/// What a message says.
+pub(crate) fn load_report(told: OrcaLoadReport) -> LoadReport {
     let mut made = LoadReport::default();
     made.application_utilization = told.application_utilization;
     made.cpu_utilization = told.cpu_utilization;
@@ -48,7 +52,7 @@ fn binary(encoded: &str) -> Option<LoadReport> {
     made.request_cost = told.request_cost;
     made.utilization = told.utilization;
     made.named_metrics = told.named_metrics;
-    Some(made)
+    made
 }
 
 /// `name=value` pairs with commas in between; none counts when one cannot be read.

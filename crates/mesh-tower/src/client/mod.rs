@@ -43,6 +43,7 @@ pub use channel::{Channel, ResponseFuture};
 pub(crate) use endpoint::Slots;
 pub use endpoint::{Endpoint, EndpointTls};
 pub use layer::{ClientFuture, ClientLayer, ClientService};
+pub(crate) use load::load_report;
 pub(crate) use messages::{Unwritable, answer, context, with_request_from};
 pub(crate) use mirrors::copy_of_head;
 pub use record::Record;

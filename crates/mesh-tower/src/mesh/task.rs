@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::dns::Mailbox;
 use super::{Inner, Io};
 use crate::health::Checks;
+use crate::reports::LoadReports;
 
 /// How often what was replaced is looked at, to free what no request holds any more.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,6 +43,7 @@ pub(super) struct Task {
     snapshot: Arc<Snapshot<Io>>,
     replaced: Replaced,
     checks: Checks,
+    reports: LoadReports,
 }
 
 /// What requests may still hold: kept here, so that no request drops the last hold.
@@ -66,14 +68,14 @@ impl Task {
         io: Io,
         (resources, snapshot): (Resources, Arc<Snapshot<Io>>),
     ) -> Self {
-        let (replaced, checks) = Default::default();
-        Self { feed, mesh, io, resources, snapshot, replaced, checks }
+        let (replaced, checks, reports) = Default::default();
+        Self { feed, mesh, io, resources, snapshot, replaced, checks, reports }
     }
 
     pub(super) async fn run(mut self) {
         let signal = self.io.signal.clone();
         // Resources that were given at once come with no update.
-        self.checks.follow(&self.snapshot, &self.io);
+        self.follow();
         loop {
             let due = self.next_due();
             let time = async {
@@ -94,7 +96,7 @@ impl Task {
                 Event::Update(None) => break,
                 Event::Update(Some(update)) => {
                     self.apply(update, &mesh);
-                    self.checks.follow(&self.snapshot, &self.io);
+                    self.follow();
                     mesh.changed.notify_waiters();
                 }
                 Event::Signal => self.rebuild(|cluster| cluster.attached().take_ejected()),
@@ -106,6 +108,12 @@ impl Task {
             self.replaced.sweep();
         }
         tracing::debug!("configuration task ended");
+    }
+
+    /// Has the endpoints asked that are there now.
+    fn follow(&mut self) {
+        self.checks.follow(&self.snapshot, &self.io);
+        self.reports.follow(&self.snapshot, &self.io);
     }
 
     /// When something is to be done without being told.

@@ -12,6 +12,9 @@ use super::common;
 /// gRFC A58: weights do not change more often.
 const LEAST_UPDATE_PERIOD: Duration = Duration::from_millis(100);
 
+/// gRFC A58.
+const OOB_REPORTING_PERIOD: Duration = Duration::from_secs(10);
+
 pub(super) fn client_weights(
     at: At<'_>,
     proto: &pb::ClientSideWeightedRoundRobin,
@@ -41,8 +44,9 @@ pub(super) fn client_weights(
     let names = proto.metric_names_for_computing_utilization.iter();
     made.metric_names_for_computing_utilization = names.map(|name| name.as_str().into()).collect();
     if proto.enable_oob_load_report.is_some_and(|on| on.value) {
-        let text = "is not honoured: load is read from answers";
-        at.field("enable_oob_load_report").finding(text);
+        let (at, period) = (at.field("oob_reporting_period"), proto.oob_reporting_period.as_ref());
+        let period = common::optional_duration(at, period)?.filter(|period| !period.is_zero());
+        made.oob_reporting_period = Some(period.unwrap_or(OOB_REPORTING_PERIOD));
     }
     not_honoured!(at, proto, [slow_start_config]);
     Ok(Arc::new(made))

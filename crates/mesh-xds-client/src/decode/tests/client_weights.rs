@@ -34,11 +34,12 @@ fn client_side_weights_are_read_and_checked() {
         "weight_update_period": "0.001s", "enable_oob_load_report": true,
         "metric_names_for_computing_utilization": ["named_metrics.a"],
     });
-    let made = findings(Cluster, &of(&config), &[&format!("{AT}.enable_oob_load_report")]);
+    let made = findings(Cluster, &of(&config), &[]);
     let Value::Cluster(made) = made else { panic!("no cluster") };
     let weights = made.balancing.client_weights.clone().unwrap();
     assert_eq!(weights.weight_update_period, Duration::from_millis(100));
     assert_eq!(weights.blackout_period, Duration::from_secs(10));
+    assert_eq!(weights.oob_reporting_period, Some(Duration::from_secs(10)));
     assert_eq!(weights.metric_names_for_computing_utilization.len(), 1);
 }
 
