@@ -235,7 +235,10 @@ impl<'i, A: Attach> Draft<'i, A> {
             match &spec.hash_key {
                 Some(key) if !key.is_empty() => key.to_string(),
                 _ if hashing.use_hostname_for_hashing => spec.hostname.to_string(),
-                _ => spec.address.to_string(),
+                _ => match &spec.pipe {
+                    Some(path) => path.to_string(),
+                    None => spec.address.to_string(),
+                },
             }
         };
         let keys: Vec<String> = list.iter().map(key).collect();

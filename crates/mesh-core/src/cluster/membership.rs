@@ -77,12 +77,13 @@ impl<A: Attach> Membership<A> {
             HashMap::with_capacity_and_hasher(count, FixedState::default());
         let mut states = Vec::with_capacity(count);
         let mut slots = Vec::with_capacity(count);
-        let uses_tls = cluster.uses_tls();
+        let is_asked = cluster.uses_tls() || previous.is_some_and(Self::has_further_addresses);
         for (number, locality) in (0..).zip(localities) {
             for spec in &locality.endpoints {
                 let known = previous.and_then(|previous| previous.all.get(&spec.address));
                 let serves = |known: &&Arc<EndpointState<A>>| {
-                    !uses_tls || attach.serves(known.attached(), cluster, spec)
+                    let is_asked = is_asked || !spec.additional_addresses.is_empty();
+                    !is_asked || attach.serves(known.attached(), cluster, spec)
                 };
                 let known = known.filter(serves);
                 // Looked for here too: decoding refuses an address that occurs twice, code can
@@ -162,6 +163,13 @@ impl<A: Attach> Membership<A> {
     /// A locality by its number.
     pub(super) fn locality(&self, number: u32) -> Option<&LocalityLbEndpoints> {
         self.assignment.value.as_ref()?.localities.get(number as usize)
+    }
+
+    /// Whether some endpoint has more than one address.
+    fn has_further_addresses(&self) -> bool {
+        let localities = self.assignment.value.iter().flat_map(|value| &value.localities);
+        let mut endpoints = localities.flat_map(|locality| &locality.endpoints);
+        endpoints.any(|endpoint| !endpoint.additional_addresses.is_empty())
     }
 
     /// The specifications of the endpoints, in the order of their states.

@@ -1,9 +1,10 @@
 //! ClusterLoadAssignment.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::{Metadata, Name};
+use crate::cluster::hash_of;
 use crate::finding::Finding;
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
@@ -96,8 +97,12 @@ pub struct Locality {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// The address to connect to.
+    /// The address to connect to, and what tells it from other endpoints.
     pub address: SocketAddr,
+    /// Where it listens, if that is not an address of a network; see [`Self::at_pipe`].
+    pub pipe: Option<Arc<str>>,
+    /// Further ways to it, tried in turn when that one does not answer (gRFC A61).
+    pub additional_addresses: Box<[SocketAddr]>,
     /// What the control plane says of its health.
     pub health: HealthStatus,
     /// Its share: 1 when unset, never 0.
@@ -115,12 +120,27 @@ impl Endpoint {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            pipe: None,
+            additional_addresses: Box::default(),
             health: HealthStatus::Unknown,
             weight: 1,
             hostname: Name::default(),
             hash_key: None,
             metadata: None,
         }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint of this machine, at a Unix domain socket; an abstract one where `path` begins
+    /// with `@` (`envoy.config.core.v3.Pipe`).
+    ///
+    /// What tells it apart is an address made of its path, of the prefix that is for nobody's use
+    /// (100::/64, RFC 6666): nothing on a network has it.
+    pub fn at_pipe(path: &str) -> Self {
+        let number = u128::from(hash_of(path.as_bytes()));
+        let address = Ipv6Addr::from((0x0100 << 112) | number);
+        Self { pipe: Some(path.into()), ..Self::new(SocketAddr::from((address, 0))) }
     }
 }
 

@@ -19,8 +19,9 @@ pub trait Attach {
     /// Makes what hangs on an endpoint of that cluster.
     fn endpoint(&self, cluster: &Cluster, spec: &Endpoint) -> Self::Endpoint;
 
-    /// Whether what hangs on an endpoint serves what is said of it now. Asked where a cluster uses
-    /// TLS: an endpoint's metadata and name decide how it is spoken with.
+    /// Whether what hangs on an endpoint serves what is said of it now; if not, it is another
+    /// endpoint. Asked where a cluster uses TLS, as an endpoint's metadata and name decide how it is
+    /// spoken with, and where it has, or had, further addresses.
     fn serves(&self, _known: &Self::Endpoint, _cluster: &Cluster, _spec: &Endpoint) -> bool {
         true
     }

@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     address: SocketAddr,
+    pipe: Option<Arc<str>>,
+    additional_addresses: Box<[SocketAddr]>,
     cluster: Name,
     protocol: UpstreamProtocol,
     tls: Option<EndpointTls>,
@@ -53,9 +55,20 @@ impl EndpointTls {
 }
 
 impl Endpoint {
-    /// The address to connect to.
+    /// The address to connect to, unless it is at a [pipe](Self::pipe).
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The path of the Unix domain socket to connect to, where it is at one; an abstract name begins
+    /// with `@`.
+    pub fn pipe(&self) -> Option<&str> {
+        self.pipe.as_deref()
+    }
+
+    /// Further addresses of it, to be tried when that one does not answer (gRFC A61).
+    pub fn additional_addresses(&self) -> &[SocketAddr] {
+        &self.additional_addresses
     }
 
     /// The cluster it belongs to.
@@ -110,6 +123,8 @@ impl Slots {
         };
         let endpoint = Endpoint {
             address: spec.address,
+            pipe: spec.pipe.clone(),
+            additional_addresses: spec.additional_addresses.clone(),
             cluster: cluster.name.clone(),
             protocol: cluster.protocol,
             tls: tls.map(|tls| EndpointTls { tls: tls.clone(), protocol }),

@@ -10,6 +10,10 @@ use super::tls::Tls;
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) address: SocketAddr,
+    /// Where it is, if not there.
+    pub(crate) pipe: Option<Arc<str>>,
+    /// Further ways to it.
+    pub(crate) others: Arc<[SocketAddr]>,
     pub(crate) protocol: Protocol,
     pub(crate) connect_timeout: Duration,
     /// How long a connection may stay idle; zero for as long as it lasts. It is closed after half to
@@ -34,6 +38,8 @@ impl Config {
     pub(crate) fn new(address: SocketAddr, protocol: Protocol) -> Self {
         Self {
             address,
+            pipe: None,
+            others: Arc::default(),
             protocol,
             connect_timeout: CONNECT_TIMEOUT,
             idle_timeout: match protocol {
@@ -44,6 +50,14 @@ impl Config {
             options: Arc::default(),
             tls: None,
         }
+    }
+
+    pub(crate) fn with_pipe(self, pipe: Option<Arc<str>>) -> Self {
+        Self { pipe, ..self }
+    }
+
+    pub(crate) fn with_others(self, others: &[SocketAddr]) -> Self {
+        Self { others: others.into(), ..self }
     }
 
     pub(crate) fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
@@ -58,6 +72,14 @@ impl Config {
 
     pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
         Self { tls: tls.map(Arc::new), ..self }
+    }
+
+    /// For how many streams there is to be room for each that an endpoint carries; `None` where
+    /// connections are made when they are needed, as is usual.
+    #[inline]
+    pub(super) fn preconnect_ratio(&self) -> Option<f64> {
+        let ratio = self.options.preconnect.per_upstream_ratio;
+        (ratio > 1.0).then_some(ratio)
     }
 
     /// How often idle connections are looked for; never where they may stay.
@@ -107,6 +129,9 @@ pub(super) const MAX_LIMITED_CONNECTIONS: usize = 1024;
 /// concurrent streams is used up; a guess that allows 3,200 streams where the limit is the usual
 /// 100.
 pub(super) const MAX_CONNECTIONS: usize = 32;
+
+/// Connections that one request may have made ahead of others, as in Envoy.
+pub(super) const MAX_PRECONNECTS: usize = 3;
 
 /// How often a request that was never written is tried on another connection.
 ///

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::cluster::ConnectionPermit;
 use mesh_core::resource::Http2Options;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -19,8 +19,8 @@ use super::config::{self, Config, Protocol};
 use super::error::DialError;
 use super::http1::Sender;
 use super::http2::{Live, Streams};
-use super::socket;
 use super::tls::{Secured, Tls};
+use super::{eyeballs, socket};
 use crate::body::Body;
 
 /// Makes connections to one endpoint and leaves each in a task of its own.
@@ -67,6 +67,10 @@ impl Dialer {
     // Its place comes back with an error, for who is told of it before the place is free.
     pub(super) async fn http1(&self, open: Open) -> Result<Sender, (DialError, Open)> {
         match &self.config.tls {
+            None if self.config.pipe.is_some() => match self.pipe().await {
+                Ok(stream) => self.http1_over(stream, open).await,
+                Err(error) => Err((error, open)),
+            },
             None => match self.tcp().await {
                 Ok(stream) => self.http1_over(stream, open).await,
                 Err(error) => Err((error, open)),
@@ -100,6 +104,7 @@ impl Dialer {
     pub(super) async fn http2(&self, permit: Option<ConnectionPermit>) -> Result<Live, DialError> {
         let open = self.open(permit);
         match &self.config.tls {
+            None if self.config.pipe.is_some() => self.http2_over(self.pipe().await?, open).await,
             None => self.http2_over(self.tcp().await?, open).await,
             Some(tls) => self.http2_over(self.secured(tls, Protocol::Http2).await?, open).await,
         }
@@ -142,8 +147,24 @@ impl Dialer {
         Ok(Live::new(sender, streams))
     }
 
+    /// A connection to an endpoint of this machine.
+    async fn pipe(&self) -> Result<UnixStream, DialError> {
+        let path = self.config.pipe.as_deref().unwrap_or_default();
+        // The abstract names of Linux, as Envoy writes them.
+        let name = path.strip_prefix('@').map(|name| format!("\0{name}"));
+        let connect = UnixStream::connect(name.as_deref().unwrap_or(path));
+        let connected = match tokio::time::timeout(self.config.connect_timeout, connect).await {
+            Ok(connected) => connected,
+            Err(_) => Err(timed_out(self.config.connect_timeout)),
+        };
+        // Its address says nothing.
+        connected.map_err(|error| {
+            DialError::new(io::Error::new(error.kind(), format!("unix:{path}: {error}")))
+        })
+    }
+
     async fn tcp(&self) -> Result<TcpStream, DialError> {
-        let connect = TcpStream::connect(self.config.address);
+        let connect = eyeballs::connect(self.config.address, &self.config.others);
         let stream = match tokio::time::timeout(self.config.connect_timeout, connect).await {
             Ok(connected) => connected.map_err(DialError::new)?,
             Err(_) => return Err(DialError::new(timed_out(self.config.connect_timeout))),
@@ -161,6 +182,10 @@ impl Dialer {
 
     /// A connection after its handshake, for which there is no more time than for a plain one.
     async fn secured(&self, tls: &Arc<Tls>, protocol: Protocol) -> Result<Box<Secured>, DialError> {
+        if let Some(path) = &self.config.pipe {
+            let why = format!("unix:{path} is not spoken to over TLS");
+            return Err(DialError::new(io::Error::new(io::ErrorKind::Unsupported, why)));
+        }
         let made = async {
             let stream = self.tcp().await?;
             tls.connect(stream, protocol).await.map_err(DialError::tls)
@@ -181,6 +206,7 @@ impl Dialer {
     /// A connection on which nothing has been said yet, for what is no HTTP.
     pub(super) async fn raw(&self) -> Result<Box<dyn Bytes>, DialError> {
         Ok(match &self.config.tls {
+            None if self.config.pipe.is_some() => Box::new(self.pipe().await?),
             None => Box::new(self.tcp().await?),
             Some(tls) => self.secured(tls, self.config.protocol).await?,
         })

@@ -1,4 +1,5 @@
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use mesh_core::resource::ConnectionOptions;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::config::MAX_UNWRITTEN;
+use super::config::{MAX_PRECONNECTS, MAX_UNWRITTEN};
 use super::dial::{Dialer, Open};
 use super::error::DialError;
 use super::gate::Gate;
@@ -58,6 +59,8 @@ struct Idle {
     /// Counts sweeps. Cheaper than reading the clock twice per request.
     sweep: u64,
     sweeper: Option<AbortHandle>,
+    /// Connections being made that no request waits for.
+    ahead: usize,
     draining: bool,
     /// How many connections could not be made, and why the last one could not.
     failures: u64,
@@ -102,10 +105,44 @@ impl Pool {
         gate: Option<&Gate>,
     ) -> Result<Sender, Failure> {
         let idle = if tries < MAX_UNWRITTEN { self.take() } else { None };
+        if let Some(ratio) = self.dialer.config.preconnect_ratio() {
+            self.preconnect(ratio, idle.is_none(), gate);
+        }
         match (idle, gate) {
             (Some(sender), _) => Ok(sender),
             (None, Some(gate)) => self.wait(gate).await,
             (None, None) => self.dial(self.dialer.open(None)).await,
+        }
+    }
+
+    /// Makes connections for requests to come, if there are fewer than `ratio` for each request
+    /// there is. One of those may have no connection yet.
+    #[cold]
+    fn preconnect(self: &Arc<Self>, ratio: f64, lacks_own: bool, gate: Option<&Gate>) {
+        for _ in 0..MAX_PRECONNECTS {
+            let mut idle = self.lock();
+            let open = self.dialer.open.load(Ordering::Relaxed) + usize::from(lacks_own);
+            let requests = open.saturating_sub(idle.stack.len() + idle.ahead);
+            if idle.draining || open as f64 >= requests as f64 * ratio {
+                return;
+            }
+            let permit = match gate.map(Gate::connect) {
+                Some(None) => return,
+                permit => permit.flatten(),
+            };
+            let open = self.dialer.open(permit);
+            idle.ahead += 1;
+            drop(idle);
+            let pool = Arc::clone(self);
+            self.dialer.runtime.spawn(async move {
+                let dialed = pool.dialer.http1(open).await;
+                pool.lock().ahead -= 1;
+                match dialed {
+                    Ok(sender) => pool.put(sender),
+                    // Whoever needs one will find out.
+                    Err((error, _)) => tracing::debug!(?error, "no connection ahead of need"),
+                }
+            });
         }
     }
 

@@ -79,6 +79,9 @@ impl Pool {
         let mut waiting = None;
         loop {
             if let Some(stream) = self.current.load_full().and_then(Stream::join) {
+                if let Some(ratio) = self.dialer.config.preconnect_ratio() {
+                    self.preconnect(ratio, gate);
+                }
                 return Ok(stream);
             }
             if let (None, Some(gate)) = (&waiting, gate) {
@@ -106,6 +109,31 @@ impl Pool {
             }
             // The others who waited have filled it.
         }
+    }
+
+    /// Makes a connection for requests to come, if those there are have room for fewer than `ratio`
+    /// times the streams they carry.
+    #[cold]
+    fn preconnect(self: &Arc<Self>, ratio: f64, gate: Option<&Gate>) {
+        let mut state = self.lock();
+        if state.draining || state.connecting.is_some() || state.former.len() + 1 >= self.most() {
+            return;
+        }
+        let current = self.current.load_full();
+        let former = state.former.iter().filter_map(Weak::upgrade);
+        let (mut carried, mut room) = (0, 0_usize);
+        for live in former.chain(current).filter(|live| live.is_open()) {
+            carried += live.streams.open.load(Ordering::Relaxed);
+            room = room.saturating_add(live.streams.most());
+        }
+        if room as f64 >= carried as f64 * ratio {
+            return;
+        }
+        let permit = match gate.map(Gate::connect) {
+            Some(None) => return,
+            permit => permit.flatten(),
+        };
+        state.connecting = Some(self.connect(permit));
     }
 
     /// A stream on any connection with room, else the connect to wait for.
@@ -223,9 +251,8 @@ impl Stream {
             return None;
         }
         let stream = Self::place(live);
-        let Streams { open, limit, cap, .. } = &*stream.0.streams;
-        let limit = limit.load(Ordering::Relaxed).min(*cap);
-        if open.load(Ordering::Relaxed) > limit {
+        let streams = &*stream.0.streams;
+        if streams.open.load(Ordering::Relaxed) > streams.most() {
             return None;
         }
         // Of several at once that saw room for one more, one is the last.
@@ -272,6 +299,11 @@ impl Streams {
             span: Span::begin(options),
             used: AtomicBool::new(true),
         }
+    }
+
+    /// How many there may be at once.
+    fn most(&self) -> usize {
+        self.limit.load(Ordering::Relaxed).min(self.cap)
     }
 
     /// Notes that a stream begins; whether it may.

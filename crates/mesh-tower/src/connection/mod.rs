@@ -20,6 +20,7 @@
 mod config;
 mod dial;
 mod error;
+mod eyeballs;
 mod gate;
 mod head;
 mod http1;

@@ -6,7 +6,7 @@ use mesh_core::cluster::Checked;
 use mesh_core::resource::GrpcHealthCheck;
 use prost::Message;
 
-use super::MAX_BODY_BYTES;
+use super::{Found, MAX_BODY_BYTES, ask};
 use crate::body::Body;
 use crate::connection::Connections;
 
@@ -31,20 +31,11 @@ const SERVING: i32 = 1;
 const PREFIX_BYTES: usize = 5;
 
 /// One check by a call of `grpc.health.v1.Health.Check`.
-pub(super) async fn check(
-    spec: &GrpcHealthCheck,
-    host: &str,
-    connections: &Connections,
-) -> (Checked, String) {
-    let request = match request(spec, host) {
-        Ok(request) => request,
-        Err(error) => return (Checked::Wrong, format!("the check is no request: {error}")),
+pub(super) async fn check(spec: &GrpcHealthCheck, host: &str, connections: &Connections) -> Found {
+    let (head, body) = match ask(request(spec, host), connections).await {
+        Ok(response) => response.into_parts(),
+        Err(found) => return found,
     };
-    let response = match connections.send(request, None).await {
-        Ok(response) => response,
-        Err(error) => return (Checked::Unanswered, error.to_string()),
-    };
-    let (head, body) = response.into_parts();
     if head.status != StatusCode::OK {
         return (Checked::Wrong, format!("status {}", head.status));
     }

@@ -5,7 +5,7 @@ use http_body_util::BodyExt as _;
 use mesh_core::cluster::Checked;
 use mesh_core::resource::HttpHealthCheck;
 
-use super::{MAX_BODY_BYTES, holds};
+use super::{Found, MAX_BODY_BYTES, ask, holds};
 use crate::body::Body;
 use crate::connection::{Connections, Received};
 
@@ -13,20 +13,11 @@ use crate::connection::{Connections, Received};
 const HEALTHCHECKED_CLUSTER: &str = "x-envoy-upstream-healthchecked-cluster";
 
 /// One check by an HTTP request.
-pub(super) async fn check(
-    spec: &HttpHealthCheck,
-    host: &str,
-    connections: &Connections,
-) -> (Checked, String) {
-    let request = match request(spec, host) {
-        Ok(request) => request,
-        Err(error) => return (Checked::Wrong, format!("the check is no request: {error}")),
+pub(super) async fn check(spec: &HttpHealthCheck, host: &str, connections: &Connections) -> Found {
+    let (head, body) = match ask(request(spec, host), connections).await {
+        Ok(response) => response.into_parts(),
+        Err(found) => return found,
     };
-    let response = match connections.send(request, None).await {
-        Ok(response) => response,
-        Err(error) => return (Checked::Unanswered, error.to_string()),
-    };
-    let (head, body) = response.into_parts();
     let Some(body) = read(body).await else {
         return (Checked::Unanswered, "the answer broke off".to_owned());
     };

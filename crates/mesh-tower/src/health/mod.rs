@@ -24,11 +24,31 @@ mod tests;
 
 pub(crate) use checks::Checks;
 
+use ::http::{Request, Response};
+use mesh_core::cluster::Checked;
+
+use crate::body::Body;
+use crate::connection::{Connections, Received};
+
 /// What checks say they are. Servers know Envoy's by this name and may treat them apart.
 const USER_AGENT: &str = "Envoy/HC";
 
 /// Of an answer's body, no more is looked at.
 const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// What a check came to, and why.
+type Found = (Checked, String);
+
+/// Sends a check's request. Where there is no answer, that is what it came to.
+async fn ask(
+    request: Result<Request<Body>, ::http::Error>,
+    connections: &Connections,
+) -> Result<Response<Received>, Found> {
+    let request =
+        request.map_err(|error| (Checked::Wrong, format!("the check is no request: {error}")))?;
+    let sent = connections.send(request, None).await;
+    sent.map_err(|error| (Checked::Unanswered, error.to_string()))
+}
 
 /// Whether the pieces occur in that order, with anything between them.
 fn holds(bytes: &[u8], pieces: &[bytes::Bytes]) -> bool {

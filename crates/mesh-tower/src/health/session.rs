@@ -5,7 +5,7 @@ use mesh_core::Dialect;
 use mesh_core::cluster::{Checked, CheckedHealth, ClusterState, EndpointState, Transition};
 use mesh_core::resource::{Endpoint, HealthCheck, HealthChecker, Name, UpstreamProtocol};
 
-use super::{grpc, http, tcp};
+use super::{Found, grpc, http, tcp};
 use crate::connection::{Connections, Protocol};
 use crate::mesh::Io;
 
@@ -65,7 +65,7 @@ impl Session {
     }
 
     /// One check, with what it found.
-    async fn check(&self) -> (Checked, String) {
+    async fn check(&self) -> Found {
         let check = async {
             match &self.spec.checker {
                 HealthChecker::Http(check) => {

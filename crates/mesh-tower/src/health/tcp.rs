@@ -5,12 +5,12 @@ use mesh_core::cluster::Checked;
 use mesh_core::resource::TcpHealthCheck;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{MAX_BODY_BYTES, holds};
+use super::{Found, MAX_BODY_BYTES, holds};
 use crate::connection::Connections;
 
 /// One check by a connection. Whatever is wrong counts as no answer, as in Envoy: what is expected
 /// might still have come.
-pub(super) async fn check(spec: &TcpHealthCheck, connections: &Connections) -> (Checked, String) {
+pub(super) async fn check(spec: &TcpHealthCheck, connections: &Connections) -> Found {
     match exchange(spec, connections).await {
         Ok(()) => (Checked::Good, "connected".to_owned()),
         Err(error) => (Checked::Unanswered, error.to_string()),

@@ -147,7 +147,8 @@ impl Attach for Io {
     }
 
     fn serves(&self, known: &EndpointIo, cluster: &Cluster, spec: &EndpointSpec) -> bool {
-        Tls::serves(known.config.tls.as_deref(), cluster, spec)
+        *known.config.others == *spec.additional_addresses
+            && Tls::serves(known.config.tls.as_deref(), cluster, spec)
     }
 }
 
@@ -157,6 +158,8 @@ fn config(cluster: &Cluster, spec: &EndpointSpec) -> Config {
         _ => Protocol::Http1,
     };
     Config::new(spec.address, protocol)
+        .with_pipe(spec.pipe.clone())
+        .with_others(&spec.additional_addresses)
         .with_connect_timeout(cluster.connect_timeout)
         .with_options(&cluster.connections)
 }
@@ -188,6 +191,8 @@ impl EndpointIo {
         config.protocol = protocol;
         if let Some(port) = port {
             config.address.set_port(port);
+            // Their ports are those of the service.
+            config.others = Arc::default();
         }
         Connections::new(config, self.runtime.clone())
     }

@@ -66,7 +66,6 @@ fn report(at: At<'_>, proto: &pb::Cluster) {
             upstream_bind_config,
             ignore_health_on_host_removal,
             upstream_config,
-            preconnect_policy,
             connection_pool_per_downstream_connection,
             queuing_policies,
         ]

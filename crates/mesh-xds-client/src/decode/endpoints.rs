@@ -9,8 +9,9 @@ use mesh_core::resource::{
     ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
     Name, TRANSPORT_SOCKET_MATCH,
 };
+use mesh_pb::envoy::config::core::v3::address::Address;
 use mesh_pb::envoy::config::core::v3::{
-    HealthStatus as ProtoHealth, Locality as ProtoLocality, Metadata,
+    HealthStatus as ProtoHealth, Locality as ProtoLocality, Metadata, Pipe,
 };
 use mesh_pb::envoy::config::endpoint::v3 as pb;
 use mesh_pb::envoy::config::endpoint::v3::cluster_load_assignment::Policy;
@@ -156,9 +157,16 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
         None => return Err(at.field("endpoint").invalid("is missing")),
     };
     let at_host = at.field("endpoint");
-    not_honoured!(at_host, host, [health_check_config, additional_addresses]);
-    let address = socket_address(at_host.field("address"), host.address.as_ref())?;
-    let mut made = Endpoint::new(address);
+    not_honoured!(at_host, host, [health_check_config]);
+    let mut made = match host.address.as_ref().and_then(|address| address.address.as_ref()) {
+        Some(Address::Pipe(pipe)) => at_pipe(at_host.field("address").field("pipe"), pipe)?,
+        _ => Endpoint::new(socket_address(at_host.field("address"), host.address.as_ref())?),
+    };
+    let others = host.additional_addresses.iter().enumerate().map(|(index, other)| {
+        let at = at_host.index("additional_addresses", index);
+        socket_address(at.field("address"), other.address.as_ref())
+    });
+    made.additional_addresses = others.collect::<Result<_, _>>()?;
     made.health = health(proto.health_status);
     if !host.hostname.is_empty() {
         made.hostname = host.hostname.as_str().into();
@@ -170,6 +178,17 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
         made.weight = weight.value;
     }
     Ok(made)
+}
+
+/// Its mode is for who makes it.
+fn at_pipe(at: At<'_>, pipe: &Pipe) -> Result<Endpoint, Invalid> {
+    if pipe.path.is_empty() {
+        return Err(at.field("path").invalid("is empty"));
+    }
+    if pipe.path.contains('\0') {
+        return Err(at.field("path").invalid("holds a zero"));
+    }
+    Ok(Endpoint::at_pipe(&pipe.path))
 }
 
 /// A value that is not known is no promise of health.

@@ -2,6 +2,10 @@
 
 use mesh_core::resource::{ConnectionOptions, Http2Keepalive};
 
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::sync::watch;
+
 use super::*;
 
 fn with_options(
@@ -137,5 +141,91 @@ async fn cleared_connections_are_used_no_more() {
         connections.clear();
         let later = ports(&connections, 2).await;
         assert!(first[0] == first[1] && later[0] == later[1] && first[0] != later[0]);
+    }
+}
+
+/// Sends so many requests more, and waits until they have arrived.
+async fn at_once(connections: &Arc<Connections>, hold: &watch::Sender<usize>, more: usize) {
+    let before = *hold.borrow();
+    for _ in 0..more {
+        let connections = connections.clone();
+        tokio::spawn(async move { connections.send_alone(get("/")).await.map(|_| ()) });
+    }
+    hold.subscribe().wait_for(|arrived| *arrived == before + more).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_are_made_ahead_of_need() {
+    // After one, two and three requests at once: HTTP/1.1 twice as many connections, HTTP/2 room
+    // for twice as many streams at two to a connection.
+    for (protocol, expected) in [(Protocol::Http1, [2, 4, 6]), (Protocol::Http2, [1, 2, 3])] {
+        let arrived = watch::Sender::new(0);
+        let told = arrived.clone();
+        let (address, _drain) = serve(move |_: Request<RequestBody>| {
+            told.send_modify(|arrived| *arrived += 1);
+            std::future::pending()
+        })
+        .await;
+        let connections = with_options(address, protocol, |it| {
+            it.http2.max_concurrent_streams = Some(2);
+            it.preconnect.per_upstream_ratio = 2.0;
+        });
+        for open in expected {
+            at_once(&connections, &arrived, 1).await;
+            until("connections", || connections.open() == open).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn endpoint_is_reached_at_another_of_its_addresses() {
+    for protocol in BOTH {
+        let (listener, gone) = listen().await;
+        drop(listener);
+        let (address, _drain) = serve(port).await;
+        let config = Config::new(gone, protocol).with_others(&[address]);
+        let connections = Connections::new(config, Handle::current());
+        assert_eq!(ports(&connections, 2).await.len(), 2);
+        assert_eq!(connections.open(), 1);
+    }
+}
+
+#[tokio::test]
+async fn endpoint_at_a_pipe_is_reached_over_both_protocols() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let abstract_name = format!("@{}", path.display());
+    for name in [path.to_str().unwrap(), &abstract_name] {
+        let bound = name.strip_prefix('@').map(|name| format!("\0{name}"));
+        let listener = tokio::net::UnixListener::bind(bound.as_deref().unwrap_or(name)).unwrap();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let service = hyper::service::service_fn(|request: Request<_>| async move {
+                    let _: &hyper::body::Incoming = request.body();
+                    let text = format!("{:?}", request.version());
+                    Ok::<_, std::convert::Infallible>(Response::new(Body::from(text)))
+                });
+                tokio::spawn(async move {
+                    let builder = Builder::new(TokioExecutor::new());
+                    builder.serve_connection(TokioIo::new(stream), service).await
+                });
+            }
+        });
+        for (protocol, version) in [(Protocol::Http1, "HTTP/1.1"), (Protocol::Http2, "HTTP/2.0")] {
+            let spec = mesh_core::resource::Endpoint::at_pipe(name);
+            let config = Config::new(spec.address, protocol).with_pipe(spec.pipe);
+            let connections = Connections::new(config, Handle::current());
+            assert_eq!(ports(&connections, 2).await, [version; 2]);
+            assert_eq!(connections.open(), 1);
+        }
+        serving.abort();
+        assert!(serving.await.unwrap_err().is_cancelled());
+        let config = Config::new(([127, 0, 0, 1], 1).into(), Protocol::Http1);
+        let connections = Connections::new(config.with_pipe(Some(name.into())), Handle::current());
+        let error = connections.send_alone(get("/")).await.unwrap_err();
+        assert_eq!(error.kind(), SendErrorKind::Connect(ConnectFailure::Refused));
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert!(why.starts_with(&format!("unix:{name}: ")), "{why}");
     }
 }

@@ -168,7 +168,10 @@ fn addresses_that_are_refused() {
     let name = HostIdentifier::EndpointName("n".to_owned());
     let named = pb::LbEndpoint { host_identifier: Some(name), ..pb::LbEndpoint::default() };
     refuses_endpoint(named, "endpoint_name", "not supported");
-    refuses_endpoint(at_address(Address::Pipe(Default::default())), &at(""), "socket_address");
+    let pipe = at_address(Address::Pipe(Default::default()));
+    refuses_endpoint(pipe, &at(".pipe.path"), "is empty");
+    let internal = at_address(Address::EnvoyInternalAddress(Default::default()));
+    refuses_endpoint(internal, &at(""), "socket_address");
     for text in ["host", "", "10.0.0.1%eth0", "fe80::1%eth0", "10.0.0.256"] {
         let field = at(".socket_address.address");
         refuses_endpoint(of(socket(text, 1)), &field, "not an IP address");
@@ -183,6 +186,18 @@ fn addresses_that_are_refused() {
         ..socket("::1", 1)
     };
     refuses_endpoint(of(named), &at(".socket_address.named_port"), "not supported");
+}
+
+#[test]
+fn pipes_are_told_apart_by_their_paths() {
+    let pipe =
+        |path: &str| at_address(Address::Pipe(proto_core::Pipe { path: path.to_owned(), mode: 0 }));
+    let found = made(&assignment(vec![locality("a", 0, vec![pipe("/run/a"), pipe("@b")])]));
+    let [first, second] = &found.localities[0].endpoints[..] else { panic!("two") };
+    assert_eq!((first.pipe.as_deref(), second.pipe.as_deref()), (Some("/run/a"), Some("@b")));
+    assert_ne!(first.address, second.address);
+    let twice = vec![locality("a", 0, vec![pipe("@b")]), locality("b", 0, vec![pipe("@b")])];
+    refuses(twice, "endpoints[1].lb_endpoints[0]", "repeats address");
 }
 
 #[test]
@@ -205,18 +220,28 @@ fn drops_are_checked() {
 
 #[test]
 fn other_settings_are_reported() {
-    let mut host = endpoint(1);
-    if let Some(HostIdentifier::Endpoint(endpoint)) = &mut host.host_identifier {
-        endpoint.additional_addresses.push(Default::default());
-    }
-    let mut proto = assignment(vec![locality("a", 0, vec![host])]);
+    let mut proto = assignment(vec![locality("a", 0, vec![endpoint(1)])]);
     let stale = Duration { seconds: 1, nanos: 0 };
     proto.policy = Some(Policy { endpoint_stale_after: Some(stale), ..Policy::default() });
-    let fields = [
-        "endpoints[0].lb_endpoints[0].endpoint.additional_addresses",
-        "policy.endpoint_stale_after",
-    ];
-    findings(ClusterLoadAssignment, &proto, &fields);
+    findings(ClusterLoadAssignment, &proto, &["policy.endpoint_stale_after"]);
+}
+
+#[test]
+fn further_addresses_are_read() {
+    let with = |address: Option<proto_core::Address>| {
+        let mut host = endpoint(1);
+        if let Some(HostIdentifier::Endpoint(endpoint)) = &mut host.host_identifier {
+            endpoint.additional_addresses.push(pb::endpoint::AdditionalAddress { address });
+        }
+        assignment(vec![locality("a", 0, vec![host])])
+    };
+    let Some(HostIdentifier::Endpoint(other)) = endpoint(2).host_identifier else { panic!() };
+    let found = made(&with(other.address.clone()));
+    let expected = made(&assignment(vec![locality("a", 0, vec![endpoint(2)])]));
+    let expected = expected.localities[0].endpoints[0].address;
+    assert_eq!(*found.localities[0].endpoints[0].additional_addresses, [expected]);
+    let field = "endpoints[0].lb_endpoints[0].endpoint.additional_addresses[0].address";
+    refused(ClusterLoadAssignment, &with(None), field, "is missing");
 }
 
 #[test]

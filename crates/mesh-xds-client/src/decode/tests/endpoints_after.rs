@@ -111,7 +111,7 @@ fn findings_stay() {
         else {
             panic!("no endpoint")
         };
-        host.additional_addresses = vec![Default::default()];
+        host.health_check_config = Some(Default::default());
         made.encode_to_vec()
     };
     let found = after(&with(2), &with(3)).unwrap();
