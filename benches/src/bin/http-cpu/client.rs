@@ -72,7 +72,7 @@ impl Raw {
         put_headers(request.headers_mut());
         let answer = match self {
             Self::Http1(sender) => {
-                *request.uri_mut() = Uri::from_static("/reviews/0");
+                *request.uri_mut() = path();
                 let host = http::HeaderValue::from_static(TARGET);
                 request.headers_mut().insert(header::HOST, host);
                 sender.ready().await.expect("the connection stays");
@@ -88,34 +88,39 @@ impl Raw {
     }
 }
 
+fn path() -> Uri {
+    Uri::from_static("/reviews/0")
+}
+
 async fn connect(to: SocketAddr) -> TokioIo<TcpStream> {
     let stream = TcpStream::connect(to).await.expect("the server listens");
     stream.set_nodelay(true).expect("a socket can be told so");
     TokioIo::new(stream)
 }
 
-/// A channel of the mesh.
+/// A channel of the mesh. It is given the URI that hyper is given, and makes the Host itself.
 #[derive(Clone)]
 pub(crate) struct Mesh {
     channel: Channel,
+    uri: fn() -> Uri,
 }
 
 impl Mesh {
     /// With Istio's default retry policy, or without one.
     pub(crate) fn new(case: Case, to: SocketAddr, retries: bool) -> Self {
-        let protocol = match case.version {
-            Version::Http1 => UpstreamProtocol::Http1,
-            Version::Http2 => UpstreamProtocol::Http2,
+        let (protocol, uri): (_, fn() -> Uri) = match case.version {
+            Version::Http1 => (UpstreamProtocol::Http1, path),
+            Version::Http2 => (UpstreamProtocol::Http2, mesh_benches::uri),
         };
         let resources = mesh_benches::one_endpoint(to, protocol, retries);
         let mesh = mesh_tower::Mesh::builder().resources(resources).build();
         let channel = Channel::new(&mesh.expect("in a runtime"), TARGET);
-        Self { channel: channel.expect("a valid target") }
+        Self { channel: channel.expect("a valid target"), uri }
     }
 
     async fn send(&mut self, body: Bytes) -> usize {
         let mut request = Request::new(Body::full(body));
-        *request.uri_mut() = mesh_benches::uri();
+        *request.uri_mut() = (self.uri)();
         put_headers(request.headers_mut());
         let answer = self.channel.call(request).await;
         received(answer.expect("the server answers")).await
