@@ -209,6 +209,23 @@ pub fn takes_request(policy: &RetryPolicy, head: &Head<'_>, dialect: Dialect) ->
         || any_matches(&policy.retriable_request_headers, head)
 }
 
+/// Whether an answer in plain HTTP is seen at once to be none that `policy` retries: a success that
+/// nothing else is said of. Where it is not, [`RetryState::decide`] finds out.
+#[inline]
+pub fn is_settled(policy: &RetryPolicy, status: StatusCode, headers: &HeaderMap) -> bool {
+    use RetryConditions as On;
+    status.is_success()
+        && !policy.conditions.intersects(On::RETRIABLE_HEADERS | On::ENVOY_RATELIMITED)
+        && !policy.retriable_status_codes.contains(&status)
+        && !(policy.conditions.intersects(On::GRPC) && names(headers, &GRPC_STATUS))
+}
+
+/// Whether there is a header of that name: to compare the few names of an answer is less than to
+/// hash one.
+fn names(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|key| key == name)
+}
+
 fn most(policy: &RetryPolicy, dialect: Dialect) -> u32 {
     match dialect {
         Dialect::Http => policy.num_retries,

@@ -1,4 +1,4 @@
-use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use mesh_core::cluster::ClusterState;
 use mesh_core::resilience::takes_request;
 use mesh_core::resource::{RetryConditions, RetryPolicy, UpstreamProtocol};
@@ -74,7 +74,10 @@ pub(super) fn keep<T: Transport>(
     request: &mut Request<Body>,
     copy: &mut Option<Box<Copy>>,
 ) -> bool {
-    if !takes_request(policy, &Head::of(request), dialect) {
+    // Most policies take all: no head is made for those.
+    if !policy.retriable_request_headers.is_empty()
+        && !takes_request(policy, &Head::of(request), dialect)
+    {
         return false;
     }
     // HTTP/1.1 has no way to refuse a request that was sent.
@@ -92,21 +95,13 @@ fn needs_copy(
     dialect: Dialect,
     gives_back: bool,
     http2: bool,
-    headers: &http::HeaderMap,
+    headers: &HeaderMap,
 ) -> bool {
     if policy.num_retries == 0 {
         return false;
     }
-    let grpc = dialect == Dialect::Grpc
-        || headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    let statuses = !policy.retriable_status_codes.is_empty();
     let mut conditions = policy.conditions;
-    if !grpc {
-        conditions = conditions.without(RetryConditions::GRPC);
-    }
-    if !statuses {
+    if policy.retriable_status_codes.is_empty() {
         conditions = conditions.without(RetryConditions::RETRIABLE_STATUS_CODES);
     }
     if gives_back {
@@ -115,5 +110,13 @@ fn needs_copy(
             conditions = conditions.without(RetryConditions::REFUSED_STREAM);
         }
     }
-    !conditions.is_empty()
+    // What it is a request of is only looked for where it matters.
+    !conditions.without(RetryConditions::GRPC).is_empty()
+        || (!conditions.is_empty() && is_grpc(dialect, headers))
+}
+
+fn is_grpc(dialect: Dialect, headers: &HeaderMap) -> bool {
+    let kind = || headers.get(header::CONTENT_TYPE);
+    dialect == Dialect::Grpc
+        || kind().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }

@@ -202,3 +202,36 @@ fn only_grpc_answers_state_a_grpc_status() {
         assert_eq!(Outcome::states_grpc(&headers(list)), want, "{list:?}");
     }
 }
+
+/// What is settled at once is what a decision would come to as well, and usual answers are.
+#[test]
+fn settled_answers_are_none_to_retry() {
+    let names = ["5xx", "retriable-4xx", "unavailable", "retriable-headers", "envoy-ratelimited"];
+    let lists = [vec![], vec![StatusCode::OK], vec![StatusCode::SERVICE_UNAVAILABLE]];
+    let answers: [&[(&str, &str)]; 4] =
+        [&[], &[("grpc-status", "14")], &[("x-envoy-ratelimited", "1")], &[("again", "yes")]];
+    let mut settled = 0;
+    for (name, codes) in names.iter().flat_map(|name| lists.iter().map(move |list| (name, list))) {
+        let conditions = RetryConditions::of_name(name).unwrap();
+        let mut policy = RetryPolicy::new(conditions | RetryConditions::RETRIABLE_STATUS_CODES);
+        policy.retriable_status_codes.extend(codes);
+        let again = crate::resource::ValueMatch::Present(true);
+        policy.retriable_headers =
+            vec![HeaderMatcher::new(HeaderName::from_static("again"), again)];
+        for (code, answer) in [200, 204, 302, 409, 503].iter().flat_map(|code| {
+            answers.iter().map(move |answer| (StatusCode::from_u16(*code).unwrap(), answer))
+        }) {
+            let pairs = answer.iter().map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            let headers: HeaderMap = pairs.collect();
+            if is_settled(&policy, code, &headers) {
+                settled += 1;
+                let ended = Ended::answered(code, &headers, SystemTime::UNIX_EPOCH);
+                let decision = RetryState::default().decide(&policy, &ended, Dialect::Http, 0);
+                assert_eq!(decision, RetryDecision::Done, "{name} {codes:?} {code} {headers:?}");
+            }
+        }
+    }
+    assert_eq!(settled, 55, "of 300");
+}

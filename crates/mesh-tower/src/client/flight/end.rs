@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState};
 use mesh_core::exchange::{Failure, ResponseFlags};
-use mesh_core::resilience::{Ended, Outcome, RetryDecision};
+use mesh_core::resilience::{Ended, Outcome, RetryDecision, is_settled};
 use mesh_core::resource::RetryPolicy;
 use mesh_core::{Dialect, filter};
 
@@ -63,7 +63,7 @@ impl Flight {
     ) -> Answered {
         self.note(!status.is_server_error());
         let call = self.observe_answer(status, headers);
-        if copy.is_some() {
+        if copy.is_some() && !self.is_settled(status, headers) {
             let ended = Ended::answered(status, headers, SystemTime::now());
             if let Some(again) = self.retry(&ended, None, copy) {
                 return Answered::Again(Box::new(again));
@@ -73,6 +73,13 @@ impl Flight {
             }
         }
         Answered::Taken(call)
+    }
+
+    /// Whether an answer is seen at once to be the last one.
+    fn is_settled(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        self.dialect == Dialect::Http
+            && status.is_success()
+            && self.policy().is_none_or(|policy| is_settled(policy, status, headers))
     }
 
     /// The request that an answer leads to, where the route follows redirects.
@@ -103,6 +110,10 @@ impl Flight {
         let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
         // A response without a body is over with its head.
         if body.is_end_stream() {
+            // Looked at here, and not in a call for what there seldom is.
+            if let Some(call) = call {
+                drop(call);
+            }
             return ResponseBody::upstream(body, None);
         }
         let under_way = UnderWay::new(permit, endpoint, self.total_deadline()).with_call(call);
