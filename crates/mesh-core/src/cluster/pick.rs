@@ -39,9 +39,11 @@ impl<A: Attach> ClusterState<A> {
 
     /// Picks an endpoint for the first attempt of a plain HTTP request without a hash, as
     /// [`pick`](Self::pick) does; `None` when none may be picked.
+    ///
+    /// `tables` are the cluster's own for HTTP, as they are now or were a moment ago: who has them
+    /// at hand need not take them anew.
     #[inline(always)]
-    pub fn pick_plain(&self, random: u64) -> Option<Picked<A>> {
-        let tables = self.live(Dialect::Http).load();
+    pub fn pick_plain(&self, tables: &Tables<A>, random: u64) -> Option<Picked<A>> {
         let usable = &tables.usable;
         let length = usable.len();
         let endpoint = match &tables.way {

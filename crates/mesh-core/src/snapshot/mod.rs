@@ -105,6 +105,11 @@ impl<A: Attach> Snapshot<A> {
         self.clusters.get(index.0)?.state.as_ref()
     }
 
+    /// Above the position of every cluster.
+    pub fn positions(&self) -> usize {
+        self.clusters.positions()
+    }
+
     /// The clusters that exist.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<ClusterState<A>>> {
         self.clusters.values().filter_map(|slot| slot.state.as_ref())

@@ -9,6 +9,14 @@ use crate::resource::Name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterIndex(pub(super) u32);
 
+impl ClusterIndex {
+    /// The position, below [`Snapshot::positions`](super::Snapshot::positions).
+    #[inline]
+    pub fn position(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The position of a root in one Snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RootIndex(pub(super) u32);
@@ -83,6 +91,11 @@ impl<T> Slots<T> {
 
     pub(super) fn len(&self) -> usize {
         self.names.len()
+    }
+
+    /// Above the last position.
+    pub(super) fn positions(&self) -> usize {
+        self.values.len()
     }
 
     /// An empty table that gives every name of this one the same position again.

@@ -50,7 +50,8 @@ pub(super) fn take<'s>(
     };
     let to = hold.express(root, request, authority, random.first())?;
     let permit = to.state.admit_as(to.forwarding.priority()).ok()?;
-    let endpoint = to.state.pick_plain(random.next())?;
+    let tables = hold.tables(to.cluster, to.state);
+    let endpoint = to.state.pick_plain(tables, random.next())?;
     Some(Taken { to, permit, endpoint, random })
 }
 

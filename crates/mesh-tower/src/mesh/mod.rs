@@ -14,6 +14,7 @@ mod builder;
 mod clusters;
 mod dns;
 mod io;
+mod pins;
 mod providers;
 mod published;
 mod random;

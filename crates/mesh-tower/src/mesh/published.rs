@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
+use mesh_core::cluster::{ClusterState, Tables};
+use mesh_core::snapshot::ClusterIndex;
 use mesh_core::{Finding, Snapshot};
 
 use super::Io;
+use super::pins::Pins;
 
 /// The most shards: threads beyond this share one, which costs them a contended count and no more.
 const MAX_SHARDS: usize = 64;
@@ -16,7 +19,9 @@ const MAX_SHARDS: usize = 64;
 ///
 /// Each thread takes from its own shard, whose handle holds the Snapshot once. Measured: an owned
 /// `Arc` from one shared count costs 52 ns with two threads, from its own 9 ns. What a thread took
-/// last it finds again without its shard, as long as nothing was published since.
+/// last it finds again without its shard, as long as nothing was published since. What is published
+/// carries tables of endpoints as well, so that a request that has its Snapshot has those too: it is
+/// renewed when they change.
 #[derive(Debug)]
 pub(crate) struct Published {
     shards: Box<[Shard]>,
@@ -30,7 +35,10 @@ pub(crate) struct Published {
 struct Shard(ArcSwap<Handle>);
 
 #[derive(Debug)]
-struct Handle(Arc<Snapshot<Io>>);
+struct Handle {
+    snapshot: Arc<Snapshot<Io>>,
+    pins: Pins,
+}
 
 /// A request's hold on its Snapshot.
 ///
@@ -43,7 +51,7 @@ impl Published {
     pub(crate) fn new(snapshot: &Arc<Snapshot<Io>>, findings: Vec<Finding>) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
         let shards = threads.next_power_of_two().min(MAX_SHARDS);
-        let shard = || Shard(ArcSwap::from_pointee(Handle(snapshot.clone())));
+        let shard = || Shard(ArcSwap::from_pointee(Handle::new(snapshot)));
         let shards = (0..shards).map(|_| shard()).collect();
         let number = AtomicU64::new(next_number());
         Self { shards, number, findings: ArcSwap::from_pointee(findings) }
@@ -87,8 +95,13 @@ impl Published {
     /// Puts `snapshot` in force.
     pub(crate) fn publish(&self, snapshot: &Arc<Snapshot<Io>>, findings: Vec<Finding>) {
         self.findings.store(Arc::new(findings));
+        self.renew(snapshot);
+    }
+
+    /// Puts the tables of endpoints in force that clusters of this Snapshot have now.
+    pub(crate) fn renew(&self, snapshot: &Arc<Snapshot<Io>>) {
         for shard in &self.shards {
-            shard.0.store(Arc::new(Handle(snapshot.clone())));
+            shard.0.store(Arc::new(Handle::new(snapshot)));
         }
         self.number.store(next_number(), Ordering::Release);
     }
@@ -106,11 +119,33 @@ thread_local! {
     static LAST: RefCell<(u64, Weak<Handle>)> = const { RefCell::new((0, Weak::new())) };
 }
 
+impl Handle {
+    fn new(snapshot: &Arc<Snapshot<Io>>) -> Self {
+        Self { snapshot: snapshot.clone(), pins: Pins::new(snapshot.positions()) }
+    }
+}
+
+impl Hold {
+    /// The tables of a cluster of this Snapshot, for HTTP: those in force when they were first asked
+    /// for, or later ones.
+    #[inline(always)]
+    pub(crate) fn tables(
+        &self,
+        cluster: ClusterIndex,
+        state: &ClusterState<Io>,
+    ) -> &Arc<Tables<Io>> {
+        match self.0.pins.get(cluster) {
+            Some(pinned) => pinned,
+            None => self.0.pins.pin(cluster, state),
+        }
+    }
+}
+
 impl Deref for Hold {
     type Target = Snapshot<Io>;
 
     fn deref(&self) -> &Snapshot<Io> {
-        &self.0.0
+        &self.0.snapshot
     }
 }
 
@@ -147,7 +182,7 @@ mod tests {
     }
 
     fn is(hold: &Hold, snapshot: &Arc<Snapshot<Io>>) -> bool {
-        Arc::ptr_eq(&hold.0.0, snapshot)
+        Arc::ptr_eq(&hold.0.snapshot, snapshot)
     }
 
     #[tokio::test]

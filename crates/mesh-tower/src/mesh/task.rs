@@ -99,10 +99,10 @@ impl Task {
                     self.follow();
                     mesh.changed.notify_waiters();
                 }
-                Event::Signal => self.rebuild(|cluster| cluster.attached().take_ejected()),
+                Event::Signal => self.rebuild(&mesh, |cluster| cluster.attached().take_ejected()),
                 Event::Time => {
                     let (now, random) = (Instant::now().into_std(), mesh.random().next());
-                    self.rebuild(|cluster| cluster.sweep(now, random));
+                    self.rebuild(&mesh, |cluster| cluster.sweep(now, random));
                 }
             }
             self.replaced.sweep();
@@ -125,9 +125,14 @@ impl Task {
     }
 
     /// Builds the tables of the clusters anew in which endpoints went or returned.
-    fn rebuild(&mut self, changed: impl Fn(&ClusterState<Io>) -> bool) {
+    fn rebuild(&mut self, mesh: &Inner, changed: impl Fn(&ClusterState<Io>) -> bool) {
+        let mut rebuilt = false;
         for cluster in self.snapshot.clusters().filter(|cluster| changed(cluster)) {
             self.replaced.tables.extend(cluster.rebuild());
+            rebuilt = true;
+        }
+        if rebuilt {
+            mesh.published.renew(&self.snapshot);
         }
     }
 
@@ -137,6 +142,7 @@ impl Task {
             self.resources.apply(update);
             let replaced = self.snapshot.update_endpoints(&self.resources, &changed, &self.io);
             self.replaced.tables.extend(replaced);
+            mesh.published.renew(&self.snapshot);
             return;
         }
         self.resources.apply(update);
