@@ -20,6 +20,7 @@ use super::record::Record;
 use super::routing::{Answer, Place, caller_deadline, decide, not_routed, note, record_of};
 use super::transport::{Transport, Unsent};
 use crate::body::Body;
+use crate::connection::has_host;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::mesh::{Hold, Inner, Random, Subscribed};
@@ -110,8 +111,7 @@ pub(super) fn begin<T: Transport>(
 #[inline(always)]
 fn settle_authority(request: &mut Request<Body>, target: &HeaderValue) -> Result<(), Error> {
     if request.uri().authority().is_some() {
-        // To compare the names of a few headers is less than to hash one.
-        if request.headers().keys().any(|name| *name == HOST) {
+        if has_host(request.headers()) {
             request.headers_mut().remove(HOST);
         }
         return Ok(());

@@ -90,7 +90,7 @@ impl<T: Transport> Call<T> {
         }
         let limits = Limits::new(to.forwarding, dialect, None);
         let way = To { state: to.state, priority: to.forwarding.priority(), dialect };
-        let future = transport.send(way, &endpoint, own_body(request));
+        let future = transport.send(way, &endpoint, || own_body(request));
         let at = (to.route, to.cluster);
         let flight = Flight::express(hold, at, random, (permit, endpoint), (limits, retries));
         let state = State::Attempt { future };

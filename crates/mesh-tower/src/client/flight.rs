@@ -205,7 +205,7 @@ impl Flight {
             changes_response |= history.idle.is_some();
         }
         let to = To { state, priority: forwarding.priority(), dialect };
-        let request = unsent.take().expect("not sent yet");
+        let request = || unsent.take().expect("not sent yet");
         let future = transport.send(to, &endpoint, request);
         let flight = Self {
             hold,
@@ -332,7 +332,7 @@ impl Flight {
         let forwarding = self.hold.forwarding(self.route).expect("the decision was to forward");
         let to = To { state, priority: forwarding.priority(), dialect: self.dialect };
         let endpoint = self.endpoint.as_ref().expect("an attempt has an endpoint");
-        transport.send(to, endpoint, request)
+        transport.send(to, endpoint, || request)
     }
 
     /// When the attempt under way must be over.

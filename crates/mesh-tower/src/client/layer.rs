@@ -142,7 +142,12 @@ where
     const GIVES_BACK: bool = false;
 
     #[inline(always)]
-    fn send(&self, _: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt<S> {
+    fn send(
+        &self,
+        _: To<'_>,
+        endpoint: &EndpointState<Io>,
+        request: impl FnOnce() -> Request<Body>,
+    ) -> Attempt<S> {
         let Shared { id, make, secures, .. } = &*self.shared;
         match endpoint.attached().clients.client(*id, *secures, make) {
             Some(client) => Attempt::new(client, request),
@@ -174,12 +179,12 @@ where
     /// Calls the client at once when it says that it is ready. One that is not is asked again
     /// with a waker, so that nothing is lost by asking without.
     #[inline(always)]
-    fn new(mut client: S, request: Request<Body>) -> Self {
+    fn new(mut client: S, request: impl FnOnce() -> Request<Body>) -> Self {
         let ready = client.poll_ready(&mut Context::from_waker(Waker::noop()));
         if !matches!(ready, Poll::Ready(Ok(()))) {
-            return Self::otherwise(client, request, ready);
+            return Self::otherwise(client, request(), ready);
         }
-        Self::Called { future: client.call(request) }
+        Self::Called { future: client.call(request()) }
     }
 
     #[cold]

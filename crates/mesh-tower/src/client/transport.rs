@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,7 +13,7 @@ use mesh_core::resource::RoutingPriority;
 
 use crate::Body;
 use crate::body::BoxError;
-use crate::connection::{Gate, Received, SendError, SendErrorKind};
+use crate::connection::{Gate, Received, SendError, SendErrorKind, Sending};
 use crate::mesh::Io;
 
 /// How one attempt gets to its endpoint.
@@ -29,11 +30,13 @@ pub(crate) trait Transport: Clone {
     const GIVES_BACK: bool;
 
     /// Sends the request, which it takes.
+    //
+    // Takes it where it is used: what is given by value is copied on the way, all 256 bytes of it.
     fn send(
         &self,
         to: To<'_>,
         endpoint: &EndpointState<Io>,
-        request: Request<Body>,
+        request: impl FnOnce() -> Request<Body>,
     ) -> Self::Future;
 }
 
@@ -67,21 +70,43 @@ impl fmt::Debug for Failed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Direct;
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Response<Received>, Box<Failed>>> + Send>>;
+/// The attempt of [`Direct`].
+//
+// hyper's `send_request` future has no name: there is one box per attempt, in `Sending`.
+pub(crate) struct Attempt(Sending);
+
+impl Future for Attempt {
+    type Output = Result<Response<Received>, Box<Failed>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(Pin::new(&mut self.0).poll(cx)) {
+            Ok(response) => Poll::Ready(Ok(response)),
+            Err(error) => Poll::Ready(Err(failed(error))),
+        }
+    }
+}
+
+#[cold]
+fn failed(error: SendError) -> Box<Failed> {
+    Box::new(error.into())
+}
 
 impl Transport for Direct {
     type Body = Received;
-    // hyper's `send_request` future has no name: this is the one box per attempt.
     type Future = Attempt;
 
     const GIVES_BACK: bool = true;
 
-    fn send(&self, to: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt {
-        let connections = endpoint.attached().connections(to.dialect).clone();
+    #[inline]
+    fn send(
+        &self,
+        to: To<'_>,
+        endpoint: &EndpointState<Io>,
+        request: impl FnOnce() -> Request<Body>,
+    ) -> Attempt {
         let gate = Gate::new(to.state, to.priority);
-        Box::pin(async move {
-            connections.send(request, Some(gate)).await.map_err(|error| Box::new(error.into()))
-        })
+        Attempt(endpoint.attached().connections(to.dialect).send(request(), Some(gate)))
     }
 }
 

@@ -1,6 +1,8 @@
+use std::sync::OnceLock;
+
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use super::config::Protocol;
 
@@ -10,24 +12,44 @@ use super::config::Protocol;
 /// the one that routing and authorization went by. HTTP/1.1 gets the origin form and one Host
 /// (§3.2), HTTP/2 the whole URI and no Host (RFC 9113 §8.3.1). Headers that belong to an HTTP/1.1
 /// connection are taken out by hyper.
-pub(super) fn prepare<B>(request: &mut Request<B>, protocol: Protocol) -> Result<(), &'static str> {
-    if request.method() == Method::CONNECT {
+///
+/// Hosts that are `usual` are not made anew for each request: most of one endpoint are for one.
+pub(super) fn prepare<B>(
+    request: &mut Request<B>,
+    protocol: Protocol,
+    usual: &OnceLock<HeaderValue>,
+) -> Result<(), &'static str> {
+    if *request.method() == Method::CONNECT {
         return Err("CONNECT is not supported");
     }
     match protocol {
-        Protocol::Http1 => for_http1(request),
+        Protocol::Http1 => for_http1(request, usual),
         Protocol::Http2 => for_http2(request),
     }
 }
 
-fn for_http1<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+fn for_http1<B>(
+    request: &mut Request<B>,
+    usual: &OnceLock<HeaderValue>,
+) -> Result<(), &'static str> {
     *request.version_mut() = Version::HTTP_11;
     if let Some(authority) = request.uri().authority() {
-        let host = HeaderValue::from_str(without_userinfo(authority)).map_err(|_| NO_AUTHORITY)?;
+        let bare = match has_userinfo(authority) {
+            true => without_userinfo(authority),
+            false => authority.as_str(),
+        };
+        let host = match usual.get() {
+            Some(usual) if usual.as_bytes() == bare.as_bytes() => usual.clone(),
+            _ => {
+                let host = HeaderValue::from_str(bare).map_err(|_| NO_AUTHORITY)?;
+                usual.get_or_init(|| host.clone());
+                host
+            }
+        };
         request.headers_mut().insert(HOST, host);
         let parts = std::mem::take(request.uri_mut()).into_parts();
         *request.uri_mut() = Uri::from(parts.path_and_query.unwrap_or_else(root));
-    } else if !request.headers().contains_key(HOST) {
+    } else if !has_host(request.headers()) {
         return Err(NO_AUTHORITY);
     }
     Ok(())
@@ -35,7 +57,10 @@ fn for_http1<B>(request: &mut Request<B>) -> Result<(), &'static str> {
 
 fn for_http2<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     *request.version_mut() = Version::HTTP_2;
-    let host = request.headers_mut().remove(HOST);
+    let host = match has_host(request.headers()) {
+        true => request.headers_mut().remove(HOST),
+        false => None,
+    };
     let uri = request.uri();
     let bare = uri.authority().is_some_and(|authority| !has_userinfo(authority));
     if bare && uri.scheme().is_some() && uri.path_and_query().is_some() {
@@ -54,6 +79,12 @@ fn for_http2<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     parts.path_and_query.get_or_insert_with(root);
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| BAD_HOST)?;
     Ok(())
+}
+
+/// To compare the names of a few headers is less than to hash one.
+#[inline]
+pub(crate) fn has_host(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == HOST)
 }
 
 fn has_userinfo(authority: &Authority) -> bool {
@@ -97,7 +128,7 @@ mod tests {
         ];
         for (uri, host, wire, wire_host) in table {
             let mut request = request(uri, host);
-            prepare(&mut request, Protocol::Http1).unwrap();
+            prepare(&mut request, Protocol::Http1, &OnceLock::new()).unwrap();
             assert_eq!(request.uri().to_string(), wire);
             assert_eq!(request.uri().authority(), None);
             assert_eq!(request.headers()[HOST], wire_host);
@@ -115,7 +146,7 @@ mod tests {
         ];
         for (uri, host, wire) in table {
             let mut request = request(uri, host);
-            prepare(&mut request, Protocol::Http2).unwrap();
+            prepare(&mut request, Protocol::Http2, &OnceLock::new()).unwrap();
             assert_eq!(request.uri().to_string(), wire);
             assert!(!request.headers().contains_key(HOST));
         }
@@ -124,10 +155,13 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_written() {
         for protocol in [Protocol::Http1, Protocol::Http2] {
-            assert!(prepare(&mut request("/x", None), protocol).is_err());
+            assert!(prepare(&mut request("/x", None), protocol, &OnceLock::new()).is_err());
             let mut connect = Request::connect("a:80").body(()).unwrap();
-            assert!(prepare(&mut connect, protocol).is_err());
+            assert!(prepare(&mut connect, protocol, &OnceLock::new()).is_err());
         }
-        assert!(prepare(&mut request("/x", Some("not a host")), Protocol::Http2).is_err());
+        assert!(
+            prepare(&mut request("/x", Some("not a host")), Protocol::Http2, &OnceLock::new())
+                .is_err()
+        );
     }
 }

@@ -203,7 +203,7 @@ impl Pool {
     /// is ready, or the server answered early and still reads the request. It is left where it is.
     /// On several threads a pool so comes to hold a connection or two more than there are requests
     /// at once; waiting a few turns for the task was tried, and did not change that.
-    fn take(&self) -> Option<Sender> {
+    pub(super) fn take(&self) -> Option<Sender> {
         let mut idle = self.lock();
         while idle.stack.last().is_some_and(|top| top.sender.is_over()) {
             idle.stack.pop();

@@ -74,11 +74,17 @@ impl Pool {
         Arc::new(Self { dialer, current: ArcSwapOption::empty(), state: Mutex::default() })
     }
 
+    /// A stream's place on the connection there is, if there is room.
+    #[inline]
+    pub(super) fn join(&self) -> Option<Stream> {
+        self.current.load_full().and_then(Stream::join)
+    }
+
     /// A stream's place on a connection.
     pub(super) async fn stream(self: &Arc<Self>, gate: Option<&Gate>) -> Result<Stream, Failure> {
         let mut waiting = None;
         loop {
-            if let Some(stream) = self.current.load_full().and_then(Stream::join) {
+            if let Some(stream) = self.join() {
                 if let Some(ratio) = self.dialer.config.preconnect_ratio() {
                     self.preconnect(ratio, gate);
                 }

@@ -27,6 +27,7 @@ mod http1;
 mod http2;
 mod received;
 mod send;
+mod sending;
 mod socket;
 mod span;
 #[cfg(test)]
@@ -36,8 +37,9 @@ mod tls;
 pub(crate) use config::{Config, Protocol};
 pub(crate) use error::{SendError, SendErrorKind};
 pub(crate) use gate::Gate;
-pub(crate) use head::without_userinfo;
+pub(crate) use head::{has_host, without_userinfo};
 pub use received::Received;
 pub(crate) use send::Connections;
+pub(crate) use sending::Sending;
 pub(crate) use socket::tune;
 pub(crate) use tls::{Settings as TlsSettings, SettingsError, Tls};

@@ -19,26 +19,19 @@ pub struct Received {
     lease: Option<Lease>,
 }
 
-/// What a response gives back at its end.
-enum Lease {
+/// What a request holds of its connection, and its response gives back at its end.
+pub(super) enum Lease {
     Http1 { sender: http1::Sender, pool: Arc<http1::Pool> },
-    Http2 { _stream: http2::Stream },
+    Http2 { stream: http2::Stream },
 }
 
 impl Received {
-    pub(super) fn over_http1(
-        body: Incoming,
-        sender: http1::Sender,
-        pool: &Arc<http1::Pool>,
-    ) -> Self {
-        let lease = Lease::Http1 { sender, pool: Arc::clone(pool) };
-        let mut received = Self { body, lease: Some(lease) };
+    /// The body of an answer that came on this connection.
+    #[inline]
+    pub(super) fn over(body: Incoming, on: Lease) -> Self {
+        let mut received = Self { body, lease: Some(on) };
         received.release_if_ended();
         received
-    }
-
-    pub(super) fn over_http2(body: Incoming, stream: http2::Stream) -> Self {
-        Self { body, lease: Some(Lease::Http2 { _stream: stream }) }
     }
 
     /// Frees an HTTP/1.1 connection as early as possible: few read on once they have all of the

@@ -1,6 +1,7 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
+use hyper::client::conn::TrySendError;
 use mesh_core::cluster::Overloaded;
 use tokio::runtime::Handle;
 
@@ -9,7 +10,8 @@ use super::dial::{Bytes, Dialer};
 use super::error::{DialError, SendError};
 use super::gate::Gate;
 use super::head::prepare;
-use super::received::Received;
+use super::received::{Lease, Received};
+use super::sending::Sending;
 use super::{http1, http2};
 use crate::body::Body;
 
@@ -20,6 +22,8 @@ use crate::body::Body;
 pub(crate) struct Connections {
     pub(super) dialer: Dialer,
     pool: Pool,
+    /// The host of the first request that had to be given one.
+    host: OnceLock<HeaderValue>,
 }
 
 #[derive(Debug)]
@@ -44,41 +48,92 @@ impl Connections {
             Protocol::Http1 => Pool::Http1(http1::Pool::new(dialer.clone())),
             Protocol::Http2 => Pool::Http2(http2::Pool::new(dialer.clone())),
         };
-        Self { dialer, pool }
+        Self { dialer, pool, host: OnceLock::new() }
     }
 
-    /// Sends a request and waits for the head of its response.
+    /// Sends a request; what comes of it is the head of its response.
     ///
     /// What was never written is sent again on another connection, a few times. Dropping the future
     /// gives up the request: HTTP/2 resets the stream, HTTP/1.1 closes the connection. A connect
     /// under way goes on for whoever comes next.
     ///
     /// A request that finds no connection waits for one if `gate` lets it.
-    pub(crate) async fn send(
+    //
+    // Where there is a connection, as nearly always, the request is handed to it here: it is moved
+    // once, and no future has to have room for it.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+        gate: Option<Gate>,
+    ) -> Sending {
+        if let Err(why) = prepare(&mut request, self.dialer.config.protocol, &self.host) {
+            let error = SendError::invalid(request, why);
+            return Sending::otherwise(std::future::ready(Err(error)));
+        }
+        match &self.pool {
+            // Whether connections are to be made ahead is asked where they are waited for.
+            _ if self.dialer.config.preconnect_ratio().is_some() => {}
+            Pool::Http1(pool) => {
+                if let Some(mut sender) = pool.take() {
+                    let answer = sender.for_request().try_send_request(request);
+                    let on = Lease::Http1 { sender, pool: Arc::clone(pool) };
+                    return Sending::handed(on, self, gate, answer);
+                }
+            }
+            Pool::Http2(pool) => {
+                if let Some(stream) = pool.join() {
+                    let answer = stream.sender().try_send_request(request);
+                    return Sending::handed(Lease::Http2 { stream }, self, gate, answer);
+                }
+            }
+        }
+        let connections = Arc::clone(self);
+        Sending::otherwise(async move { connections.deliver(request, gate, 1).await })
+    }
+
+    /// The request of a try without an answer, to be sent again when it was never written.
+    #[cold]
+    pub(super) fn given_back(
+        &self,
+        on: Option<Lease>,
+        mut error: TrySendError<Request<Body>>,
+        tries: usize,
+    ) -> Result<Request<Body>, SendError> {
+        let request = error.take_message();
+        if let (Pool::Http2(pool), Some(Lease::Http2 { stream }), Some(_)) =
+            (&self.pool, &on, &request)
+        {
+            pool.retire(stream);
+        }
+        match request {
+            None => Err(SendError::written(error.into_error())),
+            Some(back) if tries == MAX_UNWRITTEN => Err(match self.dialer.told() {
+                Some(told) => SendError::connect(back, told),
+                None => SendError::unwritten(back, error.into_error()),
+            }),
+            Some(back) => Ok(back),
+        }
+    }
+
+    /// The given try of a request whose head is as it is written, and those that follow.
+    pub(super) async fn deliver(
         &self,
         mut request: Request<Body>,
         gate: Option<Gate>,
+        mut tries: usize,
     ) -> Result<Response<Received>, SendError> {
-        if let Err(why) = prepare(&mut request, self.dialer.config.protocol) {
-            return Err(SendError::invalid(request, why));
-        }
-        // One function for both protocols, and no future in a future: a request is moved once less
-        // for each level, which was worth some 400 instructions on HTTP/2.
-        let mut tries = 1;
         loop {
-            let mut error = match &self.pool {
+            let (on, error) = match &self.pool {
                 Pool::Http1(pool) => {
                     let mut sender = match pool.connection(tries, gate.as_ref()).await {
                         Ok(sender) => sender,
                         Err(failure) => return Err(failure.of(request)),
                     };
-                    match sender.for_request().try_send_request(request).await {
-                        Ok(response) => {
-                            let (head, body) = response.into_parts();
-                            let body = Received::over_http1(body, sender, pool);
-                            return Ok(Response::from_parts(head, body));
-                        }
-                        Err(error) => error,
+                    let answered = sender.for_request().try_send_request(request).await;
+                    let on = Lease::Http1 { sender, pool: Arc::clone(pool) };
+                    match answered {
+                        Ok(response) => return Ok(response.map(|body| Received::over(body, on))),
+                        Err(error) => (on, error),
                     }
                 }
                 Pool::Http2(pool) => {
@@ -86,31 +141,15 @@ impl Connections {
                         Ok(stream) => stream,
                         Err(failure) => return Err(failure.of(request)),
                     };
-                    match stream.sender().try_send_request(request).await {
-                        Ok(response) => {
-                            let (head, body) = response.into_parts();
-                            let body = Received::over_http2(body, stream);
-                            return Ok(Response::from_parts(head, body));
-                        }
-                        Err(error) => {
-                            if error.message().is_some() {
-                                pool.retire(&stream);
-                            }
-                            error
-                        }
+                    let answered = stream.sender().try_send_request(request).await;
+                    let on = Lease::Http2 { stream };
+                    match answered {
+                        Ok(response) => return Ok(response.map(|body| Received::over(body, on))),
+                        Err(error) => (on, error),
                     }
                 }
             };
-            request = match error.take_message() {
-                None => return Err(SendError::written(error.into_error())),
-                Some(back) if tries == MAX_UNWRITTEN => {
-                    return Err(match self.dialer.told() {
-                        Some(told) => SendError::connect(back, told),
-                        None => SendError::unwritten(back, error.into_error()),
-                    });
-                }
-                Some(back) => back,
-            };
+            request = self.given_back(Some(on), error, tries)?;
             tries += 1;
         }
     }
@@ -130,11 +169,8 @@ impl Connections {
 
     /// Sends a request of no cluster.
     #[cfg(test)]
-    pub(super) async fn send_alone(
-        &self,
-        request: Request<Body>,
-    ) -> Result<Response<Received>, SendError> {
-        self.send(request, None).await
+    pub(super) fn send_alone(self: &Arc<Self>, request: Request<Body>) -> Sending {
+        self.send(request, None)
     }
 
     /// Keeps no connection from now on: idle ones close at once, the others with their last

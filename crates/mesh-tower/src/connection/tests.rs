@@ -208,7 +208,8 @@ fn connections_live_on_the_given_runtime() {
             .build()
             .unwrap();
         let (address, _mesh) = home.block_on(serve(port));
-        let connections = Connections::new(Config::new(address, protocol), home.handle().clone());
+        let config = Config::new(address, protocol);
+        let connections = Arc::new(Connections::new(config, home.handle().clone()));
         // No i/o and no timers here: a socket or a sleep of the caller's own would panic.
         let caller = tokio::runtime::Builder::new_current_thread().build().unwrap();
         caller.block_on(async {
@@ -256,7 +257,7 @@ fn types_are_send() {
     send(async {
         let runtime = Handle::current();
         let config = Config::new(([127, 0, 0, 1], 1).into(), Protocol::Http1);
-        Connections::new(config, runtime).send_alone(get("/")).await.map(drop)
+        Arc::new(Connections::new(config, runtime)).send_alone(get("/")).await.map(drop)
     });
 }
 

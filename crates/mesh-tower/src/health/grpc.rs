@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST, TE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -31,7 +33,11 @@ const SERVING: i32 = 1;
 const PREFIX_BYTES: usize = 5;
 
 /// One check by a call of `grpc.health.v1.Health.Check`.
-pub(super) async fn check(spec: &GrpcHealthCheck, host: &str, connections: &Connections) -> Found {
+pub(super) async fn check(
+    spec: &GrpcHealthCheck,
+    host: &str,
+    connections: &Arc<Connections>,
+) -> Found {
     let (head, body) = match ask(request(spec, host), connections).await {
         Ok(response) => response.into_parts(),
         Err(found) => return found,

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Request};
@@ -13,7 +15,11 @@ use crate::connection::{Connections, Received};
 const HEALTHCHECKED_CLUSTER: &str = "x-envoy-upstream-healthchecked-cluster";
 
 /// One check by an HTTP request.
-pub(super) async fn check(spec: &HttpHealthCheck, host: &str, connections: &Connections) -> Found {
+pub(super) async fn check(
+    spec: &HttpHealthCheck,
+    host: &str,
+    connections: &Arc<Connections>,
+) -> Found {
     let (head, body) = match ask(request(spec, host), connections).await {
         Ok(response) => response.into_parts(),
         Err(found) => return found,

@@ -26,6 +26,7 @@ pub(crate) use checks::Checks;
 
 use ::http::{Request, Response};
 use mesh_core::cluster::Checked;
+use std::sync::Arc;
 
 use crate::body::Body;
 use crate::connection::{Connections, Received};
@@ -42,7 +43,7 @@ type Found = (Checked, String);
 /// Sends a check's request. Where there is no answer, that is what it came to.
 async fn ask(
     request: Result<Request<Body>, ::http::Error>,
-    connections: &Connections,
+    connections: &Arc<Connections>,
 ) -> Result<Response<Received>, Found> {
     let request =
         request.map_err(|error| (Checked::Wrong, format!("the check is no request: {error}")))?;

@@ -17,7 +17,7 @@ pub(super) struct Session {
     health: Arc<Mutex<CheckedHealth>>,
     /// The authority of requests that name none.
     host: Name,
-    connections: Connections,
+    connections: Arc<Connections>,
 }
 
 impl Session {

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -38,8 +39,8 @@ where
     address
 }
 
-fn connections(address: SocketAddr, protocol: Protocol) -> Connections {
-    Connections::new(Config::new(address, protocol), Handle::current())
+fn connections(address: SocketAddr, protocol: Protocol) -> Arc<Connections> {
+    Arc::new(Connections::new(Config::new(address, protocol), Handle::current()))
 }
 
 /// An address where nothing listens any more.

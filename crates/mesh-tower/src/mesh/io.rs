@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use mesh_core::cluster::LoadStats;
@@ -103,15 +103,19 @@ impl ClusterIo {
 }
 
 /// What hangs on an endpoint: its connections by protocol, and users' own clients.
+///
+/// Connections and all they need are made when they are asked for first: of thousands of endpoints
+/// that would be a third of the memory.
 //
 // In this order: what every request reads is in front, next to the endpoint's load.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct EndpointIo {
     pub(crate) clients: Slots,
-    http: Arc<Connections>,
+    http: OnceLock<Arc<Connections>>,
     /// gRPC's, where the cluster speaks HTTP/1.1 otherwise.
     grpc: OnceLock<Arc<Connections>>,
+    draining: AtomicBool,
     runtime: Handle,
     config: Config,
 }
@@ -138,8 +142,9 @@ impl Attach for Io {
         let tls = Tls::of(cluster, spec, |context| self.settings(context));
         let config = config(cluster, spec).with_tls(tls);
         EndpointIo {
-            http: Arc::new(Connections::new(config.clone(), self.runtime.clone())),
+            http: OnceLock::new(),
             grpc: OnceLock::new(),
+            draining: AtomicBool::new(false),
             clients: Slots::new(cluster, spec, config.tls.as_ref()),
             runtime: self.runtime.clone(),
             config,
@@ -167,26 +172,46 @@ fn config(cluster: &Cluster, spec: &EndpointSpec) -> Config {
 impl EndpointIo {
     /// The connections for requests of that dialect: gRPC is always HTTP/2.
     pub(crate) fn connections(&self, dialect: Dialect) -> &Arc<Connections> {
-        if dialect == Dialect::Http || self.config.protocol == Protocol::Http2 {
-            return &self.http;
-        }
-        self.grpc.get_or_init(|| {
+        let (made, protocol) = match dialect {
+            Dialect::Grpc if self.config.protocol != Protocol::Http2 => {
+                (&self.grpc, Protocol::Http2)
+            }
+            _ => (&self.http, self.config.protocol),
+        };
+        made.get().unwrap_or_else(|| self.make(made, protocol))
+    }
+
+    #[cold]
+    fn make<'c>(
+        &self,
+        cell: &'c OnceLock<Arc<Connections>>,
+        protocol: Protocol,
+    ) -> &'c Arc<Connections> {
+        let made = cell.get_or_init(|| {
             let mut config = self.config.clone();
-            config.protocol = Protocol::Http2;
+            config.protocol = protocol;
             Arc::new(Connections::new(config, self.runtime.clone()))
-        })
+        });
+        // With the fence of `drain`: it sees what was made, or is seen here.
+        fence(Ordering::SeqCst);
+        if self.draining.load(Ordering::Relaxed) {
+            made.drain();
+        }
+        made
+    }
+
+    /// Those that were made.
+    fn all(&self) -> impl Iterator<Item = &Arc<Connections>> {
+        [&self.http, &self.grpc].into_iter().filter_map(OnceLock::get)
     }
 
     /// Lets go of its connections; others are made when they are needed.
     pub(crate) fn clear(&self) {
-        self.http.clear();
-        if let Some(grpc) = self.grpc.get() {
-            grpc.clear();
-        }
+        self.all().for_each(|connections| connections.clear());
     }
 
     /// Connections of their own for health checks.
-    pub(crate) fn for_checks(&self, protocol: Protocol, port: Option<u16>) -> Connections {
+    pub(crate) fn for_checks(&self, protocol: Protocol, port: Option<u16>) -> Arc<Connections> {
         let mut config = self.config.clone();
         config.protocol = protocol;
         if let Some(port) = port {
@@ -194,7 +219,7 @@ impl EndpointIo {
             // Their ports are those of the service.
             config.others = Arc::default();
         }
-        Connections::new(config, self.runtime.clone())
+        Arc::new(Connections::new(config, self.runtime.clone()))
     }
 
     /// Where its connections live.
@@ -204,10 +229,9 @@ impl EndpointIo {
 
     /// Keeps no connection from now on.
     pub(crate) fn drain(&self) {
-        self.http.drain();
-        if let Some(grpc) = self.grpc.get() {
-            grpc.drain();
-        }
+        self.draining.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.all().for_each(|connections| connections.drain());
     }
 }
 

@@ -188,7 +188,7 @@ async fn keeps_no_more_idle_connections_than_configured() {
     let (address, _mesh) = serve(port).await;
     let mut config = Config::new(address, Protocol::Http1);
     config.max_idle = 2;
-    let connections = Connections::new(config, Handle::current());
+    let connections = Arc::new(Connections::new(config, Handle::current()));
     let send = || async { text(connections.send_alone(get("/")).await.unwrap()).await };
     futures_util::future::join_all((0..5).map(|_| send())).await;
     until("two connections", || connections.open() == 2).await;

@@ -20,7 +20,7 @@ fn with_options(
 }
 
 /// The ports of that many requests, one after the other.
-async fn ports(connections: &Connections, requests: usize) -> Vec<String> {
+async fn ports(connections: &Arc<Connections>, requests: usize) -> Vec<String> {
     let mut ports = Vec::new();
     for _ in 0..requests {
         ports.push(text(connections.send_alone(get("/")).await.unwrap()).await);
@@ -29,7 +29,7 @@ async fn ports(connections: &Connections, requests: usize) -> Vec<String> {
 }
 
 /// Waits until no connection is open.
-async fn closed(connections: &Connections) {
+async fn closed(connections: &Arc<Connections>) {
     until("end of the connections", || connections.open() == 0).await;
 }
 
