@@ -214,10 +214,11 @@ pub fn takes_request(policy: &RetryPolicy, head: &Head<'_>, dialect: Dialect) ->
 #[inline]
 pub fn is_settled(policy: &RetryPolicy, status: StatusCode, headers: &HeaderMap) -> bool {
     use RetryConditions as On;
-    status.is_success()
-        && !policy.conditions.intersects(On::RETRIABLE_HEADERS | On::ENVOY_RATELIMITED)
-        && !policy.retriable_status_codes.contains(&status)
-        && !(policy.conditions.intersects(On::GRPC) && names(headers, &GRPC_STATUS))
+    let asks_headers = policy.conditions.intersects(On::RETRIABLE_HEADERS | On::ENVOY_RATELIMITED);
+    if !status.is_success() || asks_headers || policy.retriable_status_codes.contains(&status) {
+        return false;
+    }
+    !policy.conditions.intersects(On::GRPC) || !names(headers, &GRPC_STATUS)
 }
 
 /// Whether there is a header of that name: to compare the few names of an answer is less than to
