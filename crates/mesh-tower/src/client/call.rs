@@ -66,7 +66,7 @@ impl<T: Transport> Call<T> {
     // On its own, and made by one expression at its end, so that a call is built where its caller
     // keeps it: moving one costs as much as a good part of deciding.
     #[inline(never)]
-    pub(crate) fn new<B>(place: Place<'_>, transport: &T, mut request: Request<B>) -> Self
+    pub(crate) fn new<B>(place: Place<'_>, transport: &T, request: Request<B>) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -74,10 +74,13 @@ impl<T: Transport> Call<T> {
         if TypeId::of::<B>() != TypeId::of::<Body>() {
             return Self::new(place, transport, request.map(Body::new));
         }
+        let mut unsent = Some(request);
+        let unsent: &mut Unsent =
+            (&mut unsent as &mut dyn Any).downcast_mut().expect("the types are the same");
+        let own = unsent.as_mut().expect("not sent yet");
         let (hold, random) = (place.mesh.hold(), place.mesh.random());
-        let own = (&mut request as &mut dyn Any).downcast_mut().expect("the types are the same");
         let Some(taken) = express::take(place, &hold, random, own) else {
-            return Self::long(place, transport, &mut Some(own_body(request)), hold, random);
+            return Self::long(place, transport, unsent, hold, random);
         };
         let Taken { to, permit, endpoint, random } = taken;
         let (mut copy, mut kept, dialect) = (None, None, place.dialect);
@@ -90,7 +93,7 @@ impl<T: Transport> Call<T> {
         }
         let limits = Limits::new(to.forwarding, dialect, None);
         let way = To { state: to.state, priority: to.forwarding.priority(), dialect };
-        let future = transport.send(way, &endpoint, || own_body(request));
+        let future = transport.send(way, &endpoint, || unsent.take().expect("not sent yet"));
         let at = (to.route, to.cluster);
         let flight = Flight::express(hold, at, random, (permit, endpoint), (limits, retries));
         let state = State::Attempt { future };
@@ -125,18 +128,6 @@ impl<T: Transport> Call<T> {
     fn without_flight(step: Box<Step<T>>, transport: Option<T>) -> Self {
         Self { state: State::Step { step }, transport, flight: None, copy: None, timer: None }
     }
-}
-
-/// The request with a body of our own type.
-#[inline(always)]
-fn own_body<B>(request: Request<B>) -> Request<Body>
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let mut slot = Some(request);
-    let own = (&mut slot as &mut dyn Any).downcast_mut().and_then(Option::<Request<Body>>::take);
-    own.unwrap_or_else(|| slot.expect("not taken").map(Body::new))
 }
 
 impl<T: Transport> Future for Call<T> {
