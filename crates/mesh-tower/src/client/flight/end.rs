@@ -110,10 +110,6 @@ impl Flight {
         let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
         // A response without a body is over with its head.
         if body.is_end_stream() {
-            // Looked at here, and not in a call for what there seldom is.
-            if let Some(call) = call {
-                drop(call);
-            }
             return ResponseBody::upstream(body, None);
         }
         let under_way = UnderWay::new(permit, endpoint, self.total_deadline()).with_call(call);
