@@ -184,7 +184,7 @@ async fn endpoint_is_reached_at_another_of_its_addresses() {
         drop(listener);
         let (address, _drain) = serve(port).await;
         let config = Config::new(gone, protocol).with_others(&[address]);
-        let connections = Connections::new(config, Handle::current());
+        let connections = Arc::new(Connections::new(config, Handle::current()));
         assert_eq!(ports(&connections, 2).await.len(), 2);
         assert_eq!(connections.open(), 1);
     }
@@ -215,14 +215,15 @@ async fn endpoint_at_a_pipe_is_reached_over_both_protocols() {
         for (protocol, version) in [(Protocol::Http1, "HTTP/1.1"), (Protocol::Http2, "HTTP/2.0")] {
             let spec = mesh_core::resource::Endpoint::at_pipe(name);
             let config = Config::new(spec.address, protocol).with_pipe(spec.pipe);
-            let connections = Connections::new(config, Handle::current());
+            let connections = Arc::new(Connections::new(config, Handle::current()));
             assert_eq!(ports(&connections, 2).await, [version; 2]);
             assert_eq!(connections.open(), 1);
         }
         serving.abort();
         assert!(serving.await.unwrap_err().is_cancelled());
         let config = Config::new(([127, 0, 0, 1], 1).into(), Protocol::Http1);
-        let connections = Connections::new(config.with_pipe(Some(name.into())), Handle::current());
+        let config = config.with_pipe(Some(name.into()));
+        let connections = Arc::new(Connections::new(config, Handle::current()));
         let error = connections.send_alone(get("/")).await.unwrap_err();
         assert_eq!(error.kind(), SendErrorKind::Connect(ConnectFailure::Refused));
         let why = std::error::Error::source(&error).unwrap().to_string();
