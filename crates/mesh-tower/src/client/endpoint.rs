@@ -18,7 +18,7 @@ pub struct Endpoint {
     additional_addresses: Box<[SocketAddr]>,
     cluster: Name,
     protocol: UpstreamProtocol,
-    tls: Option<EndpointTls>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// How an endpoint is to be spoken with over TLS, by what the mesh is told of it.
@@ -85,8 +85,13 @@ impl Endpoint {
     /// something and plain text is spoken, what was to be protected is not: a
     /// [`ClientLayer`](crate::ClientLayer) makes no clients for such endpoints unless it is
     /// [told](crate::ClientLayer::with_tls) that they go by this.
-    pub fn tls(&self) -> Option<&EndpointTls> {
-        self.tls.as_ref()
+    pub fn tls(&self) -> Option<EndpointTls> {
+        let protocol = match self.protocol {
+            UpstreamProtocol::Http2 => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let tls = self.tls.clone()?;
+        Some(EndpointTls { tls, protocol })
     }
 }
 
@@ -117,17 +122,13 @@ struct Slot {
 
 impl Slots {
     pub(crate) fn new(cluster: &Cluster, spec: &EndpointSpec, tls: Option<&Arc<Tls>>) -> Self {
-        let protocol = match cluster.protocol {
-            UpstreamProtocol::Http2 => Protocol::Http2,
-            _ => Protocol::Http1,
-        };
         let endpoint = Endpoint {
             address: spec.address,
             pipe: spec.pipe.clone(),
             additional_addresses: spec.additional_addresses.clone(),
             cluster: cluster.name.clone(),
             protocol: cluster.protocol,
-            tls: tls.map(|tls| EndpointTls { tls: tls.clone(), protocol }),
+            tls: tls.cloned(),
         };
         Self { endpoint, clients: RwLock::default() }
     }

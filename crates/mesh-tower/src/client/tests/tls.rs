@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
 use mesh_core::Dialect;
 use mesh_core::resource::{
     Action, ChainAction, Cluster, ClusterLoadAssignment, ClusterSpecifier, Discovery, FilterChain,
@@ -19,10 +20,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-use crate::client::Endpoint;
+use crate::client::{Endpoint, EndpointTls};
 use crate::server::Peer;
 use crate::testing::{Ca, downstream, upstream, uri};
-use crate::{Body, Channel, ClientLayer, Error, ErrorKind, Mesh, Server};
+use crate::{Body, BoxError, Channel, ClientLayer, Error, ErrorKind, Mesh, Server};
 
 const US: &str = "spiffe://cluster.local/ns/default/sa/us";
 const THEM: &str = "spiffe://cluster.local/ns/default/sa/them";
@@ -258,26 +259,40 @@ async fn metadata_of_an_endpoint_decides_how_it_is_spoken_with() {
     assert_eq!(answers, [format!("HTTP/1.1 {US}"), "plain".to_owned()]);
 }
 
+/// A client of the application's own: a connection for each request, over what the endpoint says.
+async fn own_client(tls: EndpointTls, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    let config = tls.client_config()?;
+    assert_eq!(config.alpn_protocols, [b"http/1.1"]);
+    let name = tls.server_name()?;
+    assert_eq!(name.to_str(), "them.test");
+    let address: SocketAddr = request.headers()["x-address"].to_str()?.parse()?;
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?.map(Body::new))
+}
+
 #[tokio::test]
 async fn clients_of_a_layer_are_made_where_they_are_said_to_speak_tls() {
-    let address = server(&Ca::new(), true).await;
-    let mut context = upstream(&[]);
+    let ca = Ca::new();
+    let address = server(&ca, true).await;
+    let mut context = upstream(&[THEM]);
     context.sni = Some("them.test".into());
-    let mesh = mesh(cluster(&[address], context), Some(Ca::new().workload(US)));
+    let mesh = mesh(cluster(&[address], context), Some(ca.workload(US)));
     let client = |endpoint: &Endpoint| {
         let tls = endpoint.tls().expect("the cluster asks for it");
-        let name = tls.server_name().unwrap().to_str().into_owned();
-        let config = tls.client_config().unwrap();
-        assert_eq!(config.alpn_protocols, [b"http/1.1"]);
-        tower::service_fn(move |_: Request<Body>| {
-            let answer = Response::new(Body::from(name.clone()));
-            async move { Ok::<_, std::convert::Infallible>(answer) }
-        })
+        tower::service_fn(move |request: Request<Body>| own_client(tls.clone(), request))
     };
-    let get = || Request::get("/").body(Body::empty()).unwrap();
+    let get = || {
+        let request = Request::get("/").header("host", "things");
+        request.header("x-address", address.to_string()).body(Body::empty()).unwrap()
+    };
     let layer = ClientLayer::new(&mesh, "things:80").unwrap();
     let error = layer.layer(client).oneshot(get()).await.unwrap_err();
     assert!(chain(&error).contains("ClientLayer::with_tls"), "{error}");
     let answer = layer.with_tls().layer(client).oneshot(get()).await.unwrap();
-    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "them.test");
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, format!("HTTP/1.1 {US}"));
 }
