@@ -101,9 +101,14 @@ pub fn resources(config: Config) -> Resources {
     all.into_iter().collect()
 }
 
-/// The same with one real endpoint, which both parts of the split lead to; with Istio's default
-/// retry policy, or without one.
-pub fn one_endpoint(address: SocketAddr, protocol: UpstreamProtocol, retries: bool) -> Resources {
+/// The same with one real endpoint, which both parts of the split lead to, behind that many routes;
+/// with Istio's default retry policy, or without one.
+pub fn one_endpoint(
+    address: SocketAddr,
+    protocol: UpstreamProtocol,
+    count: usize,
+    retries: bool,
+) -> Resources {
     const NAME: &str = "reviews-v1";
     let mut cluster = cluster(NAME);
     cluster.protocol = protocol;
@@ -118,7 +123,7 @@ pub fn one_endpoint(address: SocketAddr, protocol: UpstreamProtocol, retries: bo
     policy.retriable_status_codes.push(StatusCode::SERVICE_UNAVAILABLE);
     policy.avoid_previous_hosts = true;
     policy.host_selection_retry_max_attempts = 5;
-    let all = routes(1, [NAME; 2], retries.then_some(policy)).into_iter();
+    let all = routes(count, [NAME; 2], retries.then_some(policy)).into_iter();
     let assignment = ClusterLoadAssignment::of_addresses(NAME, [address]);
     all.chain([cluster.into(), assignment.into()]).collect()
 }

@@ -1,14 +1,12 @@
 //! Meshes, requests and answers.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use http::Request;
 use mesh_tower::{Body, BoxError, Channel, Mesh};
 use mesh_xds_client::Bootstrap;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
 /// The workload that all meshes here are.
 const NODE: &str = "sidecar~127.0.0.1~client.default~default.svc.cluster.local";
@@ -49,23 +47,19 @@ pub fn mesh_with_seed(xds: SocketAddr, seed: u64) -> Mesh {
     builder.build().expect("a runtime is running")
 }
 
-/// A whole answer.
+/// A whole answer of an echo server.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body, read to the end.
-    pub body: Bytes,
+pub struct Answer(mesh_test::Answer);
+
+impl Deref for Answer {
+    type Target = mesh_test::Answer;
+
+    fn deref(&self) -> &mesh_test::Answer {
+        &self.0
+    }
 }
 
 impl Answer {
-    /// A header's value, empty when it is not there.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
     /// The version of the backend that answered.
     pub fn version(&self) -> &str {
         self.header("x-echo-version")
@@ -90,10 +84,7 @@ impl Answer {
 /// # Errors
 /// The mesh's, or that of an answer which broke off.
 pub async fn send(channel: &Channel, request: Request<Body>) -> Result<Answer, BoxError> {
-    let response = channel.clone().oneshot(request).await?;
-    let (head, body) = response.into_parts();
-    let body = body.collect().await?.to_bytes();
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    mesh_test::send(channel, request).await.map(Answer)
 }
 
 /// Sends a GET request for `path`.

@@ -8,22 +8,7 @@ use crate::backend::Backend;
 /// A ServiceEntry `NAME.default.svc.cluster.local` on one port, with the given endpoints: address
 /// and `version` label. `protocol` is the port's, such as `HTTP`, `HTTP2` or `GRPC`.
 pub fn service(name: &str, port: u16, protocol: &str, endpoints: &[(SocketAddr, &str)]) -> String {
-    let mut text = format!(
-        "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}}}\n\
-         spec:\n  hosts: [{name}.default.svc.cluster.local]\n  location: MESH_INTERNAL\n\
-         \x20 resolution: STATIC\n  ports: [{{number: {port}, name: main, protocol: {protocol}}}]\n\
-         \x20 endpoints:\n"
-    );
-    if endpoints.is_empty() {
-        text = text.replace("  endpoints:\n", "  endpoints: []\n");
-    }
-    for (address, version) in endpoints {
-        let (ip, port) = (address.ip(), address.port());
-        let labels = format!("{{app: {name}, version: {version}}}");
-        writeln!(text, "  - {{address: {ip}, ports: {{main: {port}}}, labels: {labels}}}")
-            .expect("text grows");
-    }
-    text
+    format!("---\n{}", mesh_test::service_entry(&format!("{name}:{port}"), protocol, endpoints))
 }
 
 /// The same of backends.

@@ -12,6 +12,9 @@
 //! it takes fewer sizes and shorter batches. Envoy is the `ENVOY` of the environment, or `envoy` on
 //! the path; without one its rows say that it was skipped, and why.
 //!
+//! `-- sidecar` instead measures what lies between a client and a server on loopback: nothing, the
+//! mesh in the client, or Envoy as a process between them.
+//!
 //! Allocations are counted by a program of its own, which the first one has cargo run: a counting
 //! allocator costs every allocation some nanoseconds, so that peers with many of them would look
 //! slower than they are.
@@ -28,11 +31,13 @@ mod plan;
 mod report;
 mod rounds;
 mod scaling;
+mod sidecar;
 
 pub use contender::BoxError;
 pub use counting::count_allocations;
 pub use plan::Plan;
 pub use report::chain;
+pub use sidecar::run as sidecar;
 
 use contender::Bench;
 

@@ -112,7 +112,8 @@ fn timed(
     Ok((thread_time().saturating_sub(cpu), wall.elapsed()))
 }
 
-fn thread_time() -> Duration {
+/// CPU time of this thread.
+pub(crate) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).expect("a thread's time starts at zero")
 }

@@ -71,5 +71,5 @@ pub mod wait;
 pub use control::Control;
 pub use fault::FaultProxy;
 pub use load::Load;
-pub use mesh::{Answer, Builder, TestMesh, get, send};
+pub use mesh::{Answer, Builder, TestMesh, get, send, service_entry};
 pub use wait::{DEADLINE, eventually, within};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ const MAX_IN_FLIGHT: usize = 10_000;
 pub struct Load<T> {
     stop: CancellationToken,
     in_flight: Arc<AtomicUsize>,
+    started: watch::Receiver<usize>,
     task: JoinHandle<Vec<T>>,
 }
 
@@ -30,6 +32,7 @@ impl<T: Send + 'static> Load<T> {
         let stop = CancellationToken::new();
         let in_flight = Arc::new(AtomicUsize::new(0));
         let (stopped, counter) = (stop.clone(), in_flight.clone());
+        let (tell, started) = watch::channel(0);
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate_per_second);
             // A late tick is made up for: the rate holds on a busy machine too.
@@ -48,11 +51,22 @@ impl<T: Send + 'static> Load<T> {
                     result
                 });
                 number += 1;
+                tell.send_replace(number);
             }
             ended.extend(running.join_all().await);
             ended
         });
-        Self { stop, in_flight, task }
+        Self { stop, in_flight, started, task }
+    }
+
+    /// Waits until that many more requests have started.
+    ///
+    /// # Panics
+    /// When a request does, or more are under way than any test means to have.
+    pub async fn starts(&self, more: usize) {
+        let mut started = self.started.clone();
+        let enough = *started.borrow_and_update() + more;
+        started.wait_for(|count| *count >= enough).await.expect("requests go on until the end");
     }
 
     /// Requests under way now.

@@ -1,13 +1,13 @@
 //! A control plane that is killed twenty times under load.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mesh_tests::process::command;
-use mesh_tests::{Backend, Load, Process, eventually, get, mesh, yaml};
+use mesh_tests::{Load, eventually, get, mesh};
 use mesh_tower::Channel;
+
+use super::served::Served;
 
 const KILLS: usize = 20;
 const RATE_PER_SECOND: u32 = 200;
@@ -16,30 +16,14 @@ const RESYNC: Duration = Duration::from_secs(1);
 /// Of one core, for a client of a control plane that is not there.
 const IDLE_PERCENT: u64 = 2;
 
-fn routes(version: usize) -> String {
-    let http = format!("  - route: [{{destination: {{host: echo, subset: v{version}}}}}]\n");
-    yaml::routes("echo", &http)
-}
-
-async fn serve(folder: &str, xds: &str) -> Process {
-    Process::start(command(super::MESHCTL, &["serve", folder, "--xds", xds])).await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_kills_cost_no_request_and_each_restart_is_followed_within_a_second() {
     if !super::scenarios() {
         return;
     }
     let _turn = super::turn().await;
-    let backends = Backend::versions("echo", 2).await;
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("service.yaml", &yaml::service_of("echo", 9080, "HTTP", &backends));
-    write("subsets.yaml", &yaml::subsets("echo", &["v1", "v2"]));
-    write("routes.yaml", &routes(1));
-    let path = folder.path().to_str().unwrap();
-    let mut control = serve(path, "127.0.0.1:0").await;
-    let address = control.address("xds");
+    let mut control = Served::start().await;
+    let address = control.address();
     let mut other = super::client(&[address]).await;
     assert_eq!(other.ask("open echo:9080").await["ok"], true);
     assert_eq!(other.ask("call echo:9080").await["text"], "v1");
@@ -74,8 +58,8 @@ async fn twenty_kills_cost_no_request_and_each_restart_is_followed_within_a_seco
         idle_ticks += other.cpu_ticks() - ticks;
         idle_for += killed.elapsed();
         let next = 1 + kill % 2;
-        write("routes.yaml", &routes(next));
-        control = serve(path, &address.to_string()).await;
+        control.route_to(&format!("v{next}"));
+        control.restart().await;
         let back = Instant::now();
         let followed = || (version.load(Ordering::Relaxed) == next).then_some(());
         eventually("request on what the restarted one says", followed).await;

@@ -14,8 +14,10 @@ mod outages;
 mod peers;
 mod rotation;
 mod secured;
+mod served;
 mod silence;
 mod split;
+mod streams;
 mod ways;
 
 use tokio::sync::{Mutex, MutexGuard};

@@ -1,13 +1,13 @@
 //! Control planes killed and restarted under load: no request notices.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mesh_tests::process::command;
-use mesh_tests::{Backend, Control, Load, Process, eventually, get, mesh, yaml};
+use mesh_tests::{Backend, Control, Load, eventually, get, mesh, yaml};
 use mesh_tower::Channel;
+
+use super::served::{Served, routes};
 
 const RATE_PER_SECOND: u32 = 200;
 const RESTARTS: usize = 5;
@@ -17,11 +17,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(144);
 
 /// Requests served meanwhile by a control plane that is down, in the short version.
 const REQUESTS_WITHOUT: usize = 40;
-
-fn routes(subset: &str) -> String {
-    let http = format!("  - route: [{{destination: {{host: echo, subset: {subset}}}}}]\n");
-    yaml::routes("echo", &http)
-}
 
 /// Requests under way: how many have ended, and by which versions lately.
 struct Traffic {
@@ -109,10 +104,6 @@ async fn requests_do_not_notice_a_control_plane_that_restarts() {
     );
 }
 
-async fn serve(folder: &str, xds: &str) -> Process {
-    Process::start(command(super::MESHCTL, &["serve", folder, "--xds", xds])).await
-}
-
 /// How long the control plane is down in the long version.
 const OUTAGE_SECONDS: usize = 30;
 
@@ -123,17 +114,8 @@ async fn requests_do_not_notice_a_control_plane_that_is_killed_for_half_a_minute
         return;
     }
     let _turn = super::turn().await;
-    let backends = Backend::versions("echo", 2).await;
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("service.yaml", &yaml::service_of("echo", 9080, "HTTP", &backends));
-    write("subsets.yaml", &yaml::subsets("echo", &["v1", "v2"]));
-    write("routes.yaml", &routes("v1"));
-    let path = folder.path().to_str().unwrap();
-
-    let mut control = serve(path, "127.0.0.1:0").await;
-    let address = control.address("xds");
-    let mesh = mesh(address);
+    let mut control = Served::start().await;
+    let mesh = mesh(control.address());
     let channel = Channel::new(&mesh, "echo:9080").unwrap();
     channel.ready().await.unwrap();
     let traffic = Traffic::start(channel);
@@ -147,9 +129,9 @@ async fn requests_do_not_notice_a_control_plane_that_is_killed_for_half_a_minute
             traffic.go_on(per_second * seconds / 2).await;
         }
         assert!(killed.elapsed() > Duration::from_secs(seconds as u64) * 9 / 10);
-        control = serve(path, &address.to_string()).await;
+        control.restart().await;
     }
-    write("routes.yaml", &routes("v2"));
+    control.route_to("v2");
     let moved = traffic.moved().await;
     let requests = traffic.nothing_failed().await;
     println!(

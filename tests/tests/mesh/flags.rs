@@ -20,7 +20,7 @@ async fn told(channel: &Channel) -> (u16, String, String, String) {
     let record = Record::new();
     let request = Request::get("/").extension(record.clone()).body(Body::empty()).unwrap();
     let (status, body) = match send(channel, request).await {
-        Ok(answer) => (answer.status, answer.body),
+        Ok(answer) => (answer.status, answer.body.clone()),
         Err(error) => {
             let error = mesh_error(&error);
             // The error says the same by itself, but for what was noted on the way.

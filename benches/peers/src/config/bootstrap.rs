@@ -20,8 +20,9 @@ pub(crate) struct Served {
     pub(crate) shape: Shape,
 }
 
-/// Envoy's configuration: a listener for each table, all to the same clusters.
-pub(crate) fn bootstrap(tables: &[Served], upstreams: &[SocketAddr]) -> Bootstrap {
+/// Envoy's configuration: a listener for each table, all to the same clusters, which speak HTTP/2 or
+/// HTTP/1.1.
+pub(crate) fn bootstrap(tables: &[Served], upstreams: &[SocketAddr], is_http2: bool) -> Bootstrap {
     let any_port = || Some(address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
     let listener = |served: &Served| {
         let routes = RouteSpecifier::RouteConfig(routes(served.shape));
@@ -37,7 +38,8 @@ pub(crate) fn bootstrap(tables: &[Served], upstreams: &[SocketAddr]) -> Bootstra
             ..Default::default()
         }
     };
-    let clusters = CLUSTERS.map(|(name, _)| fixed_cluster(name, Addresses::Given(upstreams)));
+    let given = Addresses::Given(upstreams);
+    let clusters = CLUSTERS.map(|(name, _)| fixed_cluster(name, given, is_http2));
     let resources = StaticResources {
         listeners: tables.iter().map(listener).collect(),
         clusters: clusters.into(),

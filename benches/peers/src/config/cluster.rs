@@ -15,6 +15,11 @@ use mesh_pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use mesh_pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
 };
+use mesh_pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
+use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
+    ExplicitHttpConfig, UpstreamProtocolOptions,
+};
 use mesh_pb::envoy::r#type::v3::Percent;
 use mesh_pb::google::protobuf::{Any, Duration, UInt32Value};
 use mesh_pb::type_url;
@@ -52,12 +57,26 @@ pub(crate) fn cluster(name: &str) -> Any {
     any(type_url::CLUSTER, &cluster)
 }
 
-/// A cluster with its endpoints in it.
-pub(crate) fn fixed_cluster(name: &str, addresses: Addresses<'_>) -> Cluster {
-    Cluster {
+/// A cluster with its endpoints in it, which speak HTTP/2 or HTTP/1.1.
+pub(crate) fn fixed_cluster(name: &str, addresses: Addresses<'_>, is_http2: bool) -> Cluster {
+    let mut cluster = Cluster {
         load_assignment: Some(load_assignment(name, addresses)),
         ..of_type(name, DiscoveryType::Static)
+    };
+    if is_http2 {
+        let explicit = ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(Default::default())),
+        };
+        let options = HttpProtocolOptions {
+            upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)),
+            ..Default::default()
+        };
+        // Envoy looks them up under the message's name.
+        let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned();
+        let options = any(type_url::HTTP_PROTOCOL_OPTIONS, &options);
+        cluster.typed_extension_protocol_options.insert(key, options);
     }
+    cluster
 }
 
 fn of_type(name: &str, discovery: DiscoveryType) -> Cluster {

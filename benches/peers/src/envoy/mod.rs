@@ -14,7 +14,7 @@ use crate::config::{Served, Shape, bootstrap};
 use crate::contender::BoxError;
 use crate::plan::Plan;
 use crate::rounds::Series;
-use process::Envoy;
+pub(crate) use process::{Envoy, version};
 use traffic::{Connections, upstream};
 
 pub(crate) use traffic::CONCURRENT;
@@ -43,8 +43,8 @@ pub(crate) fn measure(
         .collect::<Result<Vec<_>, _>>()?;
     let named = |(at, shape): (usize, &Shape)| Served { listener: at.to_string(), shape: *shape };
     let tables: Vec<_> = shapes.iter().enumerate().map(named).collect();
-    let version = process::version()?;
-    let envoy = Envoy::start(&bootstrap(&tables, &upstreams))?;
+    let version = version()?;
+    let envoy = Envoy::start(&bootstrap(&tables, &upstreams, false))?;
     let rounds = rounds(&envoy, plan, &tables);
     let tables = runtime.block_on(async { tokio::time::timeout(LIMIT, rounds).await })??;
     Ok(Measured { version, tables })

@@ -17,7 +17,7 @@ use crate::contender::BoxError;
 
 /// A running Envoy with one worker. Dropping it kills that process.
 #[derive(Debug)]
-pub(super) struct Envoy {
+pub(crate) struct Envoy {
     child: Child,
     admin: SocketAddr,
     /// Its files, removed with it.
@@ -29,7 +29,7 @@ const START: Duration = Duration::from_secs(60);
 
 impl Envoy {
     /// Starts it and waits until it serves.
-    pub(super) fn start(bootstrap: &Bootstrap) -> Result<Self, BoxError> {
+    pub(crate) fn start(bootstrap: &Bootstrap) -> Result<Self, BoxError> {
         let folder = tempfile::tempdir()?;
         let [config, admin, log] =
             ["bootstrap.pb", "admin", "log"].map(|name| folder.path().join(name));
@@ -72,7 +72,7 @@ impl Envoy {
     }
 
     /// The addresses of its listeners, once all of them listen.
-    pub(super) async fn listeners(&self) -> Result<HashMap<String, SocketAddr>, BoxError> {
+    pub(crate) async fn listeners(&self) -> Result<HashMap<String, SocketAddr>, BoxError> {
         let started = Instant::now();
         while traffic::get(self.admin, "/ready").await?.trim_ascii() != b"LIVE" {
             if started.elapsed() > START {
@@ -96,7 +96,7 @@ impl Envoy {
     }
 
     /// The CPU time of all its threads.
-    pub(super) fn cpu(&self) -> io::Result<Duration> {
+    pub(crate) fn cpu(&self) -> io::Result<Duration> {
         let mut total = Duration::ZERO;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let text = fs::read_to_string(task?.path().join("schedstat"))?;
@@ -121,7 +121,7 @@ fn program() -> OsString {
 }
 
 /// The version that it says it is.
-pub(super) fn version() -> Result<String, BoxError> {
+pub(crate) fn version() -> Result<String, BoxError> {
     let program = program();
     let output = Command::new(&program).arg("--version").output();
     let output = output.map_err(|error| format!("{} does not run: {error}", program.display()))?;

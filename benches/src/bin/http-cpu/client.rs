@@ -112,7 +112,7 @@ impl Mesh {
             Version::Http1 => (UpstreamProtocol::Http1, path),
             Version::Http2 => (UpstreamProtocol::Http2, mesh_benches::uri),
         };
-        let resources = mesh_benches::one_endpoint(to, protocol, retries);
+        let resources = mesh_benches::one_endpoint(to, protocol, 1, retries);
         let mesh = mesh_tower::Mesh::builder().resources(resources).build();
         let channel = Channel::new(&mesh.expect("in a runtime"), TARGET);
         Self { channel: channel.expect("a valid target"), uri }

@@ -50,12 +50,15 @@ pub(super) fn resources(service: ServiceSpec, instances: &[Instance]) -> Vec<Res
     resources
 }
 
-/// The ServiceEntry of one service.
-pub(super) fn service_entry(
-    target: &str,
-    is_http2: bool,
-    endpoints: &[(SocketAddr, &str)],
-) -> String {
+/// A ServiceEntry of one service, as a [live](super::TestMesh::live) configuration has it: the
+/// `host` of `target` (`host:port`), in namespace `default` when it has no dots, on that one port.
+///
+/// `protocol` is the port's, such as `HTTP`, `HTTP2` or `GRPC`. Endpoints are addresses with the
+/// version they are labelled with, beside `app`, the first part of the host.
+///
+/// # Panics
+/// When `target` has no port.
+pub fn service_entry(target: &str, protocol: &str, endpoints: &[(SocketAddr, &str)]) -> String {
     let (host, port) = target.rsplit_once(':').expect("a target is host:port");
     let name = host.split('.').next().unwrap_or(host);
     let full = if host.contains('.') {
@@ -63,7 +66,6 @@ pub(super) fn service_entry(
     } else {
         format!("{host}.default.svc.cluster.local")
     };
-    let protocol = if is_http2 { "HTTP2" } else { "HTTP" };
     let mut text = format!(
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}}}\n\
          spec:\n  hosts: [{full}]\n  location: MESH_INTERNAL\n  resolution: STATIC\n  \

@@ -9,4 +9,5 @@ mod tests;
 
 pub use answer::{Answer, get, send};
 pub use builder::Builder;
+pub use configured::service_entry;
 pub use running::TestMesh;

@@ -160,5 +160,5 @@ impl TestMesh {
 fn entry(target: &str, is_http2: bool, instances: &[Instance]) -> String {
     let own = instances.iter().filter(|one| one.target == target && one.is_listed);
     let own: Vec<_> = own.map(|one| (one.proxy.address(), one.version.as_str())).collect();
-    service_entry(target, is_http2, &own)
+    service_entry(target, if is_http2 { "HTTP2" } else { "HTTP" }, &own)
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Builder, Connection, SendResponse};
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Forward, HttpConnectionManager,
     Listener, Resource, Resources, RetryConditions as On, Route, RouteConfiguration, RouteMatch,
@@ -18,7 +19,9 @@ use mesh_test::{send, within};
 use mesh_tower::{Body, BoxError, Channel, Mesh};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tower::ServiceExt as _;
 
 use super::{TARGET, retries, turn};
 
@@ -295,17 +298,18 @@ async fn limit_of_streams_may_change_to_none_and_back() {
 async fn answer_that_is_reset_in_its_middle_is_an_error_and_not_sent_again() {
     let _turn = turn().await;
     let arrived = Arc::new(AtomicUsize::new(0));
-    let count = arrived.clone();
+    let seen = Arc::new(Notify::new());
+    let (count, was_seen) = (arrived.clone(), seen.clone());
     let address = server(Builder::new(), move |_, mut connection| {
-        let count = count.clone();
+        let (count, was_seen) = (count.clone(), was_seen.clone());
         async move {
             while let Some(Ok((_, mut respond))) = connection.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
                 let mut body = respond.send_response(Response::new(()), false).unwrap();
                 body.send_data(Bytes::from_static(b"half of "), false).unwrap();
+                let was_seen = was_seen.clone();
                 tokio::spawn(async move {
-                    // After the data has been sent, which nothing tells.
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    was_seen.notified().await;
                     body.send_reset(Reason::INTERNAL_ERROR);
                 });
             }
@@ -315,7 +319,12 @@ async fn answer_that_is_reset_in_its_middle_is_an_error_and_not_sent_again() {
     let channel = channel(address);
     for _ in 0..3 {
         let request = Request::get("/").body(Body::empty()).unwrap();
-        assert!(within("error", send(&channel, request)).await.is_err());
+        let response = within("head", channel.clone().oneshot(request)).await.unwrap();
+        let mut body = response.into_body();
+        let first = within("data", body.frame()).await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "half of ");
+        seen.notify_one();
+        assert!(within("error", body.frame()).await.unwrap().is_err());
     }
     assert_eq!(arrived.load(Ordering::Relaxed), 3);
 }

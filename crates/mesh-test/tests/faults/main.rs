@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod chain;
+mod churn;
 mod endpoints;
 mod http2;
+mod overload;
 mod upgrades;
 
 use std::time::Duration;

@@ -82,6 +82,15 @@ impl Pool {
 
     /// A stream's place on a connection.
     pub(super) async fn stream(self: &Arc<Self>, gate: Option<&Gate>) -> Result<Stream, Failure> {
+        let stream = self.place(gate).await?;
+        // A connection that may carry no more ends with its streams, not when it is next wanted.
+        if stream.0.streams.span.is_over() {
+            self.retire(&stream);
+        }
+        Ok(stream)
+    }
+
+    async fn place(self: &Arc<Self>, gate: Option<&Gate>) -> Result<Stream, Failure> {
         let mut waiting = None;
         loop {
             if let Some(stream) = self.join() {
