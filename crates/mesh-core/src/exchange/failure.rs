@@ -66,11 +66,11 @@ impl Failure {
         let bad_gateway = StatusCode::BAD_GATEWAY;
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         match self {
-            Self::NoRoute(NoRoute::Cluster(_)) | Self::NoCluster => {
+            Self::NoRoute(NoRoute::Cluster(_) | NoRoute::NonForwarding(_)) | Self::NoCluster => {
                 let status = route.map_or(unavailable, RouteView::cluster_not_found_response_code);
                 Reply::new(status, "cluster_not_found").with_flags(Flags::NO_CLUSTER_FOUND)
             }
-            Self::NoRoute(NoRoute::Unsupported(_) | NoRoute::NonForwarding(_)) => {
+            Self::NoRoute(NoRoute::Unsupported(_)) => {
                 Reply::new(StatusCode::INTERNAL_SERVER_ERROR, "route_not_supported")
                     .with_flags(Flags::NO_ROUTE_FOUND)
             }

@@ -139,7 +139,11 @@ fn meaning(name: &str, parameters: &str) -> Result<Option<Command>, FormatError>
         "RESPONSE_CODE_DETAILS" => {
             Command::ResponseCodeDetails { white_space: parameters == "ALLOW_WHITESPACES" }
         }
-        "RESPONSE_FLAGS" => Command::ResponseFlags,
+        "RESPONSE_FLAGS" | "RESPONSE_FLAGS_LONG" => Command::ResponseFlags,
+        "STREAM_ID" => {
+            let (header, other) = headers("x-request-id", false)?;
+            Command::Request(header, other)
+        }
         "ROUTE_NAME" => Command::RouteName,
         "VIRTUAL_CLUSTER_NAME" => Command::VirtualClusterName,
         "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Command::Cluster,

@@ -37,6 +37,7 @@ mod mirror;
 mod outlier;
 mod rate_limit;
 mod rbac;
+mod re2;
 mod redirect;
 mod regex;
 mod resources;

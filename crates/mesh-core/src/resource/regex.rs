@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Name;
+use super::re2::{check_counts, spelled_out};
 
 /// A compiled regular expression that must match the whole text.
 ///
-/// The syntax is that of the `regex` crate, which shares with RE2 (Envoy's and gRPC's) that there
-/// are no look-around and no back-references, so that matching is linear. `\d`, `\s`, `\w` and
-/// `\b` look at ASCII alone, as in RE2.
+/// The syntax is RE2's (Envoy's and gRPC's), as far as the `regex` crate can say the same: there are
+/// no look-around and no back-references, so that matching is linear. `\d`, `\s`, `\w` and `\b` look
+/// at ASCII alone. Groups of one name twice, or with a name that begins with a digit, are refused.
 #[derive(Clone)]
 pub struct Regex(Arc<Compiled>);
 
@@ -43,9 +44,10 @@ impl Regex {
     /// When it is too long, not valid, or compiles to too large a program.
     pub fn new(source: &str) -> Result<Self, MatcherError> {
         Self::check_length(source)?;
-        let ascii = with_ascii_classes(source);
+        let ascii = spelled_out(source)?;
         // Compiled alone first: a stray parenthesis must not escape the group added below.
         Self::build(&ascii)?;
+        check_counts(&ascii, Self::NEST_LIMIT)?;
         let compiled = Self::build(&format!("^(?:{ascii})$"))?;
         Ok(Self(Arc::new(Compiled { source: source.into(), compiled })))
     }
@@ -53,7 +55,9 @@ impl Regex {
     /// Compiles `source` to be looked for anywhere in a text, under the same limits.
     pub(super) fn search(source: &str) -> Result<::regex::Regex, MatcherError> {
         Self::check_length(source)?;
-        ::regex::RegexBuilder::new(&with_ascii_classes(source))
+        let ascii = spelled_out(source)?;
+        check_counts(&ascii, Self::NEST_LIMIT)?;
+        ::regex::RegexBuilder::new(&ascii)
             .size_limit(Self::SIZE_LIMIT)
             .dfa_size_limit(Self::SIZE_LIMIT)
             .nest_limit(Self::NEST_LIMIT)
@@ -83,8 +87,9 @@ impl Regex {
         use regex_syntax::hir::literal::Extractor;
         let mut parser =
             regex_syntax::ParserBuilder::new().utf8(false).nest_limit(Self::NEST_LIMIT).build();
-        let parsed = parser.parse(&with_ascii_classes(self.source()));
-        let literals = parsed.ok().map(|parsed| Extractor::new().extract(&parsed));
+        let ascii = spelled_out(self.source()).ok();
+        let parsed = ascii.and_then(|ascii| parser.parse(&ascii).ok());
+        let literals = parsed.map(|parsed| Extractor::new().extract(&parsed));
         let prefix = literals.as_ref().and_then(|literals| literals.longest_common_prefix());
         prefix.unwrap_or_default().to_vec()
     }
@@ -102,147 +107,6 @@ impl Regex {
             .build()
             .map_err(|error| MatcherError(format!("invalid regex: {error}")))
     }
-}
-
-/// `source` with what RE2 means by it spelled out: Perl classes are ASCII (Unicode ones would match
-/// more, and fifty times larger programs would not fit the limit for `\w{1,63}`), brackets neither
-/// nest nor subtract, and a brace that begins no repetition stands for itself.
-fn with_ascii_classes(source: &str) -> String {
-    let mut ascii = String::with_capacity(source.len());
-    let mut brackets = None;
-    let mut rest = source;
-    while let Some(character) = rest.chars().next() {
-        rest = &rest[character.len_utf8()..];
-        if let Some(place) = brackets {
-            brackets = in_brackets(&mut ascii, place, character, &mut rest);
-            continue;
-        }
-        match character {
-            '\\' => {
-                escape(&mut ascii, &mut rest);
-            }
-            '{' if !is_repetition(rest) => ascii.push_str(r"\{"),
-            '[' => {
-                brackets = Some(Place::Item);
-                ascii.push('[');
-                // A bracket that comes first stands for itself.
-                if let Some(after) = rest.strip_prefix('^') {
-                    ascii.push('^');
-                    rest = after;
-                }
-                if let Some(after) = rest.strip_prefix(']') {
-                    ascii.push_str(r"\]");
-                    rest = after;
-                    brackets = Some(Place::AfterFirst);
-                }
-            }
-            other => ascii.push(other),
-        }
-    }
-    ascii
-}
-
-/// Where in brackets we are, which tells what a dash means.
-#[derive(Clone, Copy)]
-enum Place {
-    /// Before an item.
-    Item,
-    /// After what may begin a range.
-    AfterFirst,
-    /// Before the end of a range.
-    Last,
-}
-
-impl Place {
-    fn after_character(self) -> Self {
-        match self {
-            Self::Item | Self::AfterFirst => Self::AfterFirst,
-            Self::Last => Self::Item,
-        }
-    }
-}
-
-/// Spells out one part of what stands in brackets; `None` when they end.
-fn in_brackets(
-    ascii: &mut String,
-    place: Place,
-    character: char,
-    rest: &mut &str,
-) -> Option<Place> {
-    match (character, place) {
-        (']', _) => {
-            ascii.push(']');
-            return None;
-        }
-        ('\\', _) => {
-            let is_character = escape(ascii, rest);
-            return Some(if is_character { place.after_character() } else { Place::Item });
-        }
-        ('-', Place::AfterFirst) if !rest.starts_with(']') => {
-            ascii.push('-');
-            return Some(Place::Last);
-        }
-        ('[', _) if rest.starts_with(':') => {
-            let end = rest.find(":]").map_or(0, |end| end + 2);
-            ascii.push('[');
-            ascii.push_str(&rest[..end]);
-            *rest = &rest[end..];
-            return Some(Place::Item);
-        }
-        ('[' | '&' | '~' | '-', _) => ascii.extend(['\\', character]),
-        (other, _) => ascii.push(other),
-    }
-    Some(place.after_character())
-}
-
-/// Spells out what follows a backslash; whether it stands for one character.
-fn escape(ascii: &mut String, rest: &mut &str) -> bool {
-    let mut characters = rest.chars();
-    let escaped = characters.next();
-    *rest = characters.as_str();
-    match escaped {
-        // A class may stand inside brackets: this syntax nests them.
-        Some('d') => ascii.push_str("[0-9]"),
-        Some('D') => ascii.push_str("[^0-9]"),
-        Some('s') => ascii.push_str(r"[\t\n\f\r ]"),
-        Some('S') => ascii.push_str(r"[^\t\n\f\r ]"),
-        Some('w') => ascii.push_str("[0-9A-Za-z_]"),
-        Some('W') => ascii.push_str("[^0-9A-Za-z_]"),
-        Some(edge @ ('b' | 'B')) => {
-            ascii.push_str(if edge == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" });
-        }
-        Some(class @ ('p' | 'P')) => {
-            ascii.extend(['\\', class]);
-            copy_name(ascii, rest, 1);
-        }
-        other => {
-            ascii.push('\\');
-            ascii.extend(other);
-            if other == Some('x') {
-                copy_name(ascii, rest, 2);
-            }
-            return true;
-        }
-    }
-    false
-}
-
-/// Copies a name in braces, or else so many letters or digits.
-fn copy_name(ascii: &mut String, rest: &mut &str, letters: usize) {
-    let end = match rest.strip_prefix('{') {
-        Some(inner) => inner.find('}').map_or(0, |end| end + 2),
-        None => rest.bytes().take(letters).take_while(u8::is_ascii_alphanumeric).count(),
-    };
-    ascii.push_str(&rest[..end]);
-    *rest = &rest[end..];
-}
-
-/// Whether what follows a brace makes it a repetition: `n}`, `n,}` or `n,m}`.
-fn is_repetition(rest: &str) -> bool {
-    let Some((inner, _)) = rest.split_once('}') else { return false };
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let (from, to) = inner.split_once(',').unwrap_or((inner, ""));
-    !from.is_empty() && digits(from) && digits(to)
 }
 
 impl fmt::Debug for Regex {

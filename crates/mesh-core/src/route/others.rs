@@ -58,13 +58,14 @@ fn cookie_matches(matcher: &CookieMatcher, headers: &HeaderMap) -> bool {
     value.is_some_and(|value| matcher.value.matches_bytes(value)) != matcher.invert
 }
 
-/// The value of the first cookie of that name, without quotes around it.
+/// The value of the first cookie of that name, without quotes around it. As in Envoy, white space
+/// before `=` is part of the name.
 pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let lines = headers.get_all(COOKIE).iter().map(|line| line.as_bytes());
     let mut pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
     pairs.find_map(|pair| {
         let at = memchr::memchr(b'=', pair)?;
-        let (key, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
+        let (key, value) = (pair[..at].trim_ascii_start(), pair[at + 1..].trim_ascii());
         (key == name.as_bytes()).then(|| unquoted(value))
     })
 }

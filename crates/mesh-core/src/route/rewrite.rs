@@ -18,8 +18,10 @@ pub(crate) fn rewrite_path(
             Some(format!("{new}{}", path_and_query.get(matched..)?))
         }
         PathRewrite::Regex(rewrite) => {
-            let made = replace_path(path_and_query, |path| rewrite.replace_all(path));
-            (made != path_and_query).then_some(made)
+            // Envoy's rule: one that changes nothing counts as a rewrite, one that leaves nothing not.
+            let path = without_query(path_and_query);
+            let made = rewrite.replace_all(path);
+            (!made.is_empty()).then(|| format!("{made}{}", &path_and_query[path.len()..]))
         }
         PathRewrite::Template(rewrite) => {
             let path = without_query(path_and_query);

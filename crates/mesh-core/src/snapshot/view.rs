@@ -182,7 +182,12 @@ impl<'s> RouteView<'s> {
     pub fn redirect(&self, head: &Head<'_>) -> Option<(StatusCode, String)> {
         match &self.route.action {
             Action::Redirect(redirect) => {
-                let location = location(redirect, &self.route.matcher, head);
+                let location = if self.is_tls_redirect() {
+                    // The port stays, as in Envoy, although the scheme has another.
+                    format!("https://{}{}", head.host(), head.path_and_query)
+                } else {
+                    location(redirect, &self.route.matcher, head)
+                };
                 Some((redirect.response_code, location))
             }
             _ => None,

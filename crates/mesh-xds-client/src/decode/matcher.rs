@@ -35,8 +35,9 @@ pub(super) fn route_match(at: At<'_>, proto: &pb::RouteMatch) -> Result<RouteMat
     }
     if let Some(fraction) = &proto.runtime_fraction {
         let at = at.field("runtime_fraction");
-        let share = fraction.default_value.unwrap_or_default();
-        made.runtime_fraction = Some(common::per_million(at.field("default_value"), &share)?);
+        let at_value = at.field("default_value");
+        let share = fraction.default_value.ok_or_else(|| at_value.invalid("is missing"))?;
+        made.runtime_fraction = Some(common::per_million(at_value, &share)?);
         not_honoured!(at, fraction, [runtime_key]);
     }
     if proto.grpc.is_some() {
@@ -90,6 +91,10 @@ pub(super) fn header(at: At<'_>, proto: &pb::HeaderMatcher) -> Result<HeaderMatc
         Some(HeaderMatchSpecifier::StringMatch(proto)) => {
             ValueMatch::String(string(at.field("string_match"), proto)?)
         }
+        // Envoy takes every value for an empty one.
+        Some(HeaderMatchSpecifier::ExactMatch(value)) if value.is_empty() => {
+            ValueMatch::String(StringMatcher::Prefix { value: exact(value), ignore_case: false })
+        }
         Some(HeaderMatchSpecifier::ExactMatch(value)) => {
             ValueMatch::String(StringMatcher::exact(exact(value)))
         }
@@ -111,7 +116,7 @@ pub(super) fn header(at: At<'_>, proto: &pb::HeaderMatcher) -> Result<HeaderMatc
         }
         Some(HeaderMatchSpecifier::RangeMatch(range)) => {
             if range.end < range.start {
-                return Err(at.field("range_match").invalid("ends before it starts"));
+                at.field("range_match").finding("ends before it starts: no number is in it");
             }
             ValueMatch::Range(range.start..range.end)
         }
@@ -169,6 +174,9 @@ pub(super) fn string(at: At<'_>, proto: &matcher::StringMatcher) -> Result<Strin
         Some(MatchPattern::Contains(value)) => {
             common::non_empty(at.field("contains"), value)?;
             StringMatcher::Contains { value: name(value), ignore_case }
+        }
+        Some(MatchPattern::SafeRegex(_)) if ignore_case => {
+            return Err(at.field("ignore_case").invalid("has no effect for safe_regex"));
         }
         Some(MatchPattern::SafeRegex(proto)) => {
             StringMatcher::Regex(common::regex(at.field("safe_regex"), proto)?)

@@ -45,8 +45,9 @@ fn mirror(at: At<'_>, proto: &pb::RequestMirrorPolicy) -> Result<MirrorPolicy, I
     let mut made = MirrorPolicy::new(cluster);
     if let Some(fraction) = &proto.runtime_fraction {
         let at = at.field("runtime_fraction");
-        let share = fraction.default_value.unwrap_or_default();
-        made.runtime_fraction = Some(common::per_million(at.field("default_value"), &share)?);
+        let at_value = at.field("default_value");
+        let share = fraction.default_value.ok_or_else(|| at_value.invalid("is missing"))?;
+        made.runtime_fraction = Some(common::per_million(at_value, &share)?);
         not_honoured!(at, fraction, [runtime_key]);
     }
     made.disable_shadow_host_suffix_append = proto.disable_shadow_host_suffix_append;

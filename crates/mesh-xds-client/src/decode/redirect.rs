@@ -13,7 +13,7 @@ pub(super) fn redirect(at: At<'_>, proto: &pb::RedirectAction) -> Result<Redirec
     made.scheme = match &proto.scheme_rewrite_specifier {
         Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => Some("https".into()),
         Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) if !scheme.is_empty() => {
-            Some(scheme.to_ascii_lowercase().into())
+            Some(scheme.as_str().into())
         }
         _ => None,
     };
@@ -32,7 +32,8 @@ fn path(at: At<'_>, proto: Option<&PathRewriteSpecifier>) -> Result<RedirectPath
             common::one_line(at.field("path_redirect"), path)?;
             match path.as_str() {
                 "" => RedirectPath::Keep,
-                path => RedirectPath::Path(path.into()),
+                path if path.starts_with('/') => RedirectPath::Path(path.into()),
+                path => RedirectPath::Path(format!("/{path}").into()),
             }
         }
         Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {

@@ -73,6 +73,7 @@ pub(super) fn configuration(
 }
 
 fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Invalid> {
+    common::non_empty(at.field("name"), &proto.name)?;
     if proto.domains.is_empty() {
         return Err(at.field("domains").invalid("is empty"));
     }
@@ -148,7 +149,7 @@ fn report_host(at: At<'_>, proto: &pb::VirtualHost) {
 /// `*` alone, at the start or at the end; elsewhere it is a character like others (Envoy).
 fn check_domain(at: At<'_>, domain: &str) -> Result<(), Invalid> {
     if domain.is_empty() {
-        return Err(at.invalid("is empty"));
+        at.finding("is empty: no request has that authority");
     }
     let inner = domain.strip_prefix('*').or_else(|| domain.strip_suffix('*')).unwrap_or(domain);
     if inner.contains('*') {

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -58,8 +58,10 @@ impl Run<'_> {
         if let Some(length) = self.request.content_length() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let origin = origin();
+        let origin = origin(&sent);
         let scheme = scheme(&sent);
+        // A connection manager says so in front of routing.
+        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
         let (authority, path) = self.request.target();
         let given = Head::of_parts(&method, scheme, authority, path, &sent).from_origin(&origin);
         let host = self.snapshot.virtual_host(self.root, &given, Dialect::Http);
@@ -169,12 +171,17 @@ fn upstream(
     }
 }
 
-/// An external peer on the same machine, over plain text.
-fn origin() -> Origin {
+/// An external peer on the same machine, over plain text. The client is whom the last address of
+/// `x-forwarded-for` names: a connection manager believes it that does not `use_remote_address`.
+fn origin(headers: &HeaderMap) -> Origin {
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, PEER_PORT));
     let mut origin = Origin::APPLICATION;
     origin.peer = Some(peer);
-    origin.remote = Some(peer);
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+    let forwarded = forwarded.and_then(|value| value.to_str().ok());
+    let last = forwarded.and_then(|value| value.rsplit(',').next());
+    let last = last.and_then(|address| address.trim().parse::<IpAddr>().ok());
+    origin.remote = Some(last.map_or(peer, |address| SocketAddr::new(address, 0)));
     origin.local = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
     origin
 }
