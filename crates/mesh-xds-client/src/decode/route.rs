@@ -73,7 +73,6 @@ pub(super) fn configuration(
 }
 
 fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Invalid> {
-    common::non_empty(at.field("name"), &proto.name)?;
     if proto.domains.is_empty() {
         return Err(at.field("domains").invalid("is empty"));
     }

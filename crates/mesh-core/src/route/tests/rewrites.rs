@@ -36,7 +36,9 @@ fn other_rewrites_leave_what_they_do_not_match() {
     let regex = |pattern, new| PathRewrite::Regex(RegexRewrite::new(pattern, new).unwrap().into());
     let made = rewrite_path(&regex("^/a/(.*)$", r"/\1/a"), &any, "/a/b?c=/a/d");
     assert_eq!(made.as_deref(), Some("/b/a?c=/a/d"));
-    assert_eq!(rewrite_path(&regex("x", "y"), &any, "/a?x"), None);
+    // As in Envoy, which then says the original path as well.
+    assert_eq!(rewrite_path(&regex("x", "y"), &any, "/a?x").as_deref(), Some("/a?x"));
+    assert_eq!(rewrite_path(&regex(".*", ""), &any, "/a?x"), None);
     let template = UriTemplate::new("/t/{x}.html").unwrap();
     let rewrite =
         PathRewrite::Template(Arc::new(TemplateRewrite::new("/q/{x}", &template).unwrap()));

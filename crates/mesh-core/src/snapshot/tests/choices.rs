@@ -169,7 +169,7 @@ fn host_that_requires_tls_redirects_before_its_routes() {
     let Decision::Respond { route } = snapshot.route(root, &head, Http, 0) else { panic!() };
     let view = snapshot.view(route);
     assert!(view.is_tls_redirect() && view.direct_response().is_none());
-    let want = (StatusCode::MOVED_PERMANENTLY, "https://shop/cart?x".to_owned());
+    let want = (StatusCode::MOVED_PERMANENTLY, "https://shop:80/cart?x".to_owned());
     assert_eq!(view.redirect(&head), Some(want));
     assert!(snapshot.forwarding(route).is_none());
     let text = snapshot.explain(root, &head, Http, 0).to_string();

@@ -151,10 +151,10 @@ fn header_names_and_flags() {
 #[test]
 #[allow(deprecated, reason = "the older header matchers are read")]
 fn header_conditions_that_are_refused() {
-    let range = Header::RangeMatch(Int64Range { start: 5, end: 4 });
     let mut proto = header("a", Some(Header::PresentMatch(true)));
-    proto.headers.push(header("b", Some(range)).headers.remove(0));
-    refuses(proto, ".headers[1].range_match", "ends before it starts");
+    let empty = Header::PrefixMatch(String::new());
+    proto.headers.push(header("b", Some(empty)).headers.remove(0));
+    refuses(proto, ".headers[1].prefix_match", "is empty");
     let refuses = |name, specifier, field: &str, text| {
         refuses(header(name, specifier), &format!(".headers[0]{field}"), text);
     };
