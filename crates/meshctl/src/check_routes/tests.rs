@@ -117,7 +117,33 @@ fn reads_a_request_as_its_message_would_be_read() {
     let mut request = get("/a");
     request["method"] = json!("POST");
     let expect = &run(&record(&routes, &request))["expect"];
-    assert_eq!(expect["upstream"]["headers_added"], json!([["content-length", "0"]]));
+    let added = json!([["content-length", "0"], ["x-forwarded-proto", "http"]]);
+    assert_eq!(expect["upstream"]["headers_added"], added);
+}
+
+#[test]
+fn client_is_whom_a_proxy_in_front_names_and_plain_http_unless_it_says_otherwise() {
+    let network = |first: &str| json!([{"name": "x-forwarded-proto", "exact_match": first}]);
+    let routes = json!([
+        {"match": {"prefix": "/", "headers": network("http")}, "route": {"cluster": "plain"}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "tls"}},
+    ]);
+    for (headers, cluster, remote) in [
+        (json!([]), "plain", "127.0.0.1"),
+        (json!([["x-forwarded-for", "10.0.0.1, 10.0.0.2"]]), "plain", "10.0.0.2"),
+        (json!([["x-forwarded-proto", "https"], ["x-forwarded-for", "?"]]), "tls", "127.0.0.1"),
+    ] {
+        let mut request = get("/");
+        request["headers"] = headers;
+        let mut record = record(&routes, &request);
+        let told = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%";
+        record["route_config"]["request_headers_to_add"] =
+            json!([{"header": {"key": "x-remote", "value": told}}]);
+        let expect = &run(&record)["expect"];
+        assert_eq!(expect["cluster"], cluster);
+        let added = expect["upstream"]["headers_added"].as_array().unwrap();
+        assert!(added.contains(&json!(["x-remote", remote])), "{added:?}");
+    }
 }
 
 #[test]

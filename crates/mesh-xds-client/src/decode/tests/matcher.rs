@@ -168,7 +168,7 @@ fn header_conditions_that_are_refused() {
     let none = Header::StringMatch(string(None));
     refuses("a", Some(none), ".string_match", "no known match pattern");
     let bad = Header::StringMatch(string(Some(Pattern::SafeRegex(regex("(?=a)")))));
-    refuses("a", Some(bad), ".string_match.safe_regex.regex", "invalid regex");
+    refuses("a", Some(bad), ".string_match.ignore_case", "has no effect for safe_regex");
     let custom = Header::StringMatch(string(Some(Pattern::Custom(Default::default()))));
     refuses("a", Some(custom), ".string_match.custom", "not supported");
 }
