@@ -12,19 +12,27 @@ from conftest import DEADLINE_S, eventually
 class Envoy:
     """A process; it ends with `end`."""
 
-    def __init__(self, folder, configuration):
+    def __init__(self, folder, configuration, *arguments):
         if not (program := os.environ.get("MESH_INTEROP_ENVOY")):
             pytest.skip("needs Envoy, named by MESH_INTEROP_ENVOY; .ci/run installs one")
         path, self._admin = folder / "envoy.json", folder / "admin"
         path.write_text(json.dumps(configuration))
         self._child = subprocess.Popen(
             [program, "-c", path, "--use-dynamic-base-id", "-l", "error",
-             "--concurrency", "1", "--admin-address-path", self._admin]
+             "--concurrency", "1", "--admin-address-path", self._admin, *arguments]
         )  # fmt: skip
 
     def end(self):
         self._child.kill()
         self._child.wait()
+
+    def ask_to_end(self):
+        """As `end`, and it may finish what it writes."""
+        self._child.terminate()
+        try:
+            self._child.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.end()
 
     def admin(self, path):
         """What the admin endpoint answers; nothing while it does not."""

@@ -93,7 +93,13 @@ fn compile_root<A: Attach>(
     let table = table.map(|(listener, routes)| {
         RouteTable::compile(routes, &listener.api_listener, |name| index_of(clusters, name))
     });
-    let host = table.as_ref().and_then(|table| table.host(&root.authority));
+    let host = table.as_ref().and_then(|table| {
+        let host = table.host(&root.authority)?;
+        // An empty domain is nobody's: that a target has no authority does not make it meant.
+        let domains = &table.configuration.virtual_hosts[host as usize].domains;
+        (!root.authority.is_empty() || domains.iter().all(|domain| !domain.is_empty()))
+            .then_some(host)
+    });
     let parts = root.listener.value.as_ref().zip(root.routes.value.as_ref());
     let chains =
         parts.map(|(listener, routes)| Chains::compile(&listener.api_listener.filters, routes));
