@@ -232,10 +232,10 @@ impl<'i, A: Attach> Draft<'i, A> {
         let specs = self.input.membership.specs();
         let key = |host: &Host| {
             let spec = specs[host.number as usize];
-            match &spec.hash_key {
+            match spec.hash_key() {
                 Some(key) if !key.is_empty() => key.to_string(),
                 _ if hashing.use_hostname_for_hashing => spec.hostname.to_string(),
-                _ => match &spec.pipe {
+                _ => match spec.pipe() {
                     Some(path) => path.to_string(),
                     None => spec.address.to_string(),
                 },

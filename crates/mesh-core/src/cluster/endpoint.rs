@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,42 +22,82 @@ use crate::snapshot::Attach;
 #[repr(C)]
 pub struct EndpointState<A: Attach> {
     load: AtomicU32,
+    /// Whether health checks say that it is not to be used.
+    failing: AtomicBool,
     succeeded: AtomicU64,
     http: Record,
-    attached: A::Endpoint,
-    grpc: Record,
     failed: AtomicU64,
-    address: SocketAddr,
+    attached: A::Endpoint,
+    address: Address,
+    /// What few clusters need, made when it is first written to.
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// An address in half the room: few are of IPv6, whose addresses are larger.
+enum Address {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl Address {
+    fn new(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::V4(address),
+            SocketAddr::V6(address) => Self::V6(Box::new(address)),
+        }
+    }
+
+    #[inline]
+    fn get(&self) -> SocketAddr {
+        match self {
+            Self::V4(address) => SocketAddr::V4(*address),
+            Self::V6(address) => SocketAddr::V6(**address),
+        }
+    }
+}
+
+/// What gRPC's outlier detection, slow starts and weights by load reports know of an endpoint.
+struct Rare {
+    grpc: Record,
     /// When it was first drawn by a policy with a slow start.
     since: OnceLock<Instant>,
     /// What it told of its load. A lock of its own, for the few clusters that weigh by it.
     reported: Mutex<Option<Reported>>,
     /// The weight that was made of it last.
     given_weight: AtomicU32,
-    /// Whether health checks say that it is not to be used.
-    failing: AtomicBool,
 }
+
+impl Default for Rare {
+    fn default() -> Self {
+        Self {
+            grpc: Record::default(),
+            since: OnceLock::new(),
+            reported: Mutex::default(),
+            given_weight: AtomicU32::new(UNKNOWN_WEIGHT),
+        }
+    }
+}
+
+/// Of an endpoint that told nothing yet.
+const UNKNOWN_WEIGHT: u32 = 1;
 
 impl<A: Attach> EndpointState<A> {
     pub(crate) fn new(spec: &Endpoint, attached: A::Endpoint) -> Self {
         Self {
             load: AtomicU32::new(0),
-            succeeded: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            http: Record::default(),
-            grpc: Record::default(),
-            address: spec.address,
-            since: OnceLock::new(),
-            reported: Mutex::default(),
-            given_weight: AtomicU32::new(1),
             failing: AtomicBool::new(false),
+            succeeded: AtomicU64::new(0),
+            http: Record::default(),
+            failed: AtomicU64::new(0),
+            address: Address::new(spec.address),
+            rare: OnceLock::new(),
             attached,
         }
     }
 
     /// The address.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.address.get()
     }
 
     /// What [`Attach::endpoint`] made for it.
@@ -85,8 +125,21 @@ impl<A: Attach> EndpointState<A> {
     pub fn record(&self, dialect: Dialect) -> &Record {
         match dialect {
             Dialect::Http => &self.http,
-            Dialect::Grpc => &self.grpc,
+            Dialect::Grpc => &self.rare().grpc,
         }
+    }
+
+    /// The same, if something may have been noted in it.
+    pub(super) fn known_record(&self, dialect: Dialect) -> Option<&Record> {
+        match dialect {
+            Dialect::Http => Some(&self.http),
+            Dialect::Grpc => self.rare.get().map(|rare| &rare.grpc),
+        }
+    }
+
+    #[inline]
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
     /// Whether its health checks fail. Counts in clusters that have some.
@@ -105,35 +158,36 @@ impl<A: Attach> EndpointState<A> {
     /// for one by one.
     #[inline(always)]
     pub(super) fn warm(&self) {
-        // The end of the record lies next to what is attached.
-        std::hint::black_box(self.http.number());
+        // It lies next to what is attached.
+        std::hint::black_box(self.failed.load(Ordering::Relaxed));
     }
 
     /// When its slow start began: with the first request that could go to it.
     pub(super) fn since(&self, now: Instant) -> Instant {
-        *self.since.get_or_init(|| now)
+        *self.rare().since.get_or_init(|| now)
     }
 
     /// Notes what it told of its load.
     pub(super) fn report(&self, weight: f64, now: Instant) {
-        let mut known = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.rare().reported.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(Reported::with(*known, weight, now));
     }
 
     /// The weight that follows from what it told; forgets what is too old.
     pub(super) fn weight(&self, spec: &ClientWeights, now: Instant) -> Option<f64> {
-        let mut known = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.rare.get()?.reported.lock().unwrap_or_else(PoisonError::into_inner);
         *known = known.filter(|known| !known.is_expired(spec, now));
         known.as_ref()?.settled(spec, now)
     }
 
     /// The weight that load reports gave it, 1 before they did.
     pub(super) fn given_weight(&self) -> u32 {
-        self.given_weight.load(Ordering::Relaxed)
+        let rare = self.rare.get();
+        rare.map_or(UNKNOWN_WEIGHT, |rare| rare.given_weight.load(Ordering::Relaxed))
     }
 
     pub(super) fn give_weight(&self, weight: u32) {
-        self.given_weight.store(weight, Ordering::Relaxed);
+        self.rare().given_weight.store(weight, Ordering::Relaxed);
     }
 
     /// Notes how an attempt ended.
@@ -146,7 +200,7 @@ impl<A: Attach> EndpointState<A> {
 impl<A: Attach> fmt::Debug for EndpointState<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EndpointState")
-            .field("address", &self.address)
+            .field("address", &self.address())
             .field("load", &self.load())
             .finish_non_exhaustive()
     }
@@ -178,6 +232,6 @@ impl<A: Attach> Drop for Picked<A> {
 
 impl<A: Attach> fmt::Debug for Picked<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Picked").field(&self.0.address).finish()
+        f.debug_tuple("Picked").field(&self.0.address()).finish()
     }
 }

@@ -32,17 +32,24 @@ pub(super) struct Membership<A: Attach> {
     pub(super) grouping: Option<Arc<Grouping>>,
     /// The caller's own cluster, where zones are looked at.
     pub(super) home: Option<Arc<Home>>,
-    all: Arc<HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>>,
+    /// By address; `None` when they are few enough to be looked through.
+    all: Option<Arc<ByAddress<A>>>,
     /// The number of each address, made when it is first asked for: by requests with sessions.
     numbers: OnceLock<HashMap<SocketAddr, u32, FixedState>>,
 }
+
+type ByAddress<A> = HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>;
+
+/// So many endpoints are looked through: in most clusters there are no more, and the map would take
+/// as much room for each as half of its state. Finding all of them again takes some microseconds.
+const FEW: usize = 32;
 
 /// What does not change with the weights.
 type Shared<A> = (
     Arc<[Arc<EndpointState<A>>]>,
     Option<Arc<Grouping>>,
     Option<Arc<Home>>,
-    Arc<HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>>,
+    Option<Arc<ByAddress<A>>>,
 );
 
 /// What decides about an endpoint.
@@ -73,22 +80,22 @@ impl<A: Attach> Membership<A> {
         };
         let localities = assignment.value.iter().flat_map(|value| &value.localities);
         let count: usize = localities.clone().map(|locality| locality.endpoints.len()).sum();
-        let mut all: HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState> =
-            HashMap::with_capacity_and_hasher(count, FixedState::default());
-        let mut states = Vec::with_capacity(count);
+        let with_room = || HashMap::with_capacity_and_hasher(count, FixedState::default());
+        let mut all: Option<ByAddress<A>> = (count > FEW).then(with_room);
+        let mut states: Vec<Arc<EndpointState<A>>> = Vec::with_capacity(count);
         let mut slots = Vec::with_capacity(count);
         let is_asked = cluster.uses_tls() || previous.is_some_and(Self::has_further_addresses);
         for (number, locality) in (0..).zip(localities) {
             for spec in &locality.endpoints {
-                let known = previous.and_then(|previous| previous.all.get(&spec.address));
+                let known = previous.and_then(|previous| previous.find(spec.address));
                 let serves = |known: &&Arc<EndpointState<A>>| {
-                    let is_asked = is_asked || !spec.additional_addresses.is_empty();
+                    let is_asked = is_asked || !spec.additional_addresses().is_empty();
                     !is_asked || attach.serves(known.attached(), cluster, spec)
                 };
                 let known = known.filter(serves);
                 // Looked for here too: decoding refuses an address that occurs twice, code can
                 // still name one, and it is one endpoint all the same.
-                let state = all.entry(spec.address).or_insert_with(|| {
+                let make = || {
                     let make = || {
                         let made = EndpointState::new(spec, attach.endpoint(cluster, spec));
                         // One that joins others is not used until it was checked, as in Envoy. The
@@ -97,8 +104,11 @@ impl<A: Attach> Membership<A> {
                         made
                     };
                     known.cloned().unwrap_or_else(|| Arc::new(make()))
-                });
-                let state = state.clone();
+                };
+                let state = match &mut all {
+                    Some(all) => all.entry(spec.address).or_insert_with(make).clone(),
+                    None => find(&states, spec.address).cloned().unwrap_or_else(make),
+                };
                 let weight = match cluster.balancing.client_weights {
                     None => spec.weight,
                     Some(_) => state.given_weight(),
@@ -113,7 +123,7 @@ impl<A: Attach> Membership<A> {
             let specs = localities.flat_map(|locality| &locality.endpoints);
             Arc::new(Grouping::new(spec, specs))
         });
-        let shared = (states.into(), grouping, home, all.into());
+        let shared = (states.into(), grouping, home, all.map(Arc::new));
         Self::of(assignment, given, slots.into(), shared)
     }
 
@@ -155,8 +165,7 @@ impl<A: Attach> Membership<A> {
 
     /// The number of the endpoint of that address.
     pub(super) fn number_of(&self, address: SocketAddr) -> Option<u32> {
-        let make =
-            || (0..).zip(self.states()).map(|(number, one)| (one.address(), number)).collect();
+        let make = || (0..).zip(self.states()).map(|(n, one)| (one.address(), n)).collect();
         self.numbers.get_or_init(make).get(&address).copied()
     }
 
@@ -169,7 +178,7 @@ impl<A: Attach> Membership<A> {
     fn has_further_addresses(&self) -> bool {
         let localities = self.assignment.value.iter().flat_map(|value| &value.localities);
         let mut endpoints = localities.flat_map(|locality| &locality.endpoints);
-        endpoints.any(|endpoint| !endpoint.additional_addresses.is_empty())
+        endpoints.any(|endpoint| !endpoint.additional_addresses().is_empty())
     }
 
     /// The specifications of the endpoints, in the order of their states.
@@ -182,8 +191,21 @@ impl<A: Attach> Membership<A> {
         self.states.iter()
     }
 
+    /// Each once.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<EndpointState<A>>> {
-        self.all.values()
+        let few = if self.all.is_none() { &*self.states } else { &[] };
+        let is_first = move |(at, state): &(usize, &Arc<EndpointState<A>>)| {
+            !few[..*at].iter().any(|earlier| Arc::ptr_eq(earlier, state))
+        };
+        let few = few.iter().enumerate().filter(is_first).map(|(_, state)| state);
+        self.all.iter().flat_map(|all| all.values()).chain(few)
+    }
+
+    fn find(&self, address: SocketAddr) -> Option<&Arc<EndpointState<A>>> {
+        match &self.all {
+            Some(all) => all.get(&address),
+            None => find(&self.states, address),
+        }
     }
 
     /// Whether some requests are to be dropped.
@@ -192,8 +214,15 @@ impl<A: Attach> Membership<A> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.all.len()
+        self.all.as_ref().map_or_else(|| self.all().count(), |all| all.len())
     }
+}
+
+fn find<A: Attach>(
+    states: &[Arc<EndpointState<A>>],
+    address: SocketAddr,
+) -> Option<&Arc<EndpointState<A>>> {
+    states.iter().find(|state| state.address() == address)
 }
 
 /// The endpoints whose addresses have the least hashes by the client's seed (gRFC A68): each client

@@ -69,7 +69,7 @@ impl<A: Attach> ClusterState<A> {
     /// Whether outlier detection has ejected an endpoint since the tables were made.
     #[inline]
     fn is_out(&self, endpoint: &EndpointState<A>, dialect: Dialect) -> bool {
-        self.detectors.of(dialect).is_ejected(endpoint.record(dialect))
+        self.detectors.has_ejected(endpoint, dialect)
     }
 
     /// Draws again for as long as it is told to and finds endpoints that were tried, or ejected.

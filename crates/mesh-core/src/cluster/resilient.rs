@@ -38,11 +38,26 @@ impl Detectors {
         }
     }
 
+    /// Whether outlier detection has an endpoint out.
+    pub(super) fn has_ejected<A: Attach>(
+        &self,
+        endpoint: &EndpointState<A>,
+        dialect: Dialect,
+    ) -> bool {
+        self.of(dialect).is_on() && endpoint.record(dialect).is_ejected()
+    }
+
     /// Takes the endpoints as they are now.
     pub(super) fn adopt<A: Attach>(&self, membership: &Membership<A>) {
         for dialect in DIALECTS {
-            let records = membership.states().map(|endpoint| endpoint.record(dialect));
-            self.of(dialect).adopt(records);
+            let detector = self.of(dialect);
+            if detector.is_on() {
+                let records = membership.states().map(|endpoint| endpoint.record(dialect));
+                detector.adopt(records);
+            } else {
+                // Nobody asks such a detector for numbers: what was never written to stays unmade.
+                detector.adopt(membership.states().filter_map(|one| one.known_record(dialect)));
+            }
         }
     }
 }
@@ -145,7 +160,8 @@ impl<A: Attach> ClusterState<A> {
         now: impl FnOnce() -> Instant,
         random: impl FnOnce() -> u64,
     ) -> bool {
-        self.detectors.of(dialect).observe(endpoint.record(dialect), observed, now, random)
+        let detector = self.detectors.of(dialect);
+        detector.is_on() && detector.observe(endpoint.record(dialect), observed, now, random)
     }
 
     /// Outlier detection in that dialect.

@@ -87,7 +87,7 @@ impl<A: Attach> ClusterState<A> {
         let endpoint = tables.membership.states.get(number as usize)?;
         let said = tables.membership.slots.get(number as usize)?.health;
         let is_out = tables.out.binary_search(&number).is_ok()
-            || self.detectors.of(dialect).is_ejected(endpoint.record(dialect));
+            || self.detectors.has_ejected(endpoint, dialect);
         // What the control plane says for sure counts before what was found out here.
         let status = match said {
             HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout => said,

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -7,7 +7,6 @@ use arc_swap::ArcSwap;
 
 use super::admission::Admission;
 use super::home::Home;
-use super::levels::Turns;
 use super::load_stats::Reporting;
 use super::membership::Membership;
 use super::resilient::{DIALECTS, Detectors};
@@ -47,7 +46,7 @@ pub struct ClusterState<A: Attach> {
 #[repr(align(128))]
 #[derive(Debug, Default)]
 struct Cursor {
-    next: Turns,
+    next: AtomicUsize,
     /// For `pick_first`; 0 until it is drawn.
     seed: AtomicU64,
 }
@@ -210,7 +209,7 @@ impl<A: Attach> ClusterState<A> {
     /// The next turn of round robin.
     #[inline]
     pub(super) fn turn(&self) -> usize {
-        self.cursor.next.next()
+        self.cursor.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Where this client begins, drawn once.

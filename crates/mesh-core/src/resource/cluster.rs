@@ -57,7 +57,7 @@ impl Cluster {
             circuit_breakers: CircuitBreakers::default(),
             outlier_detection: None,
             health_check: None,
-            connections: Arc::default(),
+            connections: ConnectionOptions::default().into_shared(),
             protocol: UpstreamProtocol::Http1,
             load_reporting: None,
             transport_socket: TransportSocket::RawBuffer,

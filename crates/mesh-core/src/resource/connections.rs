@@ -1,5 +1,6 @@
 //! How connections to a cluster's endpoints are made, and how long they last.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// What a cluster says of its connections: `HttpProtocolOptions`, `UpstreamConnectionOptions` and
@@ -25,6 +26,14 @@ pub struct ConnectionOptions {
     /// Whether connections to an endpoint are closed when it is found unhealthy
     /// (`close_connections_on_host_health_failure`).
     pub close_on_health_failure: bool,
+}
+
+impl ConnectionOptions {
+    /// Those, kept once where they are the default, as those of most clusters are.
+    pub fn into_shared(self) -> Arc<Self> {
+        static UNSET: LazyLock<Arc<ConnectionOptions>> = LazyLock::new(Arc::default);
+        if self == **UNSET { UNSET.clone() } else { Arc::new(self) }
+    }
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`, as far as a client has a use for it.

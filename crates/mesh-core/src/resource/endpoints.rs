@@ -99,20 +99,28 @@ pub struct Locality {
 pub struct Endpoint {
     /// The address to connect to, and what tells it from other endpoints.
     pub address: SocketAddr,
-    /// Where it listens, if that is not an address of a network; see [`Self::at_pipe`].
-    pub pipe: Option<Arc<str>>,
-    /// Further ways to it, tried in turn when that one does not answer (gRFC A61).
-    pub additional_addresses: Box<[SocketAddr]>,
     /// What the control plane says of its health.
     pub health: HealthStatus,
     /// Its share: 1 when unset, never 0.
     pub weight: u32,
     /// Its name, which some policies hash; empty when unset.
     pub hostname: Name,
-    /// What is hashed in place of its address: metadata `envoy.lb`, `hash_key`.
-    pub hash_key: Option<Name>,
     /// What else is said of it, which retries may look at; `None` when there is nothing.
     pub metadata: Option<Arc<Metadata>>,
+    /// What few endpoints have; `None` when there is nothing.
+    pub further: Option<Box<Further>>,
+}
+
+/// What few endpoints have: apart from them, since there are thousands of others.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Further {
+    /// Where it listens, if that is not an address of a network; see [`Endpoint::at_pipe`].
+    pub pipe: Option<Arc<str>>,
+    /// Further ways to it, tried in turn when that one does not answer (gRFC A61).
+    pub additional_addresses: Box<[SocketAddr]>,
+    /// What is hashed in place of its address: metadata `envoy.lb`, `hash_key`.
+    pub hash_key: Option<Name>,
 }
 
 impl Endpoint {
@@ -120,14 +128,32 @@ impl Endpoint {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            pipe: None,
-            additional_addresses: Box::default(),
             health: HealthStatus::Unknown,
             weight: 1,
             hostname: Name::default(),
-            hash_key: None,
             metadata: None,
+            further: None,
         }
+    }
+
+    /// [`Further::pipe`].
+    pub fn pipe(&self) -> Option<&Arc<str>> {
+        self.further.as_ref()?.pipe.as_ref()
+    }
+
+    /// [`Further::additional_addresses`]; empty for none.
+    pub fn additional_addresses(&self) -> &[SocketAddr] {
+        self.further.as_ref().map_or(&[], |further| &further.additional_addresses)
+    }
+
+    /// [`Further::hash_key`].
+    pub fn hash_key(&self) -> Option<&Name> {
+        self.further.as_ref()?.hash_key.as_ref()
+    }
+
+    /// What few endpoints have, to be written to.
+    pub fn further_mut(&mut self) -> &mut Further {
+        self.further.get_or_insert_default()
     }
 }
 
@@ -140,7 +166,9 @@ impl Endpoint {
     pub fn at_pipe(path: &str) -> Self {
         let number = u128::from(hash_of(path.as_bytes()));
         let address = Ipv6Addr::from((0x0100 << 112) | number);
-        Self { pipe: Some(path.into()), ..Self::new(SocketAddr::from((address, 0))) }
+        let mut made = Self::new(SocketAddr::from((address, 0)));
+        made.further_mut().pipe = Some(path.into());
+        made
     }
 }
 

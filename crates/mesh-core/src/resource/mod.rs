@@ -66,7 +66,8 @@ pub use connections::{
 pub use csrf::CsrfPolicy;
 pub use dns::{DnsCluster, DnsEndpoint, DnsKind, DnsLookupFamily};
 pub use endpoints::{
-    ClusterLoadAssignment, DropOverload, Endpoint, HealthStatus, Locality, LocalityLbEndpoints,
+    ClusterLoadAssignment, DropOverload, Endpoint, Further, HealthStatus, Locality,
+    LocalityLbEndpoints,
 };
 pub use fault::{
     AbortKind, ActiveFault, ActiveFaults, DelayKind, FaultAbort, FaultDelay, HttpFault,

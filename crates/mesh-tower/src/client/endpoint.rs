@@ -124,8 +124,8 @@ impl Slots {
     pub(crate) fn new(cluster: &Cluster, spec: &EndpointSpec, tls: Option<&Arc<Tls>>) -> Self {
         let endpoint = Endpoint {
             address: spec.address,
-            pipe: spec.pipe.clone(),
-            additional_addresses: spec.additional_addresses.clone(),
+            pipe: spec.pipe().cloned(),
+            additional_addresses: spec.additional_addresses().into(),
             cluster: cluster.name.clone(),
             protocol: cluster.protocol,
             tls: tls.cloned(),

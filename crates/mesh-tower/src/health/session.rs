@@ -106,8 +106,9 @@ impl Session {
         if checked == Checked::Good {
             let now = crate::client::now();
             for dialect in [Dialect::Http, Dialect::Grpc] {
-                let record = self.endpoint.record(dialect);
-                changed |= self.cluster.detector(dialect).passed_health_check(record, now);
+                let detector = self.cluster.detector(dialect);
+                changed |= detector.is_on()
+                    && detector.passed_health_check(self.endpoint.record(dialect), now);
             }
         }
         if changed {

@@ -187,7 +187,7 @@ where
     addresses.sort_unstable();
     let mut assignment = ClusterLoadAssignment::of_addresses(ONLY, addresses);
     for endpoint in assignment.localities.iter_mut().flat_map(|at| &mut at.endpoints) {
-        endpoint.hash_key = hash_keys.remove(&endpoint.address);
+        endpoint.further_mut().hash_key = hash_keys.remove(&endpoint.address);
     }
     (assignment, Services(all))
 }

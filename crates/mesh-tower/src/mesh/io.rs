@@ -152,7 +152,7 @@ impl Attach for Io {
     }
 
     fn serves(&self, known: &EndpointIo, cluster: &Cluster, spec: &EndpointSpec) -> bool {
-        *known.config.others == *spec.additional_addresses
+        *known.config.others == *spec.additional_addresses()
             && Tls::serves(known.config.tls.as_deref(), cluster, spec)
     }
 }
@@ -163,8 +163,8 @@ fn config(cluster: &Cluster, spec: &EndpointSpec) -> Config {
         _ => Protocol::Http1,
     };
     Config::new(spec.address, protocol)
-        .with_pipe(spec.pipe.clone())
-        .with_others(&spec.additional_addresses)
+        .with_pipe(spec.pipe().cloned())
+        .with_others(spec.additional_addresses())
         .with_connect_timeout(cluster.connect_timeout)
         .with_options(&cluster.connections)
 }

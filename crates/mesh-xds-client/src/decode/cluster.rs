@@ -16,7 +16,7 @@ pub(super) fn cluster(at: At<'_>, name: &Name, proto: &pb::Cluster) -> Result<Cl
     (made.lb_policy, made.balancing) = lb_policy::policy(at, proto)?;
     let connections;
     (made.protocol, connections) = protocol::protocol(at, proto)?;
-    made.connections = Arc::new(connections);
+    made.connections = connections.into_shared();
     protocol::names_of_hosts(at, proto, &mut made);
     if let Some(timeout) = &proto.connect_timeout {
         made.connect_timeout = common::positive_duration(at.field("connect_timeout"), timeout)?;

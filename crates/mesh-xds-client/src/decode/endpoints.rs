@@ -119,7 +119,9 @@ impl Reader {
             .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
         let mut made = endpoint(at, &proto)?;
         if let Some(proto) = proto.metadata {
-            made.hash_key = hash_key(&proto);
+            if let Some(key) = hash_key(&proto) {
+                made.further_mut().hash_key = Some(key);
+            }
             made.metadata = self.metadata(proto);
         }
         self.fresh.push(made.address);
@@ -166,7 +168,10 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
         let at = at_host.index("additional_addresses", index);
         socket_address(at.field("address"), other.address.as_ref())
     });
-    made.additional_addresses = others.collect::<Result<_, _>>()?;
+    let others = others.collect::<Result<Box<[_]>, _>>()?;
+    if !others.is_empty() {
+        made.further_mut().additional_addresses = others;
+    }
     made.health = health(proto.health_status);
     if !host.hostname.is_empty() {
         made.hostname = host.hostname.as_str().into();

@@ -1,12 +1,13 @@
 //! Clusters and their endpoints.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use mesh_core::resource::{Cluster, ClusterLoadAssignment, Discovery, Entry, Name};
 use mesh_core::{ResourceId, ResourceType};
 
 use super::Graph;
 use super::level::Level;
+use super::names::Names;
 
 /// A cluster that some root may choose.
 #[derive(Debug, Default)]
@@ -16,13 +17,13 @@ pub(super) struct ClusterNode {
     /// How many published and pending selections it is in.
     uses: usize,
     /// The roots whose pending version cannot be published without it.
-    waiting: BTreeSet<Name>,
+    waiting: Names,
     /// The endpoints of the published version and of the one that is to follow.
-    attached: BTreeSet<Name>,
+    attached: Names,
     /// Of an aggregate, the clusters of the published version and of the one that is to follow.
-    children: BTreeSet<Name>,
+    children: Names,
     /// The aggregates that have it among those.
-    parents: BTreeSet<Name>,
+    parents: Names,
     /// How many aggregates are between it and a route, at least as far as was known when it was
     /// first wanted.
     depth: usize,
@@ -34,7 +35,7 @@ pub(super) struct ClusterNode {
 #[derive(Debug, Default)]
 pub(super) struct EndpointsNode {
     entry: Entry<ClusterLoadAssignment>,
-    clusters: BTreeSet<Name>,
+    clusters: Names,
     /// Whether they come from names, and not from the control plane.
     is_looked_up: bool,
 }
@@ -192,7 +193,7 @@ impl Graph {
             if !self.clusters.contains_key(name) {
                 self.want(ResourceType::Cluster, name);
                 let new = ClusterNode { depth, ..ClusterNode::default() };
-                self.clusters.insert(name.clone(), new);
+                self.clusters.insert(name.clone(), Box::new(new));
             }
             let Some(child) = self.clusters.get_mut(name) else { continue };
             child.parents.insert(parent.clone());

@@ -26,6 +26,7 @@ mod cluster;
 mod interest;
 mod level;
 mod lookups;
+mod names;
 mod outbound;
 mod root;
 mod selection;
@@ -57,7 +58,7 @@ pub struct Graph {
     roots: HashMap<Name, RootNode>,
     servers: HashMap<Name, ServerNode>,
     routes: HashMap<Name, RoutesNode>,
-    clusters: HashMap<Name, ClusterNode>,
+    clusters: HashMap<Name, Box<ClusterNode>>,
     endpoints: HashMap<Name, EndpointsNode>,
     /// Roots and clusters that something changed for since the last step.
     changed_roots: BTreeSet<Name>,

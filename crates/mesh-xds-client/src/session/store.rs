@@ -18,7 +18,7 @@ use crate::decode::Value;
 pub(super) struct Store {
     node_id: String,
     /// Ordered, so that the same state gives the same request.
-    pub(super) resources: [BTreeMap<Name, Watched>; ResourceType::ALL.len()],
+    pub(super) resources: [BTreeMap<Name, Box<Watched>>; ResourceType::ALL.len()],
     /// The types of which all there are is wanted, of the default authority.
     wild: [bool; ResourceType::ALL.len()],
     pub(super) events: Vec<Event>,
@@ -60,7 +60,7 @@ impl Store {
         let resources = self.of(kind);
         let is_new = !resources.contains_key(name);
         if is_new {
-            resources.insert(name.clone(), Watched::new(authority, true));
+            resources.insert(name.clone(), Box::new(Watched::new(authority, true)));
         }
         is_new
     }
@@ -105,7 +105,7 @@ impl Store {
     }
 
     pub(super) fn get(&self, kind: ResourceType, name: &str) -> Option<&Watched> {
-        self.resources[kind as usize].get(name)
+        self.resources[kind as usize].get(name).map(Box::as_ref)
     }
 
     /// The names that have to be asked for one by one, with their authorities. What comes with
@@ -166,11 +166,12 @@ impl Store {
         kind: ResourceType,
         complete: Option<AuthorityIndex>,
     ) -> impl Iterator<Item = (&Name, AuthorityIndex)> {
-        let has = move |(_, watched): &(&Name, &Watched)| {
+        let has = move |watched: &Watched| {
             let is_known = watched.value.is_some() || complete == Some(watched.authority);
             is_known && watched.state != super::ResourceState::DoesNotExist
         };
-        let received = self.resources[kind as usize].iter().filter(has);
+        let all = self.resources[kind as usize].iter();
+        let received = all.filter(move |(_, watched)| has(watched));
         received.map(|(name, watched)| (name, watched.authority))
     }
 
@@ -236,7 +237,8 @@ impl Store {
 
     fn wanted(&self, kind: ResourceType) -> impl Iterator<Item = (&Name, &Watched)> {
         let is_wild = self.is_wild(kind);
-        self.resources[kind as usize].iter().filter(move |(_, w)| w.named || is_wild)
+        let all = self.resources[kind as usize].iter().map(|(name, watched)| (name, &**watched));
+        all.filter(move |(_, watched)| watched.named || is_wild)
     }
 
     /// Tells again how a resource stands, if anything is known of it.
@@ -262,12 +264,12 @@ impl Store {
         let resources = self.of(id.kind);
         if is_wild && !resources.contains_key(&id.name) {
             let made = Watched::new(AuthorityIndex::DEFAULT, false);
-            resources.insert(id.name.clone(), made);
+            resources.insert(id.name.clone(), Box::new(made));
         }
-        resources.get_mut(&id.name)
+        resources.get_mut(&id.name).map(Box::as_mut)
     }
 
-    pub(super) fn of(&mut self, kind: ResourceType) -> &mut BTreeMap<Name, Watched> {
+    pub(super) fn of(&mut self, kind: ResourceType) -> &mut BTreeMap<Name, Box<Watched>> {
         &mut self.resources[kind as usize]
     }
 }

@@ -74,7 +74,7 @@ impl Watched {
             state: ResourceState::Requested,
             timer: Wait::Unasked,
             bytes: Vec::new(),
-            version: "".into(),
+            version: Name::default(),
             origin: None,
             updated: None,
         }

@@ -12,7 +12,8 @@ use crate::resource::OutlierDetection;
 pub struct Detector {
     dialect: Dialect,
     pub(super) spec: Option<Arc<OutlierDetection>>,
-    pub(super) shared: Arc<Shared>,
+    /// `None` until there is a specification for the first time.
+    shared: Option<Arc<Shared>>,
 }
 
 /// What stays when the specification changes.
@@ -56,13 +57,18 @@ impl Detector {
         let spec = spec.filter(works).cloned();
         // One that begins to work begins its interval as well.
         let working = previous.filter(|previous| previous.spec.is_some());
+        let known = previous.and_then(|previous| previous.shared.as_ref());
         if working.is_none()
-            && let Some(previous) = previous
+            && let Some(known) = known
         {
-            previous.shared.swept_at.store(0, Ordering::Relaxed);
+            known.swept_at.store(0, Ordering::Relaxed);
         }
-        let shared = previous.map(|previous| previous.shared.clone()).unwrap_or_default();
+        let shared = known.cloned().or_else(|| spec.as_ref().map(|_| Arc::default()));
         Self { dialect, spec, shared }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        self.shared.as_ref().expect("nothing is detected without a specification")
     }
 
     /// Whether there is anything to detect.
@@ -79,13 +85,14 @@ impl Detector {
 
     /// How many endpoints are out.
     pub fn ejected(&self) -> u32 {
-        self.shared.ejected.load(Ordering::Relaxed)
+        self.shared.as_ref().map_or(0, |shared| shared.ejected.load(Ordering::Relaxed))
     }
 
     /// The numbers of the endpoints that are out, ascending; `is_ejected` says it of a number, by
     /// the order in which [`adopt`](Self::adopt) got the endpoints.
     pub(crate) fn out(&self, is_ejected: impl Fn(u32) -> bool) -> Vec<u32> {
-        let mut out = self.shared.out();
+        let Some(shared) = &self.shared else { return Vec::new() };
+        let mut out = shared.out();
         out.retain(|number| is_ejected(*number));
         out.sort_unstable();
         out.dedup();
@@ -95,9 +102,11 @@ impl Detector {
     /// Takes the endpoints of the cluster as they are now, always in the same order: to be called when the tables are built
     /// and whenever endpoints come or go. Without a specification all of them return.
     pub fn adopt<'r>(&self, records: impl Iterator<Item = &'r Record>) {
+        // Where nothing was ever detected, nothing was noted either.
+        let Some(shared) = &self.shared else { return };
         let (mut hosts, mut ejected) = (0, 0);
         // Held throughout: who is ejected meanwhile is noted with the number given here.
-        let mut out = self.shared.out();
+        let mut out = shared.out();
         out.clear();
         for record in records {
             if self.spec.is_none() {
@@ -111,8 +120,8 @@ impl Detector {
             hosts += 1;
         }
         drop(out);
-        self.shared.hosts.store(hosts, Ordering::Relaxed);
-        self.shared.ejected.store(ejected, Ordering::Relaxed);
+        shared.hosts.store(hosts, Ordering::Relaxed);
+        shared.ejected.store(ejected, Ordering::Relaxed);
     }
 
     /// Notes how an attempt ended; true when that ejects the endpoint.
@@ -166,18 +175,18 @@ impl Detector {
         if record.is_ejected() || draws.remainder(100) >= u64::from(enforcing) {
             return false;
         }
-        let hosts = self.shared.hosts.load(Ordering::Relaxed);
+        let hosts = self.shared().hosts.load(Ordering::Relaxed);
         let order = Ordering::Relaxed;
         let claim = |ejected| self.has_room(spec, ejected, hosts).then(|| ejected + 1);
-        if self.shared.ejected.fetch_update(order, order, claim).is_err() {
+        if self.shared().ejected.fetch_update(order, order, claim).is_err() {
             return false;
         }
         let jitter = u64::try_from(spec.max_ejection_time_jitter.as_millis()).unwrap_or(u64::MAX);
         if !record.eject(at, draws.remainder(jitter.saturating_add(1))) {
-            self.shared.ejected.fetch_sub(1, order);
+            self.shared().ejected.fetch_sub(1, order);
             return false;
         }
-        let mut out = self.shared.out();
+        let mut out = self.shared().out();
         out.push(record.number());
         drop(out);
         // Envoy raises it no further than the longest ejection needs; gRPC says nothing of that.
@@ -217,7 +226,7 @@ impl Detector {
         record.restore(at);
         let order = Ordering::Relaxed;
         // It may have been taken out of the count with its endpoint just now.
-        let _ = self.shared.ejected.fetch_update(order, order, |ejected| ejected.checked_sub(1));
+        let _ = self.shared().ejected.fetch_update(order, order, |ejected| ejected.checked_sub(1));
     }
 
     /// When the next sweep is due; `None` when there is nothing to detect.
@@ -225,9 +234,9 @@ impl Detector {
         let spec = self.spec.as_ref()?;
         let (at, order) = (self.at(now), Ordering::Relaxed);
         // The first interval begins when somebody asks for its end.
-        let last = self.shared.swept_at.compare_exchange(0, at, order, order);
+        let last = self.shared().swept_at.compare_exchange(0, at, order, order);
         let last = last.map_or_else(|last| last, |_| at);
-        let epoch = *self.shared.epoch.get_or_init(|| now);
+        let epoch = *self.shared().epoch.get_or_init(|| now);
         (epoch + Duration::from_nanos(last - 1)).checked_add(spec.interval)
     }
 
@@ -237,7 +246,7 @@ impl Detector {
 
     /// A moment as a number that is not 0.
     pub(super) fn at(&self, now: Instant) -> u64 {
-        let epoch = self.shared.epoch.get_or_init(|| now);
+        let epoch = self.shared().epoch.get_or_init(|| now);
         let nanos = now.saturating_duration_since(*epoch).as_nanos();
         u64::try_from(nanos).unwrap_or(u64::MAX - 1).saturating_add(1)
     }

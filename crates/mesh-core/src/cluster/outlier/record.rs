@@ -1,3 +1,4 @@
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -55,6 +56,15 @@ pub struct Record {
     consecutive_5xx: AtomicU32,
     consecutive_gateway_failure: AtomicU32,
     consecutive_local_origin_failure: AtomicU32,
+    /// Its place among the endpoints of the cluster.
+    number: AtomicU32,
+    /// Of few endpoints, made when it is first written to.
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// What is known of an endpoint that was ejected, or whose failures are split by origin.
+#[derive(Debug, Default)]
+struct Rare {
     /// How many times the base time an ejection lasts.
     multiplier: AtomicU32,
     /// Whether it could be reached in this interval; used when failures are split by origin.
@@ -63,8 +73,6 @@ pub struct Record {
     returned_at: AtomicU64,
     /// What is added to its ejection.
     jitter_ms: AtomicU64,
-    /// Its place among the endpoints of the cluster.
-    number: AtomicU32,
 }
 
 /// Successes in the high half, all in the low one, so that one addition counts both and one swap
@@ -73,7 +81,7 @@ pub struct Record {
 struct Bucket(AtomicU64);
 
 /// What a bucket held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rate {
     pub(super) succeeded: u32,
     pub(super) total: u32,
@@ -120,7 +128,11 @@ impl Record {
 
     /// How many times the base time its ejection lasts, or its next one less one.
     pub fn multiplier(&self) -> u32 {
-        self.multiplier.load(Ordering::Relaxed)
+        self.rare.get().map_or(0, |rare| rare.multiplier.load(Ordering::Relaxed))
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
     /// Notes how an attempt ended.
@@ -191,14 +203,14 @@ impl Record {
         if observed != Observed::ConnectFailure {
             self.reached();
         }
-        self.reached.count(false);
+        self.rare().reached.count(false);
         let counter = &self.consecutive_local_origin_failure;
         let due = reaches(counter, spec.consecutive_local_origin_failure);
         [due.then_some(Due::ConsecutiveLocalOriginFailure), None]
     }
 
     fn reached(&self) {
-        self.reached.count(true);
+        self.rare().reached.count(true);
         reset(&self.consecutive_local_origin_failure);
     }
 
@@ -213,7 +225,8 @@ impl Record {
 
     /// What was counted since the last time: answers, and whether it could be reached.
     pub(super) fn take(&self) -> (Rate, Rate) {
-        (self.answers.take(), self.reached.take())
+        let reached = self.rare.get().map_or(Rate::default(), |rare| rare.reached.take());
+        (self.answers.take(), reached)
     }
 
     pub(super) fn set_number(&self, number: u32) {
@@ -229,39 +242,42 @@ impl Record {
         let order = Ordering::Relaxed;
         let first = self.ejected_at.compare_exchange(0, at, order, order).is_ok();
         if first {
-            self.jitter_ms.store(jitter_ms, order);
+            self.rare().jitter_ms.store(jitter_ms, order);
         }
         first
     }
 
     pub(super) fn raise(&self) {
-        self.multiplier.fetch_add(1, Ordering::Relaxed);
+        self.rare().multiplier.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Only the sweep lowers it, so what is read here is there still.
     pub(super) fn lower(&self) {
         if self.multiplier() > 0 {
-            self.multiplier.fetch_sub(1, Ordering::Relaxed);
+            self.rare().multiplier.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Since when it is ejected, and what is added to that ejection.
     pub(super) fn ejection(&self) -> Option<(u64, Duration)> {
         let at = self.ejected_at.load(Ordering::Relaxed);
-        let jitter = Duration::from_millis(self.jitter_ms.load(Ordering::Relaxed));
-        (at != 0).then_some((at, jitter))
+        let jitter = self.rare.get().map_or(0, |rare| rare.jitter_ms.load(Ordering::Relaxed));
+        (at != 0).then_some((at, Duration::from_millis(jitter)))
     }
 
     /// When it last returned.
     pub(super) fn returned_at(&self) -> Option<u64> {
-        Some(self.returned_at.load(Ordering::Relaxed)).filter(|at| *at != 0)
+        let rare = self.rare.get()?;
+        Some(rare.returned_at.load(Ordering::Relaxed)).filter(|at| *at != 0)
     }
 
     /// Lets the endpoint return; counts in a row begin anew, so that one more failure does not
     /// eject it again.
     pub(super) fn restore(&self, at: u64) {
         self.ejected_at.store(0, Ordering::Relaxed);
-        self.returned_at.store(at, Ordering::Relaxed);
+        if at != 0 || self.rare.get().is_some() {
+            self.rare().returned_at.store(at, Ordering::Relaxed);
+        }
         reset(&self.consecutive_5xx);
         reset(&self.consecutive_gateway_failure);
         reset(&self.consecutive_local_origin_failure);
@@ -270,7 +286,9 @@ impl Record {
     /// As if nothing had ever been noted.
     pub(super) fn clear(&self) {
         self.restore(0);
-        self.multiplier.store(0, Ordering::Relaxed);
+        if let Some(rare) = self.rare.get() {
+            rare.multiplier.store(0, Ordering::Relaxed);
+        }
         self.take();
     }
 }

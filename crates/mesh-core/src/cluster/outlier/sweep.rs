@@ -32,7 +32,7 @@ impl Detector {
     ) -> bool {
         let Some(spec) = &self.spec else { return false };
         let at = self.at(now);
-        self.shared.swept_at.store(at, Ordering::Relaxed);
+        self.shared().swept_at.store(at, Ordering::Relaxed);
         let past = |record: &'r Record| {
             let (answers, reached) = record.take();
             Past { record, answers, reached }

@@ -194,7 +194,10 @@ fn pipes_are_told_apart_by_their_paths() {
         |path: &str| at_address(Address::Pipe(proto_core::Pipe { path: path.to_owned(), mode: 0 }));
     let found = made(&assignment(vec![locality("a", 0, vec![pipe("/run/a"), pipe("@b")])]));
     let [first, second] = &found.localities[0].endpoints[..] else { panic!("two") };
-    assert_eq!((first.pipe.as_deref(), second.pipe.as_deref()), (Some("/run/a"), Some("@b")));
+    assert_eq!(
+        (first.pipe().map(|p| &**p), second.pipe().map(|p| &**p)),
+        (Some("/run/a"), Some("@b"))
+    );
     assert_ne!(first.address, second.address);
     let twice = vec![locality("a", 0, vec![pipe("@b")]), locality("b", 0, vec![pipe("@b")])];
     refuses(twice, "endpoints[1].lb_endpoints[0]", "repeats address");
@@ -239,7 +242,7 @@ fn further_addresses_are_read() {
     let found = made(&with(other.address.clone()));
     let expected = made(&assignment(vec![locality("a", 0, vec![endpoint(2)])]));
     let expected = expected.localities[0].endpoints[0].address;
-    assert_eq!(*found.localities[0].endpoints[0].additional_addresses, [expected]);
+    assert_eq!(*found.localities[0].endpoints[0].additional_addresses(), [expected]);
     let field = "endpoints[0].lb_endpoints[0].endpoint.additional_addresses[0].address";
     refused(ClusterLoadAssignment, &with(None), field, "is missing");
 }
@@ -270,6 +273,6 @@ fn hostname_and_hash_key_are_read() {
     });
     let found = made(&assignment(vec![locality("a", 0, vec![host, endpoint(2)])]));
     let [first, second] = &found.localities[0].endpoints[..] else { panic!("two") };
-    assert_eq!((&*first.hostname, first.hash_key.as_deref()), ("h.local", Some("key")));
-    assert_eq!((&*second.hostname, second.hash_key.as_deref()), ("", None));
+    assert_eq!((&*first.hostname, first.hash_key().map(|key| &**key)), ("h.local", Some("key")));
+    assert_eq!((&*second.hostname, second.hash_key().map(|key| &**key)), ("", None));
 }
