@@ -117,9 +117,10 @@ impl Path {
         requests: usize,
         concurrent: usize,
     ) -> Result<(), BoxError> {
-        if let [Sender::Mesh(channel)] = &self.0[..] {
+        if let [Sender::Mesh(channel), ..] = &self.0[..] {
             let channel = channel.clone();
-            self.0.resize_with(concurrent, || Sender::Mesh(channel.clone()));
+            let senders = self.0.len().max(concurrent);
+            self.0.resize_with(senders, || Sender::Mesh(channel.clone()));
         }
         let mut sending = Vec::new();
         let left = self.0.split_off(concurrent);
