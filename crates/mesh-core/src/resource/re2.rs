@@ -163,6 +163,9 @@ fn in_brackets(
             ascii.push(']');
             return Ok(None);
         }
+        ('\\', _) if rest.starts_with('C') => {
+            return Err(MatcherError::new(r"invalid regex: \C is of no class"));
+        }
         ('\\', _) => {
             let is_character = escape(ascii, rest)?;
             return Ok(Some(if is_character { place.after_character() } else { Place::Item }));
@@ -207,6 +210,11 @@ fn escape(ascii: &mut String, rest: &mut &str) -> Result<bool, MatcherError> {
         Some(class @ ('p' | 'P')) => {
             ascii.extend(['\\', class]);
             copy_name(ascii, rest, 1);
+        }
+        // Edges of words in this syntax.
+        Some(own @ ('<' | '>')) => {
+            ascii.push(own);
+            return Ok(true);
         }
         // Any byte, be it part of a character.
         Some('C') => ascii.push_str("(?s-u:.)"),

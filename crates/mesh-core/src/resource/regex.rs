@@ -158,6 +158,9 @@ mod tests {
             (r"\W\S", "éé", true),
             (r"a\sb", "a\u{a0}b", false),
             (r".*\bb\B.*", "éb1", true),
+            (r"\<a\>", "<a>", true),
+            (r"\<a\>", "a", false),
+            (r"[\<-\>]+", "<=>", true),
             (r"\\w", r"\w", true),
             (r"\\w", "a", false),
             (r"é.", "éé", true),
@@ -192,8 +195,16 @@ mod tests {
 
     #[test]
     fn refuses_regex_that_closes_its_group_or_is_too_large() {
-        for bad in ["a)(b", "(a{1000}){1000}", "(?=a)", "(a)\\1", "\\", r"[\b]", &"a".repeat(5000)]
-        {
+        for bad in [
+            "a)(b",
+            "(a{1000}){1000}",
+            "(?=a)",
+            "(a)\\1",
+            "\\",
+            r"[\b]",
+            r"[\C]",
+            &"a".repeat(5000),
+        ] {
             assert!(Regex::new(bad).is_err(), "{bad:.20} was accepted");
         }
     }

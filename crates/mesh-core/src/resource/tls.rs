@@ -56,6 +56,9 @@ pub struct UpstreamTlsContext {
     pub auto_host_sni: bool,
     /// Whether the certificate must be for the name asked for, in place of the matchers.
     pub auto_sni_san_validation: bool,
+    /// Whether it must be for that name as well as what the matchers ask for, as
+    /// `UpstreamHttpProtocolOptions.auto_san_validation` has it.
+    pub auto_san_validation: bool,
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`.

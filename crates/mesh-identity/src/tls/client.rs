@@ -44,6 +44,13 @@ impl ClientTls {
         self
     }
 
+    /// Asks for one of these names besides the host name; for that alone when there are none.
+    #[must_use]
+    pub fn with_further_san_matchers(mut self, matchers: Vec<SubjectAltNameMatcher>) -> Self {
+        self.expected = Expected::HostAndNames(matchers.into());
+        self
+    }
+
     /// Sets the protocols offered (ALPN), the most preferred first.
     #[must_use]
     pub fn with_alpn(mut self, protocols: Vec<Vec<u8>>) -> Self {

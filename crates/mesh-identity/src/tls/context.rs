@@ -64,8 +64,8 @@ impl Providers {
 
     /// How a client speaks TLS by this context. The certificate must have a name that the context
     /// asks for; with `auto_sni_san_validation` it must be for the
-    /// [name asked for](Self::server_name); if the context asks for nothing, any certificate of its
-    /// authorities will do (gRFC A29).
+    /// [name asked for](Self::server_name) instead, and with `auto_san_validation` besides; if the
+    /// context asks for nothing, any certificate of its authorities will do (gRFC A29).
     ///
     /// # Errors
     /// When the context names what is not known or cannot be read, or does not say whom to believe.
@@ -78,7 +78,11 @@ impl Providers {
             .with_versions(common.minimum_version, common.maximum_version)
             .with_alpn(alpn(common));
         if !context.auto_sni_san_validation {
-            made = made.with_san_matchers(validation.san_matchers.clone());
+            let matchers = validation.san_matchers.clone();
+            made = match context.auto_san_validation {
+                true => made.with_further_san_matchers(matchers),
+                false => made.with_san_matchers(matchers),
+            };
         }
         if let Some(source) = common.identities.first() {
             made = made.with_identity(self.identity(source)?);

@@ -23,6 +23,8 @@ pub(super) enum Expected {
     Host,
     /// Any that these match.
     Names(Arc<[SubjectAltNameMatcher]>),
+    /// The one that is connected to, and any that these match.
+    HostAndNames(Arc<[SubjectAltNameMatcher]>),
 }
 
 #[derive(Debug)]
@@ -73,6 +75,10 @@ impl ServerCertVerifier for ServerVerifier {
         match &self.expected {
             Expected::Host => verify_server_name(&parsed, server_name)?,
             Expected::Names(matchers) => check_names(&names, matchers)?,
+            Expected::HostAndNames(matchers) => {
+                verify_server_name(&parsed, server_name)?;
+                check_names(&names, matchers)?;
+            }
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -126,6 +126,38 @@ async fn certificates_in_place_and_in_files() {
     assert!(error.contains("not valid for name"), "{error}");
 }
 
+#[tokio::test]
+async fn name_of_the_host_is_asked_for_besides_or_in_place_of_the_matchers() {
+    let ca = Ca::new("root");
+    let inline = |text: &str| DataSource::Inline(text.as_bytes().into());
+    let Issued { certificate, key } = ca.issue(vec![dns("server.test")]);
+    let given =
+        TlsCertificate { certificate_chain: inline(&certificate), private_key: inline(&key) };
+    let providers = Providers::new(crypto());
+    let mut common = CommonTlsContext::default();
+    common.identities = vec![CertificateSource::Inline(Arc::new(given))];
+    let mut server = downstream(common);
+    server.require_client_certificate = false;
+    let address = served(&providers.server(&server).unwrap()).await;
+    for (matched, in_place, besides, is_believed) in [
+        ("server.test", false, true, true),
+        ("other.test", false, true, false),
+        ("other.test", true, false, true),
+        ("other.test", true, true, true),
+    ] {
+        let mut validation = CertificateValidation::new(RootSource::Inline(inline(&ca.pem())));
+        let value = StringMatcher::exact(matched);
+        validation.san_matchers = vec![SubjectAltNameMatcher { kind: SanKind::Dns, value }];
+        let mut common = CommonTlsContext::default();
+        common.validation = Some(validation);
+        let mut context = upstream(common);
+        context.auto_sni_san_validation = in_place;
+        context.auto_san_validation = besides;
+        let connected = connect(address, &providers.client(&context).unwrap()).await;
+        assert_eq!(connected.is_ok(), is_believed, "{matched} {in_place} {besides}");
+    }
+}
+
 #[test]
 fn what_is_not_known_gives_no_settings() {
     let ca = Ca::new("root");

@@ -126,8 +126,10 @@ fn of_rule(mode: Mode, tls: &Tls, service: &Service) -> UpstreamTlsContext {
     let sni = if tls.sni.is_empty() { host } else { &tls.sni }.to_owned();
     UpstreamTlsContext {
         common_tls_context: Some(common),
-        // Where a rule names nobody, whoever has any certificate would do.
-        auto_sni_san_validation: tls.subject_alt_names.is_empty() && !sni.is_empty(),
+        // Where a rule names nobody, whoever has any certificate would do. Without a host to name, it
+        // is for the endpoint's own name, else for its address.
+        auto_sni_san_validation: tls.subject_alt_names.is_empty(),
+        auto_host_sni: sni.is_empty(),
         sni,
         ..Default::default()
     }

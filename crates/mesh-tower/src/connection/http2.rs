@@ -131,6 +131,8 @@ impl Pool {
     #[cold]
     fn preconnect(self: &Arc<Self>, ratio: f64, gate: Option<&Gate>) {
         let mut state = self.lock();
+        // Those that are gone are in nobody's way.
+        state.former.retain(|former| former.strong_count() > 0);
         if state.draining || state.connecting.is_some() || state.former.len() + 1 >= self.most() {
             return;
         }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use mesh_core::Snapshot;
-use mesh_core::cluster::{CheckedHealth, ClusterState};
+use mesh_core::cluster::{CheckedHealth, ClusterState, EndpointState};
 use mesh_core::resource::{HealthCheck, Name};
 use tokio::task::AbortHandle;
 
@@ -25,6 +25,7 @@ struct Checked {
 /// A session that runs. Dropping it ends it.
 #[derive(Debug)]
 struct Running {
+    endpoint: Arc<EndpointState<Io>>,
     health: Arc<Mutex<CheckedHealth>>,
     task: AbortHandle,
 }
@@ -63,12 +64,14 @@ impl Checked {
         for (endpoint, state) in cluster.tables().endpoints() {
             let address = endpoint.address;
             let session = match running.remove(&address) {
-                Some(running) if same => running,
+                // One that is reached in another way has another state.
+                Some(running) if same && Arc::ptr_eq(&running.endpoint, state) => running,
                 known => {
                     let health = known.map(|known| known.health.clone()).unwrap_or_default();
                     let session = Session::new(cluster, state, endpoint, spec, &health);
+                    session.adopt();
                     let task = io.runtime.spawn(session.run()).abort_handle();
-                    Running { health, task }
+                    Running { endpoint: state.clone(), health, task }
                 }
             };
             sessions.insert(address, session);

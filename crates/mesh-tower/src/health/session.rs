@@ -52,6 +52,16 @@ impl Session {
         }
     }
 
+    /// Tells the endpoint's state what earlier checks found: it may be new, and checks that find
+    /// the same again tell it nothing.
+    pub(super) fn adopt(&self) {
+        let known = self.known();
+        if !known.is_unknown() && self.endpoint.is_failing() == known.is_healthy() {
+            self.endpoint.set_failing(!known.is_healthy());
+            self.cluster.attached().ejected();
+        }
+    }
+
     /// Checks until it is dropped.
     pub(super) async fn run(self) {
         if self.known().is_unknown() {

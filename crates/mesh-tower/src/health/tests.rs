@@ -1,20 +1,26 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_core::Snapshot;
 use mesh_core::cluster::Checked;
-use mesh_core::resource::{GrpcHealthCheck, HttpHealthCheck, StringMatcher, TcpHealthCheck};
+use mesh_core::resource::{
+    Cluster, ClusterLoadAssignment, Discovery, GrpcHealthCheck, HealthCheck, HealthChecker,
+    HttpHealthCheck, Resource, Resources, StringMatcher, TcpHealthCheck,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
-use super::{grpc, holds, http as by_http, tcp};
+use super::{Checks, grpc, holds, http as by_http, tcp};
 use crate::body::Body;
 use crate::connection::{Config, Connections, Protocol};
+use crate::mesh::Io;
 
 /// A server of either version, by a function.
 async fn serve<F>(answer: F) -> SocketAddr
@@ -187,4 +193,46 @@ async fn tcp_connection_is_enough_unless_bytes_are_awaited() {
         tcp::check(&spec, &self::connections(gone().await, Protocol::Http1)).await.0,
         Checked::Unanswered
     );
+}
+
+/// Resources of one checked cluster with one endpoint, which has that further address.
+fn checked(address: SocketAddr, further: Option<SocketAddr>) -> Resources {
+    let checker = HealthChecker::Http(HttpHealthCheck::new("/"));
+    let (timeout, interval) = (Duration::from_secs(5), Duration::from_millis(5));
+    let mut cluster = Cluster::new("things");
+    cluster.discovery = Discovery::Eds { service_name: "things".into() };
+    cluster.health_check = Some(Arc::new(HealthCheck::new(checker, timeout, interval, 1, 1)));
+    let mut assignment = ClusterLoadAssignment::of_addresses("things", [address]);
+    assignment.localities[0].endpoints[0].additional_addresses = further.into_iter().collect();
+    [Resource::from(cluster), assignment.into()].into_iter().collect()
+}
+
+#[tokio::test]
+async fn endpoint_that_is_reached_in_another_way_is_checked_in_that_way() {
+    let address = serve(|_| Response::new(Body::empty())).await;
+    let io = Io::alone();
+    let before = checked(address, None);
+    let (snapshot, _) = Snapshot::compile(&before, None, &io);
+    let mut checks = Checks::default();
+    let cluster = snapshot.clusters().next().unwrap().clone();
+    let one = || cluster.tables().all().next().unwrap().clone();
+    let turns = async |failing: bool| {
+        let turned = async {
+            while one().is_failing() != failing {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let patience = Duration::from_secs(10);
+        tokio::time::timeout(patience, turned).await.expect("it is told what checks find");
+    };
+    one().set_failing(true);
+    checks.follow(&snapshot, &io);
+    turns(false).await;
+    let earlier = one();
+    let after = checked(address, Some(gone().await));
+    snapshot.update_endpoints(&after, [&"things".into()], &io);
+    assert!(!Arc::ptr_eq(&earlier, &one()), "its connections are others");
+    assert!(one().is_failing(), "not yet checked");
+    checks.follow(&snapshot, &io);
+    turns(false).await;
 }

@@ -57,6 +57,14 @@ impl Io {
         made
     }
 
+    /// One without certificate providers.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Self {
+        let runtime = Handle::current();
+        let providers = Providers::new(Default::default(), Default::default(), runtime.clone());
+        Self::new(runtime, providers.into())
+    }
+
     pub(crate) fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
@@ -241,8 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn ejection_by_an_earlier_state_is_told_to_the_latest() {
-        let providers = Providers::new(Default::default(), Default::default(), Handle::current());
-        let (io, spec) = (Io::new(Handle::current(), providers.into()), Cluster::new("things"));
+        let (io, spec) = (Io::alone(), Cluster::new("things"));
         let earlier = io.cluster(&spec, None);
         let latest = io.cluster(&spec, Some(&earlier));
         earlier.ejected();

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::Snapshot;
-use mesh_core::cluster::ClusterState;
+use mesh_core::cluster::{ClusterState, EndpointState};
 use mesh_core::resource::Name;
 use tokio::task::AbortHandle;
 
@@ -37,11 +37,14 @@ struct Followed {
 
 /// A stream that runs. Dropping it ends it.
 #[derive(Debug)]
-struct Running(AbortHandle);
+struct Running {
+    endpoint: Arc<EndpointState<Io>>,
+    task: AbortHandle,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -60,14 +63,59 @@ impl LoadReports {
             let mut running = known.map(|known| known.streams).unwrap_or_default();
             let tables = cluster.tables();
             let streams = tables.endpoints().map(|(endpoint, state)| {
-                let stream = running.remove(&endpoint.address).unwrap_or_else(|| {
+                let known = running.remove(&endpoint.address);
+                // One that is reached in another way has another state.
+                let known = known.filter(|known| Arc::ptr_eq(&known.endpoint, state));
+                let stream = known.unwrap_or_else(|| {
                     let told = stream::run(cluster.clone(), state.clone(), period);
-                    Running(io.runtime.spawn(told).abort_handle())
+                    let task = io.runtime.spawn(told).abort_handle();
+                    Running { endpoint: state.clone(), task }
                 });
                 (endpoint.address, stream)
             });
             let streams = streams.collect();
             self.clusters.insert(name.clone(), Followed { cluster: cluster.clone(), streams });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_core::resource::{
+        ClientWeights, Cluster, ClusterLoadAssignment, Discovery, Resource, Resources,
+    };
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn followed(address: SocketAddr, further: &[SocketAddr]) -> Resources {
+        let mut cluster = Cluster::new("things");
+        cluster.discovery = Discovery::Eds { service_name: "things".into() };
+        let mut weights = ClientWeights::default();
+        weights.oob_reporting_period = Some(std::time::Duration::from_secs(10));
+        cluster.balancing.client_weights = Some(Arc::new(weights));
+        let mut assignment = ClusterLoadAssignment::of_addresses("things", [address]);
+        assignment.localities[0].endpoints[0].additional_addresses = further.into();
+        [Resource::from(cluster), assignment.into()].into_iter().collect()
+    }
+
+    #[tokio::test]
+    async fn endpoint_that_is_reached_in_another_way_is_asked_in_that_way() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let io = Io::alone();
+        let (snapshot, _) = Snapshot::compile(&followed(gone, &[]), None, &io);
+        let mut reports = LoadReports::default();
+        reports.follow(&snapshot, &io);
+        let cluster = snapshot.clusters().next().unwrap();
+        let earlier = Arc::downgrade(cluster.tables().all().next().unwrap());
+        drop(snapshot.update_endpoints(&followed(gone, &[gone]), [&"things".into()], &io));
+        reports.follow(&snapshot, &io);
+        let asked = async {
+            while earlier.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(10);
+        tokio::time::timeout(patience, asked).await.expect("nobody asks as before");
     }
 }

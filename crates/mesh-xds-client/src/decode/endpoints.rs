@@ -83,6 +83,13 @@ fn locality(
     if proto.lb_config.is_some() {
         return Err(at.field("lb_config").invalid("is not supported"));
     }
+    // Envoy looks there where an endpoint says nothing, and what is passed over may ask for TLS.
+    let metadata = proto.metadata.as_ref();
+    if metadata.is_some_and(|it| it.filter_metadata.contains_key(TRANSPORT_SOCKET_MATCH)) {
+        let at = at.field("metadata");
+        let at = at.key("filter_metadata", TRANSPORT_SOCKET_MATCH);
+        return Err(at.invalid("is not supported"));
+    }
     let place = proto.locality.as_ref().map(locality_name).unwrap_or_default();
     let mut made = LocalityLbEndpoints::new(place, Vec::with_capacity(endpoints.len()));
     let mut before = before;

@@ -25,9 +25,23 @@ use locality::Counters;
 /// All counts of a mesh.
 #[derive(Debug, Default)]
 pub struct LoadStats {
-    /// By the name of the cluster and that of its endpoints, which is empty where it is the same.
-    clusters: Mutex<BTreeMap<(Name, Name), Arc<Counts>>>,
+    clusters: Mutex<Clusters>,
 }
+
+#[derive(Debug, Default)]
+struct Clusters {
+    /// By the name of the cluster and that of its endpoints, which is empty where it is the same.
+    by_name: BTreeMap<(Name, Name), Arc<Counts>>,
+    /// With how many those that are gone are looked for next.
+    enough: usize,
+}
+
+/// With so many clusters, those that are gone are forgotten, told or not: a server that never asks
+/// shall not have them pile up.
+const KEPT_CLUSTERS: usize = 4096;
+
+/// The same of a cluster's localities, of which a region has a few.
+const KEPT_LOCALITIES: usize = 256;
 
 /// What was counted of a cluster since it was last taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +77,7 @@ impl LoadStats {
     /// localities without any are left out, and forgotten where they are gone.
     pub fn take(&self, mut wants: impl FnMut(&str) -> bool) -> Vec<ClusterLoad> {
         let mut taken = Vec::new();
-        locked(&self.clusters).retain(|(cluster, service), counts| {
+        locked(&self.clusters).by_name.retain(|(cluster, service), counts| {
             if !wants(cluster) {
                 return true;
             }
@@ -80,7 +94,12 @@ impl LoadStats {
     }
 
     fn cluster(&self, cluster: &Name, service: Name) -> Arc<Counts> {
-        locked(&self.clusters).entry((cluster.clone(), service)).or_default().clone()
+        let mut clusters = locked(&self.clusters);
+        if clusters.by_name.len() >= clusters.enough.max(KEPT_CLUSTERS) {
+            clusters.by_name.retain(|_, counts| Arc::strong_count(counts) > 1);
+            clusters.enough = 2 * clusters.by_name.len();
+        }
+        clusters.by_name.entry((cluster.clone(), service)).or_default().clone()
     }
 }
 
@@ -108,6 +127,9 @@ impl Counts {
         let found = known.iter().find(|counters| counters.is_of(locality, priority));
         if let Some(found) = found {
             return found.clone();
+        }
+        if known.len() >= KEPT_LOCALITIES {
+            known.retain(|counters| Arc::strong_count(counters) > 1);
         }
         let made = Arc::new(Counters::new(locality.clone(), priority));
         known.push(made.clone());

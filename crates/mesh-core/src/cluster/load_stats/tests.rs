@@ -112,7 +112,7 @@ fn endpoint_that_moves_counts_where_it_is_now() {
     state.update((zones(&["c"]), None), &counting);
     state.update((zones(&["c", "d"]), None), &counting);
     all(&counting);
-    let known = locked(&counting.0.clusters).values().next().unwrap().clone();
+    let known = locked(&counting.0.clusters).by_name.values().next().unwrap().clone();
     assert_eq!(locked(&known.localities).len(), 2, "localities that are gone are forgotten");
 }
 
@@ -138,7 +138,7 @@ fn counts_outlive_changes_of_their_cluster_and_its_end() {
     drop(open);
     assert_eq!(numbers(&all(&counting)[0].localities[0]), [0, 0, 1, 0]);
     assert!(all(&counting).is_empty());
-    assert!(locked(&counting.0.clusters).is_empty(), "it is gone, and forgotten");
+    assert!(locked(&counting.0.clusters).by_name.is_empty(), "it is gone, and forgotten");
 }
 
 #[test]
@@ -207,4 +207,21 @@ fn name_of_endpoints_in_eds_is_told_where_it_is_another() {
     cluster.discovery = Discovery::Eds { service_name: "service".into() };
     drop(count(&state(&counting, cluster, &["a"]), 0));
     assert_eq!(&*all(&counting)[0].service, "service");
+}
+
+#[test]
+fn what_nobody_takes_does_not_pile_up() {
+    let counting = Counting::default();
+    for number in 0..3 * KEPT_CLUSTERS {
+        let mut cluster = Cluster::new(format!("things-{number}"));
+        cluster.load_reporting = Some(Arc::default());
+        drop(count(&state(&counting, cluster, &["a"]), 0));
+    }
+    assert!(all(&counting).len() <= KEPT_CLUSTERS);
+    let state = state(&counting, asking(), &["a"]);
+    for number in 0..3 * KEPT_LOCALITIES {
+        state.update((zones(&[&format!("zone-{number}")]), None), &counting);
+        drop(count(&state, 0));
+    }
+    assert!(all(&counting)[0].localities.len() <= KEPT_LOCALITIES);
 }

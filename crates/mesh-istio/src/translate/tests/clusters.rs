@@ -226,8 +226,12 @@ fn tls_rule(settings: &str) -> String {
 }
 
 fn tls_of(more: &str, node: &Node) -> Option<tls::UpstreamTlsContext> {
+    tls_of_cluster(&model(more), node, REVIEWS)
+}
+
+fn tls_of_cluster(model: &Model, node: &Node, name: &str) -> Option<tls::UpstreamTlsContext> {
     use mesh_pb::envoy::config::core::v3::transport_socket::ConfigType;
-    let socket = model(more).cluster(node, REVIEWS).unwrap().transport_socket?;
+    let socket = model.cluster(node, name).unwrap().transport_socket?;
     let ConfigType::TypedConfig(any) = socket.config_type.unwrap();
     Some(prost::Message::decode(&*any.value).unwrap())
 }
@@ -294,6 +298,20 @@ fn tls_by_files_is_for_whom_the_rule_names_else_for_the_host() {
     let mutual = "{mode: MUTUAL, clientCertificate: /c.pem, privateKey: /k.pem}";
     let mutual = tls_of(&tls_rule(mutual), &here()).unwrap();
     assert_eq!(mutual.common_tls_context.unwrap().tls_certificates.len(), 1);
+}
+
+#[test]
+fn tls_to_hosts_of_any_name_is_for_the_endpoints_name() {
+    let any = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: any}\n\
+               spec: {hosts: ['*.any.test'], ports: [{number: 443, name: http, protocol: HTTP}], \
+               resolution: STATIC, endpoints: [{address: 127.0.0.20}]}\n---\n\
+               apiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+               metadata: {name: any}\nspec: {host: '*.any.test', \
+               trafficPolicy: {tls: {mode: SIMPLE}}}\n";
+    let name = "outbound|443||*.any.test";
+    let context = tls_of_cluster(&model(any), &here(), name).unwrap();
+    assert_eq!(context.sni, "");
+    assert!(context.auto_host_sni && context.auto_sni_san_validation);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::sync::watch;
 
+use super::super::config::MAX_LIMITED_CONNECTIONS;
 use super::*;
 
 fn with_options(
@@ -175,6 +176,24 @@ async fn connections_are_made_ahead_of_need() {
             until("connections", || connections.open() == open).await;
         }
     }
+}
+
+#[tokio::test]
+async fn connections_that_are_gone_are_in_nobodys_way() {
+    let (address, _drain) = serve(port).await;
+    let connections = with_options(address, Protocol::Http2, |it| {
+        it.http2.max_concurrent_streams = Some(2);
+        it.preconnect.per_upstream_ratio = 3.0;
+    });
+    // Each request has the next one's connection made, and its own goes with it.
+    let (mut seen, most) = (std::collections::HashSet::new(), MAX_LIMITED_CONNECTIONS + 1);
+    for _ in 0..20 * most {
+        seen.extend(ports(&connections, 1).await);
+        if seen.len() > most {
+            return;
+        }
+    }
+    panic!("{} connections, and no more", seen.len());
 }
 
 #[tokio::test]

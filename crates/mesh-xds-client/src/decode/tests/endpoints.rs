@@ -160,6 +160,19 @@ fn repeated_localities_and_addresses_are_refused() {
     refuses(twice, "endpoints[1].lb_endpoints[0]", "repeats address 10.0.0.1:1");
 }
 
+/// It may say which of them are reached over TLS.
+#[test]
+fn transports_by_the_metadata_of_a_locality_are_refused() {
+    let with = |key: &str| {
+        let filter_metadata = [(key.to_owned(), Struct::default())].into();
+        let metadata = proto_core::Metadata { filter_metadata, ..Default::default() };
+        vec![pb::LocalityLbEndpoints { metadata: Some(metadata), ..locality("a", 0, Vec::new()) }]
+    };
+    made(&assignment(with("other")));
+    let field = r#"endpoints[0].metadata.filter_metadata["envoy.transport_socket_match"]"#;
+    refuses(with("envoy.transport_socket_match"), field, "is not supported");
+}
+
 #[test]
 fn addresses_that_are_refused() {
     let of = |socket| at_address(Address::SocketAddress(socket));

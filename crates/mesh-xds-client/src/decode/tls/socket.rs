@@ -56,7 +56,7 @@ pub(in super::super) fn names_of_hosts(
         if let TransportSocket::Tls(context) = socket {
             let context = Arc::make_mut(context);
             context.auto_host_sni |= proto.auto_sni;
-            context.auto_sni_san_validation |= proto.auto_san_validation;
+            context.auto_san_validation |= proto.auto_san_validation;
         }
     }
 }
