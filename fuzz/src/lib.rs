@@ -14,8 +14,7 @@
 //! - [`path_normalization`]: the canonical form of a path is that of itself, has no dot segments,
 //!   and is what a model says;
 //! - [`resources`]: no bytes of a Listener, Cluster, ClusterLoadAssignment or Secret make decoding or
-//!   compiling panic, endpoints that follow others are the same as if all were read, and what asks
-//!   for TLS is not reached in plain text;
+//!   compiling panic, and endpoints that follow others are the same as if all were read;
 //! - [`rbac`]: compiled rules decide as a model that walks the configuration.
 
 #![forbid(unsafe_code)]

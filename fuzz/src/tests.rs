@@ -62,7 +62,7 @@ fn route_match_decides_as_a_scan() {
 }
 
 #[test]
-fn clusters_compile_and_never_downgrade() {
+fn clusters_compile_and_are_picked_from() {
     runs("cluster_decode", crate::resources::cluster);
 }
 

@@ -203,7 +203,8 @@ fn checked(address: SocketAddr, further: Option<SocketAddr>) -> Resources {
     cluster.discovery = Discovery::Eds { service_name: "things".into() };
     cluster.health_check = Some(Arc::new(HealthCheck::new(checker, timeout, interval, 1, 1)));
     let mut assignment = ClusterLoadAssignment::of_addresses("things", [address]);
-    assignment.localities[0].endpoints[0].additional_addresses = further.into_iter().collect();
+    let endpoint = &mut assignment.localities[0].endpoints[0];
+    endpoint.further_mut().additional_addresses = further.into_iter().collect();
     [Resource::from(cluster), assignment.into()].into_iter().collect()
 }
 

@@ -95,7 +95,8 @@ mod tests {
         weights.oob_reporting_period = Some(std::time::Duration::from_secs(10));
         cluster.balancing.client_weights = Some(Arc::new(weights));
         let mut assignment = ClusterLoadAssignment::of_addresses("things", [address]);
-        assignment.localities[0].endpoints[0].additional_addresses = further.into();
+        let endpoint = &mut assignment.localities[0].endpoints[0];
+        endpoint.further_mut().additional_addresses = further.into();
         [Resource::from(cluster), assignment.into()].into_iter().collect()
     }
 
