@@ -4,20 +4,21 @@
 //! on the wire is the request's, not the endpoint's. It ends by itself, with an error when an
 //! answer is not what the rules say.
 
+mod asking;
 mod reviews;
 
 use std::io;
 use std::net::SocketAddr;
 
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
+use http::StatusCode;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_tower::client::Endpoint;
 use mesh_tower::{Body, BoxError, ClientLayer};
 use tokio::net::TcpStream;
-use tower::{ServiceExt as _, service_fn};
+use tower::service_fn;
+
+use asking::ask;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -32,20 +33,13 @@ async fn main() -> Result<(), BoxError> {
                 .http2_only(is_http2)
                 .build::<_, Body>(connector)
         });
-        let ask = async |user: &str| {
-            let request = Request::get("http://reviews:9080/").header("end-user", user);
-            let answer = client.clone().oneshot(request.body(Empty::<Bytes>::new())?).await?;
-            let (head, body) = answer.into_parts();
-            let text = String::from_utf8(body.collect().await?.to_bytes().to_vec())?;
-            Ok::<_, BoxError>((head.status, text))
-        };
         let expected = |version| (StatusCode::OK, format!("{version} {protocol} reviews:9080"));
-        assert_eq!(ask("jason").await?, expected("v2"));
-        assert_eq!(ask("anna").await?, expected("v1"));
+        assert_eq!(ask(&client, "jason").await?, expected("v2"));
+        assert_eq!(ask(&client, "anna").await?, expected("v1"));
         // Half of these would meet the endpoint that is gone, and go to the other one instead.
         test.endpoints("reviews:9080")[0].kill().await;
         for _ in 0..20 {
-            assert_eq!(ask("anna").await?, expected("v1"));
+            assert_eq!(ask(&client, "anna").await?, expected("v1"));
         }
         test.endpoints("reviews:9080")[0].heal().await;
         println!("{protocol}: routed by header, and no request lost with an endpoint");

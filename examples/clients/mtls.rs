@@ -20,11 +20,10 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_core::resource::{
-    Action, CertificateSource, CertificateValidation, ChainAction, Cluster, ClusterLoadAssignment,
-    ClusterSpecifier, CommonTlsContext, Discovery, DownstreamTlsContext, FilterChain, Forward,
-    HttpConnectionManager, Listener, ProviderInstance, Resource, RootSource, Route,
-    RouteConfiguration, RouteMatch, RouteSpecifier, SanKind, ServerListener, StringMatcher,
-    SubjectAltNameMatcher, TransportSocket, UpstreamProtocol, UpstreamTlsContext, VirtualHost,
+    Action, ChainAction, Cluster, ClusterLoadAssignment, ClusterSpecifier, CommonTlsContext,
+    Discovery, DownstreamTlsContext, FilterChain, Forward, HttpConnectionManager, Listener,
+    Resource, Route, RouteConfiguration, RouteMatch, RouteSpecifier, ServerListener,
+    TransportSocket, UpstreamProtocol, UpstreamTlsContext, VirtualHost,
 };
 use mesh_identity::{CertificateProvider, Identity, Trust, default_crypto};
 use mesh_tower::client::Endpoint;
@@ -132,7 +131,7 @@ async fn reviews(provider: CertificateProvider) -> Result<SocketAddr, BoxError> 
     let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes(Action::NonForwarding)));
     let mut chain = FilterChain::new("inbound", ChainAction::Http(Box::new(manager)));
     let mut context = DownstreamTlsContext::default();
-    context.common = certificates(&[]);
+    context.common = CommonTlsContext::of_provider("default", &[]);
     context.require_client_certificate = true;
     chain.tls = Some(Arc::new(context));
     let mut listener = ServerListener::new("reviews", SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -163,7 +162,7 @@ fn client_resources(
     cluster.discovery = Discovery::Static(Arc::new(endpoints));
     cluster.protocol = protocol;
     let mut context = UpstreamTlsContext::default();
-    context.common = certificates(&[identity]);
+    context.common = CommonTlsContext::of_provider("default", &[identity]);
     cluster.transport_socket = TransportSocket::Tls(Arc::new(context));
     let forward = Forward::new(ClusterSpecifier::Cluster("reviews".into()));
     let routes = RouteSpecifier::Inline(routes(Action::Forward(Arc::new(forward))));
@@ -174,24 +173,6 @@ fn client_resources(
 fn routes(action: Action) -> Arc<RouteConfiguration> {
     let host = VirtualHost::new("all", ["*"], vec![Route::new(RouteMatch::prefix("/"), action)]);
     Arc::new(RouteConfiguration::new("routes", vec![host]))
-}
-
-/// Own certificate and roots of the provider `default`; the peer is one of those names.
-fn certificates(names: &[&str]) -> CommonTlsContext {
-    let of_provider = |certificate: &str| ProviderInstance {
-        instance_name: "default".into(),
-        certificate_name: certificate.into(),
-    };
-    let mut validation = CertificateValidation::new(RootSource::Provider(of_provider("ROOTCA")));
-    let matcher = |name: &&str| SubjectAltNameMatcher {
-        kind: SanKind::Uri,
-        value: StringMatcher::exact(*name),
-    };
-    validation.san_matchers = names.iter().map(matcher).collect();
-    let mut made = CommonTlsContext::default();
-    made.identities = vec![CertificateSource::Provider(of_provider("default"))];
-    made.validation = Some(validation);
-    made
 }
 
 /// The certificate of a workload, and the authority it trusts.

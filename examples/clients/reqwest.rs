@@ -2,6 +2,7 @@
 //!
 //! It ends by itself, with an error when an answer is not what the rules say.
 
+mod asking;
 mod reviews;
 
 use std::future::Future;
@@ -9,11 +10,12 @@ use std::pin::Pin;
 
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
-use http_body_util::{BodyDataStream, BodyExt as _, Empty};
-use hyper::body::Bytes;
+use http_body_util::BodyDataStream;
 use mesh_tower::client::Endpoint;
 use mesh_tower::{Body, BoxError, ClientLayer};
-use tower::{ServiceExt as _, service_fn};
+use tower::service_fn;
+
+use asking::ask;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -30,19 +32,12 @@ async fn main() -> Result<(), BoxError> {
         let port = endpoint.address().port();
         service_fn(move |request| send(client.clone(), port, request))
     });
-    let ask = async |user: &str| {
-        let request = Request::get("http://reviews:9080/").header("end-user", user);
-        let answer = client.clone().oneshot(request.body(Empty::<Bytes>::new())?).await?;
-        let (head, body) = answer.into_parts();
-        let text = String::from_utf8(body.collect().await?.to_bytes().to_vec())?;
-        Ok::<_, BoxError>((head.status, text))
-    };
     let expected = |version| (StatusCode::OK, format!("{version} HTTP/1.1 reviews:9080"));
-    assert_eq!(ask("jason").await?, expected("v2"));
-    assert_eq!(ask("anna").await?, expected("v1"));
+    assert_eq!(ask(&client, "jason").await?, expected("v2"));
+    assert_eq!(ask(&client, "anna").await?, expected("v1"));
     test.endpoints("reviews:9080")[0].kill().await;
     for _ in 0..20 {
-        assert_eq!(ask("anna").await?, expected("v1"));
+        assert_eq!(ask(&client, "anna").await?, expected("v1"));
     }
     println!("reqwest: routed by header, and no request lost with an endpoint");
     Ok(())

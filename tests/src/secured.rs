@@ -10,10 +10,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use mesh_core::resource::{
-    Action, CertificateSource, CertificateValidation, ChainAction, CommonTlsContext,
-    DownstreamTlsContext, FilterChain, HttpConnectionManager, ProviderInstance, Resource,
-    RootSource, Route, RouteConfiguration, RouteMatch, RouteSpecifier, SanKind, ServerListener,
-    StringMatcher, SubjectAltNameMatcher, UpstreamTlsContext, VirtualHost,
+    Action, ChainAction, CommonTlsContext, DownstreamTlsContext, FilterChain,
+    HttpConnectionManager, Resource, Route, RouteConfiguration, RouteMatch, RouteSpecifier,
+    ServerListener, UpstreamTlsContext, VirtualHost,
 };
 use mesh_identity::FileWatcher;
 use mesh_tower::server::RequestBody;
@@ -112,20 +111,7 @@ impl Workload {
 
 /// The provider instance `default`, and one of these names; any name when there are none.
 pub fn common(names: &[&str]) -> CommonTlsContext {
-    let instance = |certificate_name: &str| ProviderInstance {
-        instance_name: "default".into(),
-        certificate_name: certificate_name.into(),
-    };
-    let mut validation = CertificateValidation::new(RootSource::Provider(instance("ROOTCA")));
-    let matcher = |name: &&str| SubjectAltNameMatcher {
-        kind: SanKind::Any,
-        value: StringMatcher::exact(*name),
-    };
-    validation.san_matchers = names.iter().map(matcher).collect();
-    let mut made = CommonTlsContext::default();
-    made.identities = vec![CertificateSource::Provider(instance("default"))];
-    made.validation = Some(validation);
-    made
+    CommonTlsContext::of_provider("default", names)
 }
 
 /// What a client is told of servers of these names.

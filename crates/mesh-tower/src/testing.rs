@@ -2,11 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use mesh_core::resource::{
-    CertificateSource, CertificateValidation, CommonTlsContext, DownstreamTlsContext,
-    ProviderInstance, RootSource, SanKind, StringMatcher, SubjectAltNameMatcher,
-    UpstreamTlsContext,
-};
+use mesh_core::resource::{CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext};
 use mesh_identity::{CertificateProvider, Identity, Trust, default_crypto};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
@@ -68,24 +64,9 @@ pub(crate) fn uri(name: &str) -> SanType {
     SanType::URI(name.try_into().unwrap())
 }
 
-/// A certificate of the provider instance `default`.
-pub(crate) fn instance(certificate_name: &str) -> ProviderInstance {
-    ProviderInstance { instance_name: "default".into(), certificate_name: certificate_name.into() }
-}
-
-/// As istiod tells those that have the provider instance `default`: that certificate, those roots,
-/// and one of these names; any name when there are none.
+/// Certificates of the provider instance `default`, and peers of these names.
 pub(crate) fn common(names: &[&str]) -> CommonTlsContext {
-    let mut validation = CertificateValidation::new(RootSource::Provider(instance("ROOTCA")));
-    let matcher = |name: &&str| SubjectAltNameMatcher {
-        kind: SanKind::Any,
-        value: StringMatcher::exact(*name),
-    };
-    validation.san_matchers = names.iter().map(matcher).collect();
-    let mut made = CommonTlsContext::default();
-    made.identities = vec![CertificateSource::Provider(instance("default"))];
-    made.validation = Some(validation);
-    made
+    CommonTlsContext::of_provider("default", names)
 }
 
 pub(crate) fn upstream(names: &[&str]) -> UpstreamTlsContext {

@@ -90,6 +90,29 @@ pub struct CommonTlsContext {
     pub maximum_version: Option<TlsVersion>,
 }
 
+impl CommonTlsContext {
+    /// As istiod tells those that have a certificate provider of that instance name: its certificate
+    /// `default`, its roots `ROOTCA`, and a peer with one of these names; with any name, as long as
+    /// its certificate is of these roots, when there are none.
+    pub fn of_provider(instance: &str, peers: &[&str]) -> Self {
+        let of = |certificate: &str| ProviderInstance {
+            instance_name: instance.into(),
+            certificate_name: certificate.into(),
+        };
+        let mut validation = CertificateValidation::new(RootSource::Provider(of("ROOTCA")));
+        let matcher = |name: &&str| SubjectAltNameMatcher {
+            kind: SanKind::Any,
+            value: StringMatcher::exact(*name),
+        };
+        validation.san_matchers = peers.iter().map(matcher).collect();
+        Self {
+            identities: vec![CertificateSource::Provider(of("default"))],
+            validation: Some(validation),
+            ..Self::default()
+        }
+    }
+}
+
 /// A version of TLS. Older ones than these are never spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TlsVersion {

@@ -19,16 +19,7 @@ fn instance(name: &str) -> ProviderInstance {
 
 /// As istiod tells a gRPC client: certificate and roots from the instance `default`.
 fn by_instance(names: &[&str]) -> CommonTlsContext {
-    let mut validation = CertificateValidation::new(RootSource::Provider(instance("default")));
-    let matcher = |name: &&str| SubjectAltNameMatcher {
-        kind: SanKind::Any,
-        value: StringMatcher::exact(*name),
-    };
-    validation.san_matchers = names.iter().map(matcher).collect();
-    let mut common = CommonTlsContext::default();
-    common.identities = vec![CertificateSource::Provider(instance("default"))];
-    common.validation = Some(validation);
-    common
+    CommonTlsContext::of_provider("default", names)
 }
 
 fn upstream(common: CommonTlsContext) -> UpstreamTlsContext {

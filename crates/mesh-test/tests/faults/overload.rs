@@ -8,14 +8,15 @@ use axum::routing::any;
 use mesh_core::resource::Cluster;
 use mesh_test::{Load, TestMesh, get};
 use mesh_tower::{BoxError, Channel, ErrorKind};
-use tokio::sync::Semaphore;
+use tokio::sync::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{TARGET, is_long, turn};
 
-/// Requests the service works on at a time; a build without optimizations has no time for more.
+/// Requests at the service that keep it busy; a build without optimizations has no time for more.
 const WORKERS: usize = if cfg!(debug_assertions) { 1 } else { 8 };
 
-/// How long it works on each.
+/// How long it works on as many: it answers one after the other at that pace.
 const WORK: Duration = Duration::from_millis(10);
 
 /// Requests from which its capacity is told, and how many times that is asked of it.
@@ -87,12 +88,13 @@ fn resident_bytes() -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_times_the_capacity_is_shed_at_once_and_the_rest_is_served() {
     let _turn = turn().await;
-    let workers = Arc::new(Semaphore::new(WORKERS));
+    let mut pace = interval(WORK / u32::try_from(WORKERS).unwrap());
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let pace = Arc::new(Mutex::new(pace));
     let app = Router::new().fallback(any(move || {
-        let workers = workers.clone();
+        let pace = pace.clone();
         async move {
-            let _worker = workers.acquire().await.unwrap();
-            tokio::time::sleep(WORK).await;
+            pace.lock().await.tick().await;
         }
     }));
     // As many wait as are worked on: no worker is idle, and nobody waits for long.
