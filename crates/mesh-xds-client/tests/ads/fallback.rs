@@ -93,10 +93,7 @@ async fn second_server_stands_in_as_soon_as_the_first_is_found_silent() {
     // Nothing is to be tried on the dead server first.
     let options = quick().with_keep_alive(interval, interval).with_connect_timeout(Duration::MAX);
     let mut fixture = fixture(bootstrap, options);
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = first.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let _all = fixture.walk(&mut first, "reviews", &["v1"]).await;
     stop.send(true).unwrap();
     let _other = fixture.subscribe("other");
     let mut stand_in = second.stream().await;
@@ -146,10 +143,7 @@ async fn target_of_an_unknown_authority_fails_alone() {
     let root = update.roots[lost.listener()].as_ref().unwrap();
     let text = root.listener.failure.as_ref().unwrap().to_string();
     assert!(text.contains("authority is not configured"), "{text}");
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = only.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let _all = fixture.walk(&mut only, "reviews", &["v1"]).await;
 }
 
 /// With a backoff far longer than the test may last.

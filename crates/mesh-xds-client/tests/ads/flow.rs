@@ -5,17 +5,14 @@ use mesh_xds_client::Options;
 
 use crate::resources::endpoints;
 use crate::server::Server;
-use crate::walk::{Fixture, is_ready, serve_walk};
+use crate::walk::{Fixture, serve_walk};
 
 #[tokio::test]
 async fn next_response_is_not_read_before_the_update_of_the_last_is_taken() {
     let mut server = Server::start().await;
     let options = Options::default().with_responses_ahead(1);
     let mut fixture = Fixture::with_options(&server.uri(), options);
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (_subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     stream.respond(ClusterLoadAssignment, "2", vec![endpoints("v1", &[2])]).await;
     assert_eq!(stream.request_of(ClusterLoadAssignment).await.version_info, "2");
     // Its update is not taken, and so the next is not read, whatever else goes on.
@@ -40,10 +37,7 @@ async fn updates_nobody_takes_are_merged_up_to_the_window() {
     let mut server = Server::start().await;
     let mut fixture =
         Fixture::with_options(&server.uri(), Options::default().with_responses_ahead(3));
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (_subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     for version in 2..8_u32 {
         let made = vec![endpoints("v1", &[version])];
         stream.respond(ClusterLoadAssignment, &version.to_string(), made).await;

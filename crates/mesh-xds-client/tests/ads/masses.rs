@@ -49,10 +49,7 @@ async fn thousands_of_updates_end_in_the_last_one() {
     const UPDATES: u32 = 5_000;
     let mut server = Server::start().await;
     let mut fixture = Fixture::new(&server.uri());
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (_subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     let sending = tokio::spawn(async move {
         for port in 1..=UPDATES {
             let made = vec![endpoints("v1", &[port])];
@@ -84,10 +81,7 @@ async fn server_that_sends_too_much_is_called_less_and_less_often_and_what_is_kn
     let bootstrap = Bootstrap::builder(server.uri()).build().unwrap();
     let (client, updates) = Client::spawn_with(bootstrap, options, &Handle::current());
     let mut fixture = Fixture { client, updates, resources: Resources::new() };
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (_subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     let mut begun = Vec::new();
     for _ in 0..8 {
         let ports: Vec<u32> = (1..200).collect();
@@ -110,10 +104,7 @@ async fn server_that_sends_too_much_is_called_less_and_less_often_and_what_is_kn
 async fn one_stream_at_a_time_is_enough() {
     let mut server = Server::start().await;
     let mut fixture = Fixture::new(&server.uri());
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let _all = fixture.walk(&mut server, "reviews", &["v1"]).await;
 }
 
 /// Making and dropping subscriptions is what applications do when something changes.

@@ -43,10 +43,7 @@ async fn subscription_made_during_an_outage_fails_at_once() {
 async fn restarted_server_is_asked_again_with_versions_and_nothing_is_lost() {
     let mut server = Server::start().await;
     let mut fixture = Fixture::new(&server.uri());
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (_subscription, stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     drop(stream);
     let address = server.stop().await;
     let mut server = Server::start_at(address).await;
@@ -75,10 +72,7 @@ async fn restarted_server_is_asked_again_with_versions_and_nothing_is_lost() {
 async fn stream_closed_after_an_answer_is_no_error_and_is_opened_again() {
     let mut server = Server::start().await;
     let mut fixture = Fixture::new(&server.uri());
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (_subscription, stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     stream.fail(Status::unavailable("max connection age")).await;
     let mut stream = server.stream().await;
     assert_eq!(stream.request_of(Listener).await.version_info, "1");

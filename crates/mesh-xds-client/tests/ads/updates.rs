@@ -73,10 +73,7 @@ async fn what_changes_while_nothing_needs_it_is_known_on_return() {
 async fn channel_that_is_opened_again_is_ready_at_once() {
     let mut server = Server::start().await;
     let mut fixture = Fixture::with_options(&server.uri(), Options::default());
-    let subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     drop(subscription);
     fixture.until("the end", |resources| resources.roots().count() == 0).await;
     let _again = fixture.subscribe("reviews");

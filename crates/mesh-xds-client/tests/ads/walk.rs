@@ -37,6 +37,21 @@ impl Fixture {
         self.client.subscribe(&target.parse().unwrap(), Dialect::Http)
     }
 
+    /// Subscribes to a target and has all of it, from that server by [`serve_walk`].
+    pub(crate) async fn walk(
+        &mut self,
+        server: &mut Server,
+        target: &str,
+        clusters: &[&str],
+    ) -> (Subscription, AdsStream) {
+        let subscription = self.subscribe(target);
+        let mut stream = server.stream().await;
+        let listener = &**subscription.listener();
+        serve_walk(&mut stream, listener, clusters).await;
+        self.until("the root", |resources| is_ready(resources, listener)).await;
+        (subscription, stream)
+    }
+
     pub(crate) async fn update(&mut self) -> Update {
         let update = within("an update", self.updates.next()).await.unwrap();
         self.resources.apply(update.clone());
@@ -82,10 +97,8 @@ pub(crate) async fn serve_walk(stream: &mut AdsStream, target: &str, clusters: &
 async fn walks_from_listener_to_endpoints_with_one_request_per_type() {
     let mut server = Server::start().await;
     let mut fixture = Fixture::new(&server.uri());
-    let subscription = fixture.subscribe("xds:///reviews:9080");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews:9080", &["v1", "v2", "v3"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews:9080")).await;
+    let (subscription, _stream) =
+        fixture.walk(&mut server, "xds:///reviews:9080", &["v1", "v2", "v3"]).await;
     assert_eq!(fixture.resources.clusters().count(), 3);
     assert_eq!(fixture.resources.endpoints().count(), 3);
     assert_eq!(&**subscription.listener(), "reviews:9080");
@@ -157,10 +170,7 @@ async fn no_root_waits_for_another() {
 async fn dropped_subscription_is_unsubscribed_and_its_resources_removed() {
     let mut server = Server::start().await;
     let mut fixture = Fixture::new(&server.uri());
-    let subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     drop(subscription);
     for _ in 0..4 {
         assert!(stream.request().await.resource_names.is_empty());
@@ -173,10 +183,7 @@ async fn dropped_subscription_is_unsubscribed_and_its_resources_removed() {
 async fn endpoints_change_alone() {
     let mut server = Server::start().await;
     let mut fixture = Fixture::new(&server.uri());
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (_subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     stream.respond(ClusterLoadAssignment, "2", vec![endpoints("v1", &[8080, 8081])]).await;
     assert!(fixture.update().await.is_endpoints_only());
 }
@@ -185,10 +192,7 @@ async fn endpoints_change_alone() {
 async fn large_response_is_taken_in() {
     let mut server = Server::start().await;
     let mut fixture = Fixture::new(&server.uri());
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let (_subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
     let ports: Vec<u32> = (1..=10_000).collect();
     stream.respond(ClusterLoadAssignment, "2", vec![endpoints("v1", &ports)]).await;
     let update = fixture.update().await;
@@ -231,8 +235,5 @@ async fn control_plane_on_a_unix_socket() {
     let path = folder.path().join("xds.sock");
     let mut server = Server::start_unix(&path);
     let mut fixture = Fixture::new(&format!("unix:{}", path.display()));
-    let _subscription = fixture.subscribe("reviews");
-    let mut stream = server.stream().await;
-    serve_walk(&mut stream, "reviews", &["v1"]).await;
-    fixture.until("the root", |resources| is_ready(resources, "reviews")).await;
+    let _all = fixture.walk(&mut server, "reviews", &["v1"]).await;
 }
