@@ -223,7 +223,8 @@ fn within(range: &CidrRange, address: Option<SocketAddr>) -> bool {
     let Some(address) = address else { return false };
     let text = range.to_string();
     let (network, length) = text.split_once('/').expect("a range");
-    let (network, length): (IpAddr, usize) = (network.parse().unwrap(), length.parse().unwrap());
+    let network: IpAddr = network.parse().expect("an address");
+    let length: usize = length.parse().expect("a length");
     let (network, address) = (bits(network), bits(address.ip().to_canonical()));
     network.len() == address.len() && network[..length] == address[..length]
 }
