@@ -17,6 +17,7 @@ pub mod backend;
 pub mod client;
 pub mod loads;
 pub mod process;
+pub mod records;
 pub mod secured;
 pub mod world;
 pub mod written;

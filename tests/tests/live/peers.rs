@@ -22,6 +22,7 @@ async fn gets_on_with_peers() {
     let mut command = command(python, &["-m", "pytest", "-q", "-p", "no:cacheprovider", "."]);
     command.current_dir(folder).env("MESHCTL", super::MESHCTL);
     command.env("MESH_CLIENT", env!("CARGO_BIN_EXE_client-under-test"));
+    command.env("MESH_RECORDS", env!("CARGO_BIN_EXE_records-over-sockets"));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     let status = command.status().await.unwrap();
     assert!(status.success(), "pytest: {status}");

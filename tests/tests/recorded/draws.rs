@@ -1,8 +1,6 @@
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
-use crate::{check_routes, compare};
+use crate::{Case, answered};
 
 /// Draws that are tried. A weight of a tenth is missed by all of them once in 37,000 times.
 const DRAWS: u64 = 100;
@@ -16,17 +14,14 @@ pub(crate) fn decide(record: &Value) -> bool {
     ["weighted_clusters", "runtime_fraction"].iter().any(|field| routes.contains(field))
 }
 
-/// Whether some draw makes of a record what Envoy's draw made of it.
-pub(crate) fn any_agrees(record: &Value) -> bool {
-    let mut lines = String::new();
-    for draw in 0..DRAWS {
-        let mut record = record.clone();
+/// Whether some draw makes of a record what Envoy's draw made of it. Over sockets each request has
+/// a draw of its own.
+pub(crate) fn any_agrees(case: &Case) -> bool {
+    let with = |draw: u64| {
+        let mut record = case.record.clone();
         record["request"]["random_value"] = (draw * STEP).into();
-        writeln!(lines, "{record}").unwrap();
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("draws.jsonl");
-    std::fs::write(&file, lines).unwrap();
-    let answers = check_routes(&file);
-    answers.iter().any(|got| compare::differences(&record["expect"], &got["expect"]).is_empty())
+        record
+    };
+    let cases = answered(case.way, (0..DRAWS).map(with).collect());
+    cases.iter().any(|case| case.differences().is_empty())
 }

@@ -207,7 +207,7 @@ impl Waiting {
                 if let Some(record) = &record {
                     record.replied(&reply);
                 }
-                Err(Box::new(Halt::Ended(Ok(answer(*reply, faults)))))
+                Err(Box::new(Halt::Ended(Ok(answer(*reply, request.method(), faults)))))
             }
             Next::Fail(why) => {
                 let error = not_routed(place, &hold, root, request, why);

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use mesh_core::exchange::Reply;
 use mesh_core::filter::{self, Context};
 use mesh_core::resource::ActiveFault;
@@ -77,9 +77,17 @@ fn changed(text: Cow<'_, str>) -> Option<String> {
     }
 }
 
-/// An answer made here, as the caller gets it. `faults` that made its request wait, and the one
-/// that it is, are active until it has ended.
-pub(crate) fn answer<B: http_body::Body>(reply: Reply, faults: Vec<ActiveFault>) -> Answer<B> {
+/// An answer made here to a request of that method, as the caller gets it. `faults` that made its
+/// request wait, and the one that it is, are active until it has ended.
+pub(crate) fn answer<B: http_body::Body>(
+    mut reply: Reply,
+    method: &Method,
+    faults: Vec<ActiveFault>,
+) -> Answer<B> {
+    if *method == Method::HEAD {
+        // RFC 9110 §9.3.2.
+        reply.body.clear();
+    }
     let own = reply.fault.into_iter().filter_map(Arc::into_inner);
     let faults: Vec<_> = faults.into_iter().chain(own).collect();
     let mut response = Response::new(ResponseBody::local(reply.body, faults));

@@ -148,7 +148,8 @@ where
                     Ok(Response::from_parts(head, body))
                 }
                 Next::Reply(made) => {
-                    Ok(answer(*made, Vec::new()).map(|body| GuardedBody::new(body, faults)))
+                    let answer = answer(*made, request.method(), Vec::new());
+                    Ok(answer.map(|body| GuardedBody::new(body, faults)))
                 }
                 Next::Fail(why) => {
                     let context = context(Dialect::Http, random);
