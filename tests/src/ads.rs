@@ -1,6 +1,6 @@
 //! An ADS server that does as it is told, and remembers what it was asked.
 //!
-//! State of the world, the four types of the client side. It answers what is subscribed with what
+//! State of the world, the types of the client side. It answers what is subscribed with what
 //! was put there, valid or not, and sends again whatever is replaced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -260,7 +260,8 @@ impl Session {
     }
 }
 
-const TYPES: [&str; 4] = [
+const TYPES: [&str; 5] = [
+    type_url::SECRET,
     type_url::LISTENER,
     type_url::ROUTE_CONFIGURATION,
     type_url::CLUSTER,

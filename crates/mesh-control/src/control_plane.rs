@@ -19,6 +19,7 @@ use crate::clients::{Client, Clients};
 use crate::error::{Error, ErrorKind};
 use crate::folder::{Events, Store, Watch};
 use crate::generation::Publisher;
+use crate::secret::Secret;
 
 /// A control plane that serves folders of Istio YAML over xDS, for as long as it is held.
 ///
@@ -64,6 +65,22 @@ impl ControlPlane {
     /// How many sets were published. Grows by one with each; a set with errors is not one.
     pub fn generation(&self) -> u64 {
         self.publisher.number()
+    }
+
+    /// Serves a secret under that name, in place of an earlier one: a certificate that was renewed
+    /// reaches who has asked for it at once. Whoever can ask for it gets it, with its key.
+    pub fn put_secret(&self, name: &str, secret: Secret) {
+        let resource = secret.resource(name);
+        self.publisher.change_secrets(|secrets| {
+            secrets.insert(name.to_owned(), resource);
+        });
+    }
+
+    /// Serves no secret under that name any more. Clients keep what they have.
+    pub fn remove_secret(&self, name: &str) {
+        self.publisher.change_secrets(|secrets| {
+            secrets.remove(name);
+        });
     }
 
     /// The connected clients with what each accepted and rejected.

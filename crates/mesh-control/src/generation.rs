@@ -1,16 +1,35 @@
 //! What is published, one set after another.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mesh_istio::{Checked, Diagnostic, Level, Model};
+use mesh_istio::{Checked, Diagnostic, Level, Model, Node, Resource, ResourceType};
 use tokio::sync::watch;
+
+/// What is served beside the model, by name.
+pub(crate) type Secrets = Arc<BTreeMap<String, Resource>>;
 
 /// One published set.
 #[derive(Debug)]
 pub(crate) struct Generation {
     /// From 1, counting what was published.
     pub(crate) number: u64,
-    pub(crate) model: Model,
+    pub(crate) model: Arc<Model>,
+    secrets: Secrets,
+}
+
+impl Generation {
+    pub(crate) fn new(number: u64, model: Model) -> Self {
+        Self { number, model: Arc::new(model), secrets: Secrets::default() }
+    }
+
+    /// The resource called `name`, as `node` sees it.
+    pub(crate) fn resource(&self, node: &Node, kind: ResourceType, name: &str) -> Option<Resource> {
+        match kind {
+            ResourceType::Secret => self.secrets.get(name).cloned(),
+            _ => self.model.translate(node, kind, name),
+        }
+    }
 }
 
 /// Decides what becomes the next [`Generation`], and remembers what was wrong with what did not.
@@ -39,7 +58,7 @@ impl Publisher {
             return Err(first.diagnostics);
         }
         log(&first.diagnostics);
-        let generation = Generation { number: 1, model: first.model };
+        let generation = Generation::new(1, first.model);
         let diagnostics = first.diagnostics.into();
         Ok(Self {
             current: watch::Sender::new(Arc::new(generation)),
@@ -61,7 +80,18 @@ impl Publisher {
         self.current.send_modify(|current| {
             let number = current.number + 1;
             tracing::info!(generation = number, "published");
-            *current = Arc::new(Generation { number, model: checked.model });
+            let secrets = current.secrets.clone();
+            *current = Arc::new(Generation { secrets, ..Generation::new(number, checked.model) });
+        });
+    }
+
+    /// Publishes the set in force with other secrets.
+    pub(crate) fn change_secrets(&self, change: impl FnOnce(&mut BTreeMap<String, Resource>)) {
+        self.current.send_modify(|current| {
+            let mut secrets = current.secrets.clone();
+            change(Arc::make_mut(&mut secrets));
+            let (number, model) = (current.number + 1, current.model.clone());
+            *current = Arc::new(Generation { number, model, secrets });
         });
     }
 

@@ -30,8 +30,9 @@
 //!
 //! It serves the aggregated discovery service, state of the world and incremental. A name that does
 //! not exist is said to be so at once, by `resource_errors` or `removed_resources`. Envoy
-//! as a sidecar is sent Istio's outbound listeners by port. It does not yet serve certificates, or
-//! listeners for what comes in.
+//! as a sidecar is sent Istio's outbound listeners by port. [Secrets](ControlPlane::put_secret) that it
+//! is given are sent to every client that asks, so that only who may have them should reach it; it
+//! makes no certificates itself. It does not yet serve listeners for what comes in.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -55,12 +56,14 @@ mod control_plane;
 mod error;
 mod folder;
 mod generation;
+mod secret;
 
 pub use builder::Builder;
 pub use clients::{Client, Protocol, Rejection, TypeStatus};
 pub use control_plane::ControlPlane;
 pub use error::{Error, ErrorKind};
 pub use folder::Reading;
+pub use secret::Secret;
 
 #[cfg(test)]
 mod tests {

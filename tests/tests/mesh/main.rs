@@ -27,6 +27,7 @@ mod redirects;
 mod refusals;
 mod removal;
 mod retries;
+mod secrets;
 mod selection;
 mod servers;
 mod sessions;

@@ -115,16 +115,15 @@ impl Subscription for Delta {
         node: &Node,
         nonce: u64,
     ) -> Option<xds::DeltaDiscoveryResponse> {
-        let model = &generation.model;
         if std::mem::take(&mut self.relist) && self.wildcard {
-            self.follow_wildcard(model.wildcard(node, self.kind));
+            self.follow_wildcard(generation.model.wildcard(node, self.kind));
         }
         let (mut resources, mut removed_resources, mut bytes) = (Vec::new(), Vec::new(), 0);
         while bytes < RESPONSE_BYTES
             && let Some(text) = self.pending.pop_first()
         {
             let Some(entry) = self.names.get_mut(&text) else { continue };
-            let resource = model.translate(node, self.kind, &text);
+            let resource = generation.resource(node, self.kind, &text);
             let now = resource.as_ref().map_or(Sent::Missing, |r| Sent::Content(r.fingerprint));
             if entry.name.sent == now {
                 continue;

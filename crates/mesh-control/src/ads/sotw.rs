@@ -117,10 +117,9 @@ impl Subscription for StateOfTheWorld {
         node: &Node,
         nonce: u64,
     ) -> Option<xds::DiscoveryResponse> {
-        let model = &generation.model;
         let due = std::mem::replace(&mut self.due, Due::Nothing);
         if self.wildcard {
-            self.follow_wildcard(model.wildcard(node, self.kind));
+            self.follow_wildcard(generation.model.wildcard(node, self.kind));
         }
         let whole = whole(self.kind);
         let mut version = XxHash3_128::new();
@@ -128,7 +127,7 @@ impl Subscription for StateOfTheWorld {
         let mut resource_errors = Vec::new();
         let mut changed = false;
         for (name, Name { sent, asked, .. }) in &mut self.names {
-            let resource = model.translate(node, self.kind, name);
+            let resource = generation.resource(node, self.kind, name);
             let now = resource.as_ref().map_or(Sent::Missing, |r| Sent::Content(r.fingerprint));
             let news = *sent != now;
             let first = *sent == Sent::Never;

@@ -141,8 +141,10 @@ impl<S: Subscription> Stream<S> {
     }
 }
 
-/// Clusters and endpoints before the routes that lead to them: make before break.
-const PUSH_ORDER: [ResourceType; 4] = [
+/// What connections need, then clusters and endpoints, before the routes that lead to them: make
+/// before break.
+const PUSH_ORDER: [ResourceType; 5] = [
+    ResourceType::Secret,
     ResourceType::Cluster,
     ResourceType::ClusterLoadAssignment,
     ResourceType::Listener,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     Balancing, CircuitBreakers, ClusterLoadAssignment, ConnectionOptions, DnsCluster, Endpoint,
     HealthCheck, LbPolicy, Name, OutlierDetection, TransportSocket, TransportSocketMatch,
+    UpstreamTlsContext,
 };
 use crate::finding::Finding;
 
@@ -75,10 +76,20 @@ impl Cluster {
 
     /// Whether some endpoints may be reached over TLS alone.
     pub fn uses_tls(&self) -> bool {
+        self.tls().next().is_some()
+    }
+
+    /// The names of the secrets that its connections are made with; one may occur twice.
+    pub fn secrets(&self) -> impl Iterator<Item = &Name> {
+        self.tls().flat_map(|context| context.common.secrets())
+    }
+
+    fn tls(&self) -> impl Iterator<Item = &UpstreamTlsContext> {
         let others = self.transport_socket_matches.iter().map(|found| &found.socket);
-        others
-            .chain([&self.transport_socket])
-            .any(|socket| matches!(socket, TransportSocket::Tls(_)))
+        others.chain([&self.transport_socket]).filter_map(|socket| match socket {
+            TransportSocket::Tls(context) => Some(&**context),
+            TransportSocket::RawBuffer => None,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Cluster, ClusterLoadAssignment, Discovery, Listener, Locality, Name, RouteConfiguration,
-    RouteSpecifier, ServerListener,
+    RouteSpecifier, Secret, ServerListener,
 };
 use crate::cluster::Home;
 use crate::finding::{Failure, FailureKind, ResourceId, ResourceType};
@@ -88,6 +88,7 @@ pub struct Resources {
     pub(crate) clusters: HashMap<Name, Entry<Cluster>>,
     pub(crate) endpoints: HashMap<Name, Entry<ClusterLoadAssignment>>,
     pub(crate) servers: HashMap<Name, Entry<ServerListener>>,
+    secrets: HashMap<Name, Entry<Secret>>,
     local: Option<LocalCluster>,
 }
 
@@ -127,6 +128,11 @@ impl Resources {
         self.servers.iter()
     }
 
+    /// The certificates and authorities that TLS contexts refer to, by name.
+    pub fn secrets(&self) -> impl Iterator<Item = (&Name, &Entry<Secret>)> {
+        self.secrets.iter()
+    }
+
     /// Says which cluster the caller belongs to, and where it is. Known or not, the cluster is one
     /// of the resources like any other.
     pub fn set_local_cluster(&mut self, local: LocalCluster) {
@@ -158,6 +164,7 @@ impl Resources {
         merge(&mut self.clusters, update.clusters);
         merge(&mut self.endpoints, update.endpoints);
         merge(&mut self.servers, update.servers);
+        merge(&mut self.secrets, update.secrets);
     }
 
     /// The endpoints of a cluster, wherever they come from.
@@ -217,15 +224,17 @@ pub struct Update {
     pub endpoints: HashMap<Name, Option<Entry<ClusterLoadAssignment>>>,
     /// Servers' listeners by name. The roots of their chains come with them.
     pub servers: HashMap<Name, Option<Entry<ServerListener>>>,
+    /// Certificates and authorities by name. They concern connections: nothing is compiled of them.
+    pub secrets: HashMap<Name, Option<Entry<Secret>>>,
 }
 
 impl Update {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty() && self.is_endpoints_only()
+        self.endpoints.is_empty() && self.secrets.is_empty() && self.is_endpoints_only()
     }
 
-    /// Whether only endpoints changed, so that no route has to be compiled.
+    /// Whether only endpoints and secrets changed, so that no route has to be compiled.
     pub fn is_endpoints_only(&self) -> bool {
         self.roots.is_empty() && self.clusters.is_empty() && self.servers.is_empty()
     }
@@ -236,6 +245,7 @@ impl Update {
         self.clusters.extend(later.clusters);
         self.endpoints.extend(later.endpoints);
         self.servers.extend(later.servers);
+        self.secrets.extend(later.secrets);
     }
 }
 
@@ -253,6 +263,8 @@ pub enum Resource {
     ClusterLoadAssignment(ClusterLoadAssignment),
     /// A server's listener.
     ServerListener(ServerListener),
+    /// What TLS contexts refer to by that name.
+    Secret(Name, Secret),
 }
 
 macro_rules! resource_from {
@@ -297,6 +309,9 @@ impl FromIterator<Resource> for Resources {
                         made.roots.insert(listener.name.clone(), root);
                     }
                     made.servers.insert(value.name.clone(), Entry::of(value));
+                }
+                Resource::Secret(name, value) => {
+                    made.secrets.insert(name, Entry::of(value));
                 }
             }
         }

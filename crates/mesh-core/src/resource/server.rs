@@ -53,6 +53,12 @@ impl ServerListener {
         self.filter_chains.iter().chain(&self.default_filter_chain)
     }
 
+    /// The names of the secrets that its chains refer to; one may occur twice.
+    pub fn secrets(&self) -> impl Iterator<Item = &Name> {
+        let contexts = self.chains().filter_map(|chain| chain.tls.as_ref());
+        contexts.flat_map(|context| context.common.secrets())
+    }
+
     /// What each chain that serves HTTP does with requests, as a root of its own: its position
     /// among the [`chains`](Self::chains) is part of its name.
     pub fn roots(&self) -> impl Iterator<Item = Arc<Listener>> {

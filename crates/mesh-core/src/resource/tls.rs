@@ -111,6 +111,18 @@ impl CommonTlsContext {
             ..Self::default()
         }
     }
+
+    /// The names of the [secrets](Secret) that it refers to.
+    pub fn secrets(&self) -> impl Iterator<Item = &Name> {
+        let own = self.identities.iter().filter_map(|source| match source {
+            CertificateSource::Secret(name) => Some(name),
+            _ => None,
+        });
+        own.chain(self.validation.as_ref().and_then(|validation| match &validation.roots {
+            RootSource::Secret(name) => Some(name),
+            _ => None,
+        }))
+    }
 }
 
 /// A version of TLS. Older ones than these are never spoken.

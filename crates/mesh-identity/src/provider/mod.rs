@@ -11,6 +11,7 @@ pub use status::ProviderStatus;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use mesh_core::resource::SubjectAltNameMatcher;
 use rustls::crypto::CryptoProvider;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -30,10 +31,19 @@ struct Shared {
     crypto: Arc<CryptoProvider>,
     identity: ArcSwapOption<Identity>,
     trust: ArcSwapOption<Trust>,
+    /// The one that this one stands for.
+    current: ArcSwapOption<Given>,
     /// What the last look at the files found wrong. Also held while looking, so that two looks do
     /// not overtake each other.
     errors: Mutex<Errors>,
     task: OnceLock<AbortHandle>,
+}
+
+/// Another provider, and the names of which a peer must have one to be trusted.
+#[derive(Debug)]
+struct Given {
+    provider: CertificateProvider,
+    names: Arc<[SubjectAltNameMatcher]>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,12 +85,46 @@ impl CertificateProvider {
         made
     }
 
+    /// One that has nothing until it is [told what it stands for](Self::replace).
+    pub fn replaceable(crypto: Arc<CryptoProvider>) -> Self {
+        Self::new(None, crypto)
+    }
+
+    /// Stands for another provider from now on: the next handshake has what that one has.
+    pub fn replace(&self, by: CertificateProvider) {
+        let names = by.san_matchers();
+        self.0.current.store(Some(Arc::new(Given { provider: by, names })));
+        self.0.note_missing(None);
+    }
+
+    /// Stands for nothing from now on, for that reason: handshakes fail.
+    pub fn withdraw(&self, reason: impl Into<String>) {
+        self.0.note_missing(Some(reason.into()));
+        self.0.current.store(None);
+    }
+
+    /// The same, where who is trusted must also have one of these names, or one of those that the
+    /// settings of a connection ask for.
+    #[must_use]
+    pub fn with_san_matchers(self, matchers: Vec<SubjectAltNameMatcher>) -> Self {
+        let made = Self::new(None, self.0.crypto.clone());
+        let given = Given { provider: self, names: matchers.into() };
+        made.0.current.store(Some(Arc::new(given)));
+        made
+    }
+
+    /// Whether this is the only handle.
+    pub fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     fn new(files: Option<FileWatcher>, crypto: Arc<CryptoProvider>) -> Self {
         Self(Arc::new(Shared {
             files,
             crypto,
             identity: ArcSwapOption::empty(),
             trust: ArcSwapOption::empty(),
+            current: ArcSwapOption::empty(),
             errors: Mutex::default(),
             task: OnceLock::new(),
         }))
@@ -88,12 +132,28 @@ impl CertificateProvider {
 
     /// The certificate with its key.
     pub fn identity(&self) -> Option<Arc<Identity>> {
-        self.0.identity.load_full()
+        match &*self.0.current.load() {
+            Some(current) => current.provider.identity(),
+            None => self.0.identity.load_full(),
+        }
     }
 
     /// The trust roots.
     pub fn trust(&self) -> Option<Arc<Trust>> {
-        self.0.trust.load_full()
+        self.trust_and_names().map(|(trust, _)| trust)
+    }
+
+    /// The names of which who is trusted must have one; empty for any.
+    pub fn san_matchers(&self) -> Arc<[SubjectAltNameMatcher]> {
+        self.0.current.load().as_ref().map(|current| current.names.clone()).unwrap_or_default()
+    }
+
+    /// The roots with the names that go with them.
+    pub(crate) fn trust_and_names(&self) -> Option<(Arc<Trust>, Arc<[SubjectAltNameMatcher]>)> {
+        match &*self.0.current.load() {
+            Some(current) => Some((current.provider.trust()?, current.names.clone())),
+            None => Some((self.0.trust.load_full()?, Arc::default())),
+        }
     }
 
     /// Looks at the files at once. Each part that is good takes effect, whatever becomes of the
@@ -108,6 +168,9 @@ impl CertificateProvider {
 
     /// How the provider stands.
     pub fn status(&self) -> ProviderStatus {
+        if let Some(current) = &*self.0.current.load() {
+            return current.provider.status();
+        }
         let errors = self.0.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let identity = self.identity();
         ProviderStatus {
@@ -121,6 +184,12 @@ impl CertificateProvider {
 }
 
 impl Shared {
+    /// Why there is nothing.
+    fn note_missing(&self, why: Option<String>) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        *errors = Errors { identity: why.clone(), trust: why };
+    }
+
     fn reload(&self) -> Result<(), LoadError> {
         let Some(files) = &self.files else { return Ok(()) };
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);

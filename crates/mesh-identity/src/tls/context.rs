@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mesh_core::resource::{
     CertificateSource, CommonTlsContext, DataSource, DownstreamTlsContext, Name, ProviderInstance,
-    RootSource as Source, TlsCertificate, UpstreamTlsContext,
+    RootSource as Source, Secret, TlsCertificate, UpstreamTlsContext,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
@@ -60,6 +60,30 @@ impl Providers {
     pub fn with_secret(mut self, name: impl Into<Name>, provider: CertificateProvider) -> Self {
         self.secrets.insert(name.into(), provider);
         self
+    }
+
+    /// What an SDS resource holds: a certificate with its key, or authorities with the names that
+    /// certificates of theirs must have. Put into a
+    /// [replaceable](CertificateProvider::replaceable) one, it reaches connections that are
+    /// made from then on.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_secret(&self, secret: &Secret) -> Result<CertificateProvider, LoadError> {
+        match secret {
+            Secret::TlsCertificate(given) => self.certificate(given),
+            Secret::Validation(validation) => {
+                let roots = match self.roots(&validation.roots)? {
+                    RootSource::Provider(provider) => provider,
+                    RootSource::System => {
+                        let trust = Trust::system(&self.crypto)?;
+                        CertificateProvider::fixed(None, Some(trust), self.crypto.clone())
+                    }
+                };
+                Ok(roots.with_san_matchers(validation.san_matchers.clone()))
+            }
+            other => Err(LoadError::new(format!("{other:?} is not supported"))),
+        }
     }
 
     /// How a client speaks TLS by this context. The certificate must have a name that the context

@@ -16,7 +16,7 @@ pub use server::ServerTls;
 use std::fmt;
 use std::sync::Arc;
 
-use mesh_core::resource::TlsVersion;
+use mesh_core::resource::{SubjectAltNameMatcher, TlsVersion};
 use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, Error, OtherError, SupportedProtocolVersion};
@@ -68,13 +68,14 @@ impl TrustNow {
         })
     }
 
-    fn get(&self) -> Result<Arc<Trust>, Error> {
+    /// The roots, and the names that go with them.
+    fn get(&self) -> Result<(Arc<Trust>, Arc<[SubjectAltNameMatcher]>), Error> {
         match self {
-            Self::Provider(provider) => provider.trust().ok_or_else(|| {
+            Self::Provider(provider) => provider.trust_and_names().ok_or_else(|| {
                 let why = provider.status().roots_error;
                 refused(not_yet("there are no trust roots yet", why))
             }),
-            Self::Fixed(trust) => Ok(trust.clone()),
+            Self::Fixed(trust) => Ok((trust.clone(), Arc::default())),
         }
     }
 }

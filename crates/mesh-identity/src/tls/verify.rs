@@ -61,7 +61,7 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.check_own_identity(now)?;
-        let trust = self.trust.get()?;
+        let (trust, further) = self.trust.get()?;
         let names = names(end_entity, &trust)?;
         let roots = trust.roots_for(&names).map_err(not_good)?;
         let parsed = ParsedCertificate::try_from(end_entity)?;
@@ -74,10 +74,10 @@ impl ServerCertVerifier for ServerVerifier {
         )?;
         match &self.expected {
             Expected::Host => verify_server_name(&parsed, server_name)?,
-            Expected::Names(matchers) => check_names(&names, matchers)?,
+            Expected::Names(matchers) => check_names(&names, [matchers, &further])?,
             Expected::HostAndNames(matchers) => {
                 verify_server_name(&parsed, server_name)?;
-                check_names(&names, matchers)?;
+                check_names(&names, [matchers, &further])?;
             }
         }
         Ok(ServerCertVerified::assertion())
@@ -130,11 +130,11 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let trust = self.trust.get()?;
+        let (trust, further) = self.trust.get()?;
         let names = names(end_entity, &trust)?;
         let roots = trust.roots_for(&names).map_err(not_good)?;
         let verified = roots.clients().verify_client_cert(end_entity, intermediates, now)?;
-        check_names(&names, &self.matchers)?;
+        check_names(&names, [&self.matchers, &further])?;
         Ok(verified)
     }
 
@@ -186,11 +186,14 @@ fn check_svid_usage(leaf: &CertificateDer<'_>) -> Result<(), LoadError> {
     }
 }
 
-fn check_names(names: &SubjectNames, matchers: &[SubjectAltNameMatcher]) -> Result<(), Error> {
-    if names.matches(matchers) {
+/// Of a context and of the secret that it names, the matchers count together, as in Envoy.
+fn check_names(names: &SubjectNames, matchers: [&[SubjectAltNameMatcher]; 2]) -> Result<(), Error> {
+    let mut asked = matchers.iter().filter(|matchers| !matchers.is_empty()).peekable();
+    if asked.peek().is_none() || asked.any(|matchers| names.matches(matchers)) {
         return Ok(());
     }
-    let wanted: Vec<String> = matchers.iter().map(|matcher| matcher.value.to_string()).collect();
+    let wanted = matchers.into_iter().flatten().map(|matcher| matcher.value.to_string());
+    let wanted: Vec<String> = wanted.collect();
     Err(not_good(LoadError::new(format!(
         "the certificate has none of the names that are wanted ({}); it has {names}",
         wanted.join(", ")

@@ -155,7 +155,11 @@ fn tls(tls: &Tls, path: &FieldPath, report: &mut Report<'_>) {
     if tls.is_wanted() {
         // All three fail closed.
         for (field, is_set, why) in [
-            ("credentialName", by_name, "no secrets are served: no connection will be made"),
+            (
+                "credentialName",
+                by_name,
+                "is a secret that the control plane must be given: without it no connection is made",
+            ),
             ("caCrl", !tls.ca_crl.is_empty(), "proxyless clients refuse revocation lists"),
             (
                 "insecureSkipVerify",

@@ -26,6 +26,7 @@ use mesh_pb::envoy::config::cluster::v3::Cluster;
 use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use mesh_pb::envoy::config::listener::v3::Listener;
 use mesh_pb::envoy::config::route::v3::RouteConfiguration;
+use mesh_pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use mesh_pb::google::protobuf as pb;
 use mesh_pb::type_url;
 use prost::Message;
@@ -35,7 +36,7 @@ use crate::node::{Mode, Node};
 use fingerprint::Fingerprint;
 use name::ClusterName;
 
-/// The four types of resource a client asks for.
+/// The types of resource a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ResourceType {
@@ -48,12 +49,19 @@ pub enum ResourceType {
     Cluster,
     /// EDS. Named as its cluster.
     ClusterLoadAssignment,
+    /// SDS. A model has none: who serves it adds those it was given.
+    Secret,
 }
 
 impl ResourceType {
     /// All of them, each after those it is named by.
-    pub const ALL: [Self; 4] =
-        [Self::Listener, Self::RouteConfiguration, Self::Cluster, Self::ClusterLoadAssignment];
+    pub const ALL: [Self; 5] = [
+        Self::Listener,
+        Self::RouteConfiguration,
+        Self::Cluster,
+        Self::ClusterLoadAssignment,
+        Self::Secret,
+    ];
 
     /// As in `DiscoveryRequest.type_url`.
     pub fn type_url(self) -> &'static str {
@@ -62,6 +70,7 @@ impl ResourceType {
             Self::RouteConfiguration => type_url::ROUTE_CONFIGURATION,
             Self::Cluster => type_url::CLUSTER,
             Self::ClusterLoadAssignment => type_url::CLUSTER_LOAD_ASSIGNMENT,
+            Self::Secret => type_url::SECRET,
         }
     }
 
@@ -84,6 +93,13 @@ pub struct Resource {
     pub fingerprint: u128,
 }
 
+impl Resource {
+    /// A secret, under its own name.
+    pub fn secret(secret: &Secret) -> Self {
+        encode(ResourceType::Secret, &secret.name, secret)
+    }
+}
+
 impl Model {
     /// The resource called `name`, as `node` sees it; none if there is no such thing.
     pub fn translate(&self, node: &Node, kind: ResourceType, name: &str) -> Option<Resource> {
@@ -96,6 +112,7 @@ impl Model {
             ResourceType::ClusterLoadAssignment => {
                 encode(kind, name, &self.load_assignment(node, name)?)
             }
+            ResourceType::Secret => return None,
         }
         .into()
     }

@@ -50,6 +50,7 @@ pub(super) fn all(model: &Model, node: &Node, kind: ResourceType) -> Vec<String>
                     names.insert(cluster(""));
                     names.extend(policies.subsets().map(|subset| cluster(&subset.name)));
                 }
+                ResourceType::Secret => {}
             }
         }
     }

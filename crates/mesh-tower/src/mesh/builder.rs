@@ -99,7 +99,8 @@ impl Builder {
     }
 
     /// Adds a certificate provider under a name that TLS contexts refer to, beside those of the
-    /// bootstrap; of two with one name this one counts.
+    /// bootstrap; of two with one name this one counts. It also stands for a secret of that name
+    /// (SDS), which no control plane is asked for then.
     #[must_use]
     pub fn certificate_provider(
         mut self,
@@ -121,16 +122,18 @@ impl Builder {
                 Error::new(ErrorKind::Config, "a mesh needs a tokio runtime").because(error)
             })?,
         };
+        let own_secrets = self.providers.keys().map(|name| name.as_str().into());
+        let options = self.options.with_own_secrets(own_secrets);
         let mut load_stats = None;
         let mut resources = Resources::new();
         let (source, feed) = match self.from {
             From::Environment => {
                 let bootstrap = Bootstrap::from_env()
                     .map_err(|error| Error::new(ErrorKind::Config, "bootstrap").because(error))?;
-                xds(bootstrap, self.options, load_stats.insert(Arc::default()), &runtime)
+                xds(bootstrap, options, load_stats.insert(Arc::default()), &runtime)
             }
             From::Bootstrap(bootstrap) => {
-                xds(*bootstrap, self.options, load_stats.insert(Arc::default()), &runtime)
+                xds(*bootstrap, options, load_stats.insert(Arc::default()), &runtime)
             }
             From::Resources(given) => {
                 resources = *given;
@@ -151,6 +154,7 @@ impl Builder {
             Source::Fixed | Source::Dns(_) => BTreeMap::new(),
         };
         let providers = Arc::new(Providers::new(files, self.providers, runtime.clone()));
+        providers.set_secrets(resources.secrets().map(|(name, entry)| (name, Some(entry))));
         let io = Io::new(runtime.clone(), providers.clone())
             .with_seed(self.seed.unwrap_or_else(|| fastrand::u64(..)))
             .with_load_stats(load_stats);

@@ -55,7 +55,7 @@ struct Replaced {
 
 /// What a task woke up for.
 enum Event {
-    Update(Option<Update>),
+    Update(Option<Box<Update>>),
     /// A request ejected an endpoint, or the mesh is gone.
     Signal,
     Time,
@@ -87,7 +87,7 @@ impl Task {
             // Each of them is as good later: an update stays in its queue, a signal is kept, and
             // what is due stays due.
             let event = tokio::select! {
-                update = self.feed.next() => Event::Update(update),
+                update = self.feed.next() => Event::Update(update.map(Box::new)),
                 () = signal.notified() => Event::Signal,
                 () = time => Event::Time,
             };
@@ -95,7 +95,7 @@ impl Task {
             match event {
                 Event::Update(None) => break,
                 Event::Update(Some(update)) => {
-                    self.apply(update, &mesh);
+                    self.apply(*update, &mesh);
                     self.follow();
                     mesh.changed.notify_waiters();
                 }
@@ -137,8 +137,15 @@ impl Task {
     }
 
     fn apply(&mut self, update: Update, mesh: &Inner) {
+        // First, so that what needs them finds them.
+        let secrets = update.secrets.iter().map(|(name, entry)| (name, entry.as_ref()));
+        mesh.providers.set_secrets(secrets);
         if update.is_endpoints_only() {
             let changed: Vec<Name> = update.endpoints.keys().cloned().collect();
+            if changed.is_empty() {
+                self.resources.apply(update);
+                return;
+            }
             self.resources.apply(update);
             let replaced = self.snapshot.update_endpoints(&self.resources, &changed, &self.io);
             self.replaced.tables.extend(replaced);

@@ -74,6 +74,7 @@ impl Core {
             Outbound::new(bootstrap.servers()[0].features.fail_on_data_errors)
         });
         let graph = Graph::new().with_narrowed_routes(ask.narrows_routes());
+        let graph = graph.with_own_secrets(options.own_secrets.iter().cloned());
         let graph = graph.with_local_cluster(local.as_ref().map(|local| &local.name));
         let (deadline, held) = (None, None);
         let lingering = Lingering::new(options.unsubscribe_delay);

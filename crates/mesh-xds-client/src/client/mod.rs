@@ -118,8 +118,8 @@ impl Client {
         self.core.status()
     }
 
-    /// Every resource wanted, with the bytes of the values in use as they were received. Those of
-    /// secrets are left out.
+    /// Every resource wanted, with the bytes of the values in use as they were received, but for
+    /// the keys of secrets.
     ///
     /// Copies all of it; meant for people and for tools.
     pub fn dump(&self) -> Vec<ResourceDump> {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::cluster::LoadStats;
+use mesh_core::resource::Name;
 
 use super::resolver::{Resolve, SystemResolver};
 use crate::bootstrap::Ask;
@@ -23,6 +24,7 @@ pub struct Options {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) unsubscribe_delay: Duration,
     pub(super) load_stats: Option<Arc<LoadStats>>,
+    pub(super) own_secrets: Vec<Name>,
 }
 
 impl Default for Options {
@@ -47,6 +49,7 @@ impl Default for Options {
             // channel again, mostly does so within it.
             unsubscribe_delay: Duration::from_secs(15),
             load_stats: None,
+            own_secrets: Vec::new(),
         }
     }
 }
@@ -65,6 +68,13 @@ impl Options {
     #[must_use]
     pub fn with_ask(mut self, ask: Ask) -> Self {
         self.ask = Some(ask);
+        self
+    }
+
+    /// Names secrets that the application has itself: they are not asked for.
+    #[must_use]
+    pub fn with_own_secrets(mut self, names: impl IntoIterator<Item = Name>) -> Self {
+        self.own_secrets.extend(names);
         self
     }
 

@@ -8,6 +8,7 @@ use mesh_core::{ResourceId, ResourceType};
 use super::Graph;
 use super::level::Level;
 use super::names::Names;
+use super::secrets::User;
 
 /// A cluster that some root may choose.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct ClusterNode {
     waiting: Names,
     /// The endpoints of the published version and of the one that is to follow.
     attached: Names,
+    /// The secrets of both.
+    secrets: Names,
     /// Of an aggregate, the clusters of the published version and of the one that is to follow.
     children: Names,
     /// The aggregates that have it among those.
@@ -57,6 +60,11 @@ impl ClusterNode {
 /// What the endpoints go by, if they are not part of the cluster.
 fn endpoints_name(entry: &Entry<Cluster>) -> Option<Name> {
     entry.value.as_ref()?.discovery.endpoints_name().cloned()
+}
+
+/// The secrets that connections are made with.
+fn secrets(entry: &Entry<Cluster>) -> impl Iterator<Item = &Name> {
+    entry.value.iter().flat_map(|value| value.secrets())
 }
 
 /// The clusters that stand for an aggregate.
@@ -126,7 +134,7 @@ impl Graph {
     }
 
     fn level_with_endpoints(&self, entry: &Entry<Cluster>) -> Level {
-        let own = Level::of(entry);
+        let own = Level::of(entry).min(self.level_of_secrets(secrets(entry)));
         match endpoints_name(entry) {
             Some(name) => own.min(
                 self.endpoints.get(&name).map_or(Level::Unknown, |node| Level::of(&node.entry)),
@@ -144,6 +152,7 @@ impl Graph {
         if let Some(value) = &entry.value {
             self.attach_endpoints(&value.discovery, name);
         }
+        self.attach_secrets(&entry, name);
         self.attach_children(children(&entry), name);
         let works = before.as_ref().is_some_and(|entry| entry.value.is_some());
         let level = self.level_with_all(&entry, name);
@@ -178,8 +187,27 @@ impl Graph {
             node.published.iter().chain([&node.entry]).flat_map(children).collect();
         let children = node.children.iter().filter(|child| !used.contains(child));
         let children: Vec<Name> = children.cloned().collect();
+        let kept: HashSet<&Name> =
+            node.published.iter().chain([&node.entry]).flat_map(secrets).collect();
+        let secrets = node.secrets.iter().filter(|secret| !kept.contains(secret));
+        let secrets: Vec<Name> = secrets.cloned().collect();
         unused.iter().for_each(|endpoints| self.detach_endpoints(endpoints, name));
+        for secret in &secrets {
+            if let Some(node) = self.clusters.get_mut(name) {
+                node.secrets.remove(secret);
+            }
+            self.detach_secret(secret, User::Cluster(name));
+        }
         children.iter().for_each(|child| self.detach_child(child, name));
+    }
+
+    fn attach_secrets(&mut self, entry: &Entry<Cluster>, cluster: &Name) {
+        for secret in secrets(entry) {
+            let Some(node) = self.clusters.get_mut(cluster) else { return };
+            if node.secrets.insert(secret.clone()) {
+                self.attach_secret(secret, User::Cluster(cluster));
+            }
+        }
     }
 
     /// Wants the clusters of an aggregate, unless it is as deep as they may be.
@@ -288,6 +316,9 @@ impl Graph {
         let Some(node) = self.clusters.remove(name) else { return false };
         for endpoints in &node.attached {
             self.detach_endpoints(endpoints, name);
+        }
+        for secret in &node.secrets {
+            self.detach_secret(secret, User::Cluster(name));
         }
         for child in &node.children {
             self.detach_child(child, name);

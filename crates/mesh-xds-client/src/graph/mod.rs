@@ -11,6 +11,9 @@
 //!                                      are known
 //! ```
 //!
+//! A cluster whose connections need secrets waits for those as well, and so does a server's
+//! listener.
+//!
 //! A Cluster may be an aggregate, which leads to other clusters, 16 levels of them at most (gRFC
 //! A37, A74), and is published when all of those are known.
 //!
@@ -29,6 +32,7 @@ mod lookups;
 mod names;
 mod outbound;
 mod root;
+mod secrets;
 mod selection;
 mod server;
 #[cfg(test)]
@@ -48,6 +52,7 @@ use crate::session::Event;
 use cluster::{ClusterNode, EndpointsNode};
 use lookups::Lookups;
 use root::RootNode;
+use secrets::SecretNode;
 use server::ServerNode;
 
 /// What is wanted, known and published.
@@ -60,6 +65,9 @@ pub struct Graph {
     routes: HashMap<Name, RoutesNode>,
     clusters: HashMap<Name, Box<ClusterNode>>,
     endpoints: HashMap<Name, EndpointsNode>,
+    secrets: HashMap<Name, SecretNode>,
+    /// Those that the application has, and nobody is asked for.
+    own_secrets: BTreeSet<Name>,
     /// Roots and clusters that something changed for since the last step.
     changed_roots: BTreeSet<Name>,
     changed_servers: BTreeSet<Name>,
@@ -122,6 +130,13 @@ impl Graph {
     #[must_use]
     pub fn with_narrowed_routes(mut self, narrows: bool) -> Self {
         self.narrows_routes = narrows;
+        self
+    }
+
+    /// A graph that asks nobody for these secrets: the application has them.
+    #[must_use]
+    pub fn with_own_secrets(mut self, names: impl IntoIterator<Item = Name>) -> Self {
+        self.own_secrets.extend(names);
         self
     }
 
@@ -208,8 +223,13 @@ impl Graph {
                 };
                 self.apply_endpoints(name, Entry { value, failure });
             }
-            // Nothing here leads to secrets.
-            (ResourceType::Secret, _) => {}
+            (ResourceType::Secret, value) => {
+                let value = match value {
+                    Some(Value::Secret(value, _)) => Some(value),
+                    _ => None,
+                };
+                self.apply_secret(name, Entry { value, failure });
+            }
         }
     }
 
@@ -254,7 +274,8 @@ impl Graph {
 
     fn drop_if_idle(&mut self, id: &ResourceId) {
         let is_dropped = match id.kind {
-            ResourceType::Listener | ResourceType::Secret => false,
+            ResourceType::Listener => false,
+            ResourceType::Secret => self.drop_secret_if_idle(&id.name),
             ResourceType::RouteConfiguration => {
                 let node = self.routes.get(&id.name);
                 let is_idle =

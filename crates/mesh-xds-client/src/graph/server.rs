@@ -9,6 +9,7 @@ use mesh_core::{ResourceId, ResourceType};
 
 use super::Graph;
 use super::level::Level;
+use super::secrets::User;
 
 /// The listener of a server. Its routes lead to the application, so that it needs no clusters.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(super) struct ServerNode {
     roots: Vec<Arc<Listener>>,
     /// The RouteConfigurations that the chains refer to.
     routes: BTreeSet<Name>,
+    /// The secrets of the published version and of the one that is to follow.
+    secrets: BTreeSet<Name>,
     published: Option<Version>,
 }
 
@@ -72,6 +75,9 @@ impl Graph {
         for routes in node.routes {
             self.leave_routes(name, routes);
         }
+        for secret in &node.secrets {
+            self.detach_secret(secret, User::Server(name));
+        }
         for root in node.published.iter().flat_map(|version| &version.roots) {
             if let Some(listener) = &root.listener.value {
                 self.update.roots.insert(listener.name.clone(), None);
@@ -93,6 +99,10 @@ impl Graph {
         }
         let chains = node.roots.clone();
         self.follow_servers_routes(name, &chains);
+        let secrets = self.follow_servers_secrets(name, &listener);
+        if self.level_of_secrets(secrets.iter()) < required {
+            return;
+        }
         let mut roots = Vec::new();
         for chain in chains {
             let routes = match &chain.api_listener.routes {
@@ -110,6 +120,7 @@ impl Graph {
         let version = Version { listener, roots };
         let Some(node) = self.servers.get_mut(name) else { return };
         if node.published.as_ref().is_some_and(|published| published.is_same(&version)) {
+            self.leave_secrets(name, secrets);
             return;
         }
         // Those of chains that are gone first: what stays is put back with the rest.
@@ -125,6 +136,33 @@ impl Graph {
         }
         self.update.servers.insert(name.clone(), Some(version.listener.clone()));
         node.published = Some(version);
+        self.leave_secrets(name, secrets);
+    }
+
+    /// Lets go of the secrets that are not among those of the version in force.
+    fn leave_secrets(&mut self, name: &Name, now: BTreeSet<Name>) {
+        let Some(node) = self.servers.get_mut(name) else { return };
+        let before = std::mem::replace(&mut node.secrets, now);
+        let gone: Vec<Name> = before.difference(&node.secrets).cloned().collect();
+        gone.iter().for_each(|secret| self.detach_secret(secret, User::Server(name)));
+    }
+
+    /// Wants the secrets that the next version needs, which it gives; those of the version before
+    /// stay until it is replaced.
+    fn follow_servers_secrets(
+        &mut self,
+        name: &Name,
+        listener: &Entry<ServerListener>,
+    ) -> BTreeSet<Name> {
+        let listener = listener.value.iter();
+        let now: BTreeSet<Name> = listener.flat_map(|it| it.secrets()).cloned().collect();
+        for secret in &now {
+            let Some(node) = self.servers.get_mut(name) else { break };
+            if node.secrets.insert(secret.clone()) {
+                self.attach_secret(secret, User::Server(name));
+            }
+        }
+        now
     }
 
     /// Subscribes to the routes that the chains refer to now, and to no others.

@@ -1,5 +1,6 @@
 mod aggregates;
 mod names;
+mod secrets;
 mod servers;
 
 use std::sync::Arc;

@@ -21,6 +21,7 @@ mod failing;
 mod fallback;
 mod name;
 mod receive;
+mod redacted;
 mod sotw;
 mod spelling;
 mod state;

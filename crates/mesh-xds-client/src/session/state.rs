@@ -51,7 +51,8 @@ pub struct ResourceStatus {
 pub struct ResourceDump {
     /// How it stands.
     pub status: ResourceStatus,
-    /// The value in use as it was received, encoded; `None` when there is none.
+    /// The value in use as it was received, encoded, a secret without its key; `None` when there is
+    /// none.
     pub bytes: Option<Vec<u8>>,
     /// The server that the value in use came from.
     pub origin: Option<ServerIndex>,

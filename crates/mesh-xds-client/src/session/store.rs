@@ -9,6 +9,7 @@ use mesh_core::resource::Name;
 use mesh_core::{ResourceId, ResourceType};
 
 use super::directory::{AuthorityIndex, ServerIndex};
+use super::redacted::redacted;
 use super::watched::{Accepted, Wait, Watched};
 use super::{Event, ResourceDump, ResourceStatus};
 use crate::decode::Value;
@@ -215,15 +216,18 @@ impl Store {
         })
     }
 
-    /// With the bytes, but for those of secrets.
+    /// With the bytes; those of secrets without their keys.
     pub(super) fn dumps(&self) -> impl Iterator<Item = ResourceDump> {
         let kinds = ResourceType::ALL.into_iter();
         kinds.flat_map(|kind| {
             self.wanted(kind).map(move |(name, watched)| {
-                let has_value = watched.value.is_some() && kind != ResourceType::Secret;
+                let bytes = watched.value.is_some().then_some(&watched.bytes[..]);
                 ResourceDump {
                     status: watched.status(kind, name),
-                    bytes: has_value.then(|| watched.bytes.clone()),
+                    bytes: bytes.and_then(|bytes| match kind {
+                        ResourceType::Secret => redacted(bytes),
+                        _ => Some(bytes.to_vec()),
+                    }),
                     origin: watched.origin,
                 }
             })

@@ -22,7 +22,7 @@ fn set(services: &[(&str, u16)]) -> Generation {
     let checked = Model::read(&[source], &Options::default());
     assert!(checked.is_valid(), "{:?}", checked.diagnostics);
     let number = services.iter().map(|(_, limit)| u64::from(*limit)).sum();
-    Generation { number, model: checked.model }
+    Generation::new(number, checked.model)
 }
 
 /// One whose wildcard brings services and nothing else.

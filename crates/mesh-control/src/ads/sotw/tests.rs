@@ -16,7 +16,7 @@ fn model(services: &[(&str, u16)]) -> Generation {
     let source = Source::new("a.yaml", documents.collect::<String>());
     let checked = Model::read(&[source], &Options::default());
     assert!(checked.is_valid(), "{:?}", checked.diagnostics);
-    Generation { number: 1, model: checked.model }
+    Generation::new(1, checked.model)
 }
 
 fn name(service: &str) -> String {

@@ -50,7 +50,7 @@ pub(super) fn names(model: &Model, node: &Node, kind: ResourceType) -> Vec<Strin
             names.extend([BLACK_HOLE, PASSTHROUGH].map(str::to_owned));
             names
         }
-        ResourceType::ClusterLoadAssignment => all(model, node, kind),
+        ResourceType::ClusterLoadAssignment | ResourceType::Secret => all(model, node, kind),
     }
 }
 

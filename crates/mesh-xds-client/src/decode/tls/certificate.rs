@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mesh_core::resource::{DataSource, Secret, TlsCertificate};
+use mesh_core::resource::{CertificateValidation, DataSource, RootSource, Secret, TlsCertificate};
+use mesh_identity::{Identity, LoadError, Trust, default_crypto};
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::extensions::transport_sockets::tls::v3 as pb;
 use pb::secret::Type;
@@ -11,14 +12,21 @@ use super::super::at::{At, Invalid, not_honoured};
 use super::super::common::non_empty;
 use super::validation;
 
-/// An SDS resource.
+/// An SDS resource. What it holds in place must be of use: whoever refers to it could not say so any
+/// more. What is in files may not be there yet.
 pub(in super::super) fn secret(at: At<'_>, proto: &pb::Secret) -> Result<Secret, Invalid> {
     match &proto.r#type {
         Some(Type::TlsCertificate(proto)) => {
-            Ok(Secret::TlsCertificate(tls_certificate(at.field("tls_certificate"), proto)?))
+            let at = at.field("tls_certificate");
+            let made = tls_certificate(at, proto)?;
+            check_certificate(&made).map_err(|error| unusable(at, &error))?;
+            Ok(Secret::TlsCertificate(made))
         }
         Some(Type::ValidationContext(proto)) => {
-            let made = validation::whole(at.field("validation_context"), proto)?;
+            let at = at.field("validation_context");
+            let made = validation::whole(at, proto)?;
+            let at = at.field("trusted_ca");
+            check_authorities(&made).map_err(|error| unusable(at, &error))?;
             Ok(Secret::Validation(Arc::new(made)))
         }
         Some(Type::SessionTicketKeys(_)) => {
@@ -27,6 +35,29 @@ pub(in super::super) fn secret(at: At<'_>, proto: &pb::Secret) -> Result<Secret,
         Some(Type::GenericSecret(_)) => Err(at.field("generic_secret").invalid("is not supported")),
         None => Err(at.invalid("holds no secret")),
     }
+}
+
+fn check_certificate(made: &TlsCertificate) -> Result<(), LoadError> {
+    match (&made.certificate_chain, &made.private_key, default_crypto()) {
+        (DataSource::Inline(chain), DataSource::Inline(key), Some(crypto)) => {
+            Identity::from_pem(chain, key, &crypto).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_authorities(made: &CertificateValidation) -> Result<(), LoadError> {
+    match (&made.roots, default_crypto()) {
+        (RootSource::Inline(DataSource::Inline(certificates)), Some(crypto)) => {
+            Trust::from_pem(certificates, &crypto).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unusable(at: At<'_>, error: &LoadError) -> Invalid {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    at.invalid(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
 }
 
 pub(super) fn tls_certificate(

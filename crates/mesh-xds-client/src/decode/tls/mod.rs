@@ -19,7 +19,7 @@ use pb::downstream_tls_context::OcspStaplePolicy;
 use pb::tls_parameters::TlsProtocol;
 
 use super::at::{At, Invalid, not_honoured};
-use super::common::non_empty;
+use super::common::{ads, non_empty};
 use validation::Side;
 
 /// The longest name asked for in TLS, in bytes (`max_bytes`, gRFC A101).
@@ -160,10 +160,13 @@ fn identities(at: At<'_>, proto: &pb::CommonTlsContext) -> Result<Vec<Certificat
     Ok(made)
 }
 
-/// The name of a secret. Where it is had from is not looked at: there is one source of secrets.
+/// The name of a secret. gRPC refuses it (A29), whose clients ask for none; here it is served.
 fn secret_name(at: At<'_>, proto: &pb::SdsSecretConfig) -> Result<Name, Invalid> {
     non_empty(at.field("name"), &proto.name)?;
-    at.refused_by_grpc("it has secrets by SDS");
+    let source = proto.sds_config.as_ref();
+    if source.is_some_and(|_| ads(at, source).is_err()) {
+        at.field("sds_config").finding("is not honoured: the secret is asked for on this stream");
+    }
     Ok(at.shared().name(&proto.name))
 }
 

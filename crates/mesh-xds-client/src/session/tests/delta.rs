@@ -41,7 +41,8 @@ fn sample(kind: ResourceType, name: &str) -> Any {
 
 /// A certificate authority.
 fn secret(name: &str) -> Any {
-    let specifier = core::data_source::Specifier::InlineBytes(b"pem".to_vec());
+    let path = format!("/{name}.pem");
+    let specifier = core::data_source::Specifier::Filename(path);
     let context = tls::CertificateValidationContext {
         trusted_ca: Some(core::DataSource { specifier: Some(specifier), ..Default::default() }),
         ..tls::CertificateValidationContext::default()

@@ -97,15 +97,19 @@ fn what_envoy_takes_fails_grpc_alone() {
     let found = fails_grpc_alone(|c| c.require_sni = Some(BoolValue { value: true }));
     assert!(found.filter_chains[0].tls.as_ref().unwrap().require_sni);
     fails_grpc_alone(|c| c.ocsp_staple_policy = 1);
-    fails_grpc_alone(|c| {
-        let common = c.common_tls_context.as_mut().unwrap();
-        common.tls_certificate_provider_instance = None;
-        common.tls_certificate_sds_secret_configs = vec![secret_config("default")];
-    });
-    fails_grpc_alone(|c| {
-        let sds = ValidationContextType::ValidationContextSdsSecretConfig(secret_config("ROOTCA"));
-        c.common_tls_context.as_mut().unwrap().validation_context_type = Some(sds);
-    });
+}
+
+#[test]
+fn secrets_of_a_server() {
+    let mut context = strict();
+    let common = context.common_tls_context.as_mut().unwrap();
+    common.tls_certificate_provider_instance = None;
+    common.tls_certificate_sds_secret_configs = vec![secret_config("default")];
+    let sds = ValidationContextType::ValidationContextSdsSecretConfig(secret_config("ROOTCA"));
+    common.validation_context_type = Some(sds);
+    let found = server_made(&with(&context));
+    assert_eq!(found.refused_by_grpc, None);
+    assert_eq!(found.secrets().map(|name| &**name).collect::<Vec<_>>(), ["default", "ROOTCA"]);
 }
 
 #[test]

@@ -25,8 +25,8 @@ fn certificates_and_authorities() {
     let made::Secret::TlsCertificate(found) = &*found else { panic!("no certificate") };
     assert_eq!(found.private_key, made::DataSource::File("/key.pem".into()));
     let mut context = pb::CertificateValidationContext::default();
-    let inline = core::data_source::Specifier::InlineString("PEM".to_owned());
-    context.trusted_ca = Some(core::DataSource { specifier: Some(inline), ..Default::default() });
+    let pem = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+    context.trusted_ca = inline(&pem);
     context.match_typed_subject_alt_names = vec![pb::SubjectAltNameMatcher {
         san_type: 3,
         matcher: Some(exact("spiffe://td/a")),
@@ -38,9 +38,40 @@ fn certificates_and_authorities() {
         panic!("no secret")
     };
     let made::Secret::Validation(found) = &*found else { panic!("no validation") };
-    let roots = made::RootSource::Inline(made::DataSource::Inline(b"PEM".as_slice().into()));
+    let roots = made::RootSource::Inline(made::DataSource::Inline(pem.as_bytes().into()));
     assert_eq!(found.roots, roots);
     assert_eq!(found.san_matchers[0].kind, made::SanKind::Uri);
+}
+
+fn inline(text: &str) -> Option<core::DataSource> {
+    let specifier = core::data_source::Specifier::InlineString(text.to_owned());
+    Some(core::DataSource { specifier: Some(specifier), ..Default::default() })
+}
+
+#[test]
+fn secrets_of_no_use_are_refused() {
+    let made = || rcgen::generate_simple_self_signed(Vec::new()).unwrap();
+    let (one, other) = (made(), made());
+    let certificate = |chain: &str, key: &str| {
+        Type::TlsCertificate(pb::TlsCertificate {
+            certificate_chain: inline(chain),
+            private_key: inline(key),
+            ..Default::default()
+        })
+    };
+    let key = one.signing_key.serialize_pem();
+    decode(Secret, &secret(certificate(&one.cert.pem(), &key))).unwrap();
+    for (chain, key, text) in [
+        ("nonsense", key.as_str(), "no certificate"),
+        (&one.cert.pem(), "nonsense", "private key"),
+        (&other.cert.pem(), &key, "do not work together"),
+    ] {
+        refused(Secret, &secret(certificate(chain, key)), "tls_certificate", text);
+    }
+    let context =
+        pb::CertificateValidationContext { trusted_ca: inline("nonsense"), ..Default::default() };
+    let context = secret(Type::ValidationContext(context));
+    refused(Secret, &context, "validation_context.trusted_ca", "no certificate");
 }
 
 #[test]

@@ -107,22 +107,28 @@ fn providers_in_the_older_fields() {
 
 /// What istiod tells a sidecar.
 #[test]
-fn secrets_by_name_fail_grpc_alone() {
-    let found = fails_grpc_alone(
-        |common| {
-            let combined = pb::common_tls_context::CombinedCertificateValidationContext {
-                default_validation_context: Some(Default::default()),
-                validation_context_sds_secret_config: Some(secret_config("ROOTCA")),
-                ..Default::default()
-            };
-            let combined = ValidationContextType::CombinedValidationContext(combined);
-            common.tls_certificate_provider_instance = None;
-            common.tls_certificate_sds_secret_configs = vec![secret_config("default")];
-            common.validation_context_type = Some(combined);
-            common.alpn_protocols = vec!["istio".to_owned(), "h2".to_owned()];
-        },
-        "tls_certificate_sds_secret_configs[0]",
-    );
+fn secrets_by_name() {
+    let mut common = mutual();
+    let mut elsewhere = secret_config("default");
+    let source = core::config_source::ConfigSourceSpecifier::ApiConfigSource(Default::default());
+    elsewhere.sds_config =
+        Some(core::ConfigSource { config_source_specifier: Some(source), ..Default::default() });
+    let combined = pb::common_tls_context::CombinedCertificateValidationContext {
+        default_validation_context: Some(Default::default()),
+        validation_context_sds_secret_config: Some(secret_config("ROOTCA")),
+        ..Default::default()
+    };
+    common.tls_certificate_provider_instance = None;
+    common.tls_certificate_sds_secret_configs = vec![elsewhere];
+    common.validation_context_type =
+        Some(ValidationContextType::CombinedValidationContext(combined));
+    common.alpn_protocols = vec!["istio".to_owned(), "h2".to_owned()];
+    let context = pb::UpstreamTlsContext { common_tls_context: Some(common), ..context() };
+    let found = cluster_made(&with(&context));
+    assert_eq!(found.balancing.refused_by_grpc, None);
+    let [finding] = &found.findings[..] else { panic!("{:?}", found.findings) };
+    assert!(finding.field.ends_with("secret_configs[0].sds_config"), "{}", finding.field);
+    assert_eq!(found.secrets().map(|name| &**name).collect::<Vec<_>>(), ["default", "ROOTCA"]);
     let common = &tls(&found).common;
     assert_eq!(common.identities, [CertificateSource::Secret("default".into())]);
     assert_eq!(common.validation.as_ref().unwrap().roots, RootSource::Secret("ROOTCA".into()));
