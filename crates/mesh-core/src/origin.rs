@@ -16,6 +16,9 @@ pub struct Origin {
     pub remote: Option<SocketAddr>,
     /// The address the connection was accepted on.
     pub local: Option<SocketAddr>,
+    /// Whether the client is an internal one, who may send headers that steer what is done with
+    /// its request.
+    pub internal: bool,
     /// What TLS said; `None` on plain text.
     pub tls: Option<TlsOrigin>,
     /// Dynamic metadata: what filters noted of this request.
@@ -51,6 +54,7 @@ impl Origin {
         peer: None,
         remote: None,
         local: None,
+        internal: false,
         tls: None,
         metadata: Metadata { fields: BTreeMap::new() },
         filter_state: BTreeMap::new(),

@@ -1,9 +1,12 @@
 //! Headers that a request from outside may not carry.
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderName};
 
+use crate::filter::Request;
+
 /// What steers retries, timeouts and tracing here, or tells what only this side can know.
-const INTERNAL: [&str; 17] = [
+const INTERNAL: [&str; 16] = [
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-force-trace",
     "x-envoy-hedge-on-per-try-timeout",
@@ -20,8 +23,10 @@ const INTERNAL: [&str; 17] = [
     "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-rq-timeout-ms",
     "x-envoy-upstream-stream-duration-ms",
-    "x-forwarded-client-cert",
 ];
+
+/// Certificates of callers behind proxies, as those proxies tell them.
+pub(super) const FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
 
 pub(super) fn sanitize(headers: &mut HeaderMap, internal_only: &[HeaderName]) {
     for name in INTERNAL {
@@ -30,6 +35,12 @@ pub(super) fn sanitize(headers: &mut HeaderMap, internal_only: &[HeaderName]) {
     for name in internal_only {
         headers.remove(name);
     }
+}
+
+/// Whether a request has more headers than that. HTTP/1 counts that of its host.
+pub(super) fn exceed(request: &Request<'_>, most: u32) -> bool {
+    let host = usize::from(!request.headers.contains_key(HOST));
+    request.headers.len() + host > usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 pub(super) fn has_underscores(headers: &HeaderMap) -> bool {

@@ -7,6 +7,7 @@
 //!
 //! Nothing is allocated for a request that is canonical already.
 
+mod arrival;
 mod authority;
 mod headers;
 mod path;
@@ -24,11 +25,14 @@ use crate::resource::{CanonicalOptions, HeadersWithUnderscoresAction, PathOption
 
 use path::Canonical;
 
+pub use arrival::{Unnamed, arrive};
+
 /// Brings a request into its canonical form; the answer to it when it has none, or when its
 /// client shall ask again for the canonical path.
 ///
 /// A client from outside loses the `x-envoy-*` headers that steer this proxy, and with them
-/// `internal_only` ones; the application itself is trusted with them.
+/// `internal_only` ones; the application itself and internal clients ([`arrive`]) are trusted with
+/// them.
 #[inline]
 pub fn canonicalize(
     options: &CanonicalOptions,
@@ -49,6 +53,12 @@ fn apply(
     request: &mut Request<'_>,
     external: bool,
 ) -> Option<Box<Reply>> {
+    if external && options.max_headers_count.is_some_and(|most| headers::exceed(request, most)) {
+        let reply =
+            Reply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "http1.too_many_headers");
+        let reply = reply.with_flags(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR);
+        return Some(Box::new(reply.with_text("Request Header Fields Too Large")));
+    }
     match options.headers_with_underscores_action {
         HeadersWithUnderscoresAction::Allow => {}
         HeadersWithUnderscoresAction::Drop => headers::drop_underscores(request.headers),
@@ -60,7 +70,11 @@ fn apply(
         HeadersWithUnderscoresAction::Reject => {}
     }
     if external {
-        headers::sanitize(request.headers, internal_only);
+        // Only a proxy that verified a certificate may tell of it (Envoy's default).
+        request.headers.remove(headers::FORWARDED_CLIENT_CERT);
+        if !request.origin.internal {
+            headers::sanitize(request.headers, internal_only);
+        }
     }
     let reply = canonical_path(&options.path, request);
     if reply.is_some() {

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use http::header::LOCATION;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Reply;
 use crate::filter::{Context, Request, Response};
-use crate::head::Head;
-use crate::headers::{Facts, InvalidHeader, ORIGINAL_HOST, ORIGINAL_PATH};
+use crate::headers::{Facts, InvalidHeader, MISSING, ORIGINAL_HOST, ORIGINAL_PATH, ResponseFacts};
+use crate::route::rewrite_to;
 use crate::snapshot::RouteView;
 
 const X_ENVOY_ORIGINAL_HOST: HeaderName = HeaderName::from_static(ORIGINAL_HOST);
@@ -38,18 +38,31 @@ impl RouteView<'_> {
                 set_authority(request, host);
             }
         }
+        let mut refused = None;
         let made = self.host_format().map(|format| {
-            format.write(&Facts::of_request(request.head(), request.version, context))
+            let facts = Facts::of_request(request.head(), request.version, context);
+            format.write_with(&facts, MISSING)
         });
-        // What is no header value, or empty, rewrites nothing.
-        let made = made.filter(|made| !made.is_empty());
-        let made = made.and_then(|made| HeaderValue::from_bytes(&made).ok());
+        // What is empty rewrites nothing.
+        let made = made.filter(|made| !made.is_empty()).and_then(|made| {
+            let host = HeaderValue::from_bytes(&made);
+            host.map_err(|_| refused = Some(InvalidHeader::value(":authority"))).ok()
+        });
         let host = made.or_else(|| self.route_host_rewrite(request.headers, &request.path));
         if let Some(host) = host {
             self.keep_host(request);
             set_authority(request, &host);
         }
-        if let Some(path) = self.path_rewrite(&request.path) {
+        let made = self.path_format().and_then(|format| {
+            let facts = Facts::of_request(request.head(), request.version, context);
+            let made = format.write(&facts);
+            if HeaderValue::from_bytes(&made).is_err() {
+                refused.get_or_insert(InvalidHeader::value(":path"));
+                return None;
+            }
+            rewrite_to(&made, &request.path)
+        });
+        if let Some(path) = made.or_else(|| self.path_rewrite(&request.path)) {
             if let Ok(original) = HeaderValue::from_str(&request.path) {
                 request.headers.insert(X_ENVOY_ORIGINAL_PATH, original);
             }
@@ -59,7 +72,7 @@ impl RouteView<'_> {
             let attempts = HeaderValue::from(context.names.attempts.max(1));
             request.headers.insert(X_ENVOY_ATTEMPT_COUNT, attempts);
         }
-        result
+        refused.map_or(result, Err)
     }
 
     /// Has a request name its endpoint, where the route asks for that (`auto_host_rewrite`).
@@ -107,13 +120,25 @@ impl RouteView<'_> {
     }
 
     /// The answer of a route that answers itself, without the changes of its headers.
-    pub fn reply(&self, head: &Head<'_>) -> Option<Reply> {
+    pub fn reply(&self, request: &Request<'_>, context: &Context<'_>) -> Option<Reply> {
         const DETAILS: &str = "direct_response";
-        if let Some((status, location)) = self.redirect(head) {
+        let head = &request.head();
+        let mut facts = Facts::of_request(*head, request.version, context);
+        let made = self.redirect_format().map(|format| format.write(&facts));
+        let made = made.and_then(|made| String::from_utf8(made).ok()).unwrap_or_default();
+        if let Some((status, location)) = self.redirect(head, &made) {
             return Some(located(Reply::new(status, DETAILS), location));
         }
         let (status, body) = self.direct_response()?;
-        let reply = Reply::new(status, DETAILS).with_text(body.clone());
+        let reply = match self.body_format() {
+            Some(format) => {
+                // There is no answer yet to tell of, but for its body.
+                let none = HeaderMap::new();
+                facts.response = Some(ResponseFacts::of_body(body, &none));
+                Reply::new(status, DETAILS).with_body(format.write(&facts), format.content_type())
+            }
+            None => Reply::new(status, DETAILS).with_text(body.clone()),
+        };
         // Statuses that speak of a place are given the request's own.
         if status == StatusCode::CREATED || status.is_redirection() {
             let scheme = if head.scheme.is_empty() { "http" } else { head.scheme };

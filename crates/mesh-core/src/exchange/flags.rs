@@ -76,9 +76,17 @@ impl ResponseFlags {
     /// `SI`: nothing moved for the idle timeout.
     pub const STREAM_IDLE_TIMEOUT: Self = Self(1 << 20);
 
+    /// One of Envoy's that nothing here is ever answered with.
+    pub const UNKNOWN: Self = Self(1 << 31);
+
     /// Whether nothing is told.
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// The flag of a short name, as printed.
+    pub fn named(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(flag, _)| *flag)
     }
 
     /// Whether all of `flags` are set.

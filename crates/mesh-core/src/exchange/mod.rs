@@ -15,6 +15,7 @@
 mod change;
 mod failure;
 mod flags;
+mod local_reply;
 mod reply;
 mod run;
 #[cfg(test)]

@@ -61,6 +61,16 @@ impl Reply {
         self
     }
 
+    /// The same answer with a body of that type. An empty one leaves the answer without either.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes, content_type: HeaderValue) -> Self {
+        if !body.is_empty() {
+            self.headers.insert(CONTENT_TYPE, content_type);
+        }
+        self.body = body;
+        self
+    }
+
     /// The same answer with that gRPC status.
     #[must_use]
     pub fn with_grpc_status(mut self, status: u16) -> Self {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, Version};
+use http::header::{CONTENT_TYPE, VIA};
+use http::{HeaderMap, HeaderValue, Method, Version};
 
 use super::{Failure, Reply};
 use crate::canonical::canonicalize;
@@ -82,6 +82,9 @@ impl Exchange {
             let reply = exchange.finish(snapshot, *reply, false, context);
             return (exchange, Next::Reply(Box::new(reply)));
         }
+        if let Some(via) = snapshot.via(root) {
+            append_via(request.headers, via);
+        }
         let decision = snapshot.route(root, &request.head(), context.dialect, context.random);
         exchange.decision = Some(decision);
         let next = exchange.resume(snapshot, 0, request, context);
@@ -128,7 +131,7 @@ impl Exchange {
                 Next::Forward { route, cluster }
             }
             Some(Decision::Respond { route }) => {
-                let reply = snapshot.view(route).reply(&request.head());
+                let reply = snapshot.view(route).reply(request, context);
                 let reply = reply.unwrap_or_else(|| {
                     Failure::NoRoute(NoRoute::Unsupported(route)).reply(None, false)
                 });
@@ -176,7 +179,9 @@ impl Exchange {
                 || levels.into_iter().flatten().any(|level| !level.is_empty())
         });
         let chain = snapshot.filters(self.root, self.route());
-        by_route || chain.is_some_and(|chain| chain.changes_response())
+        by_route
+            || snapshot.via(self.root).is_some()
+            || chain.is_some_and(|chain| chain.changes_response())
     }
 
     /// Takes an upstream's response back: route changes, then filters, the last one first.
@@ -241,11 +246,17 @@ impl Exchange {
         if let Some(content_type) = content_type {
             reply.headers.entry(CONTENT_TYPE).or_insert(content_type);
         }
+        if let Some(config) = snapshot.local_reply(self.root) {
+            config.rewrite(&mut reply, head, context);
+        }
         if head.is_some_and(|head| is_grpc(head.headers)) {
             reply = reply.for_grpc();
         }
         if let Some(chain) = snapshot.filters(self.root, self.route()) {
             chain.response(&mut reply.response(head), context);
+        }
+        if let Some(via) = snapshot.via(self.root) {
+            append_via(&mut reply.headers, via);
         }
         reply
     }
@@ -271,6 +282,9 @@ impl Exchange {
         }
         if let Some(chain) = snapshot.filters(self.root, self.route()) {
             chain.response(&mut response, context);
+        }
+        if let Some(via) = snapshot.via(self.root) {
+            append_via(response.headers, via);
         }
     }
 
@@ -318,7 +332,8 @@ impl Exchange {
             operations.any(|operation| operation.value.is_made())
         };
         // A gRPC client is answered in its own way.
-        if by_filter || is_grpc(request.headers) || by_route() {
+        let by_manager = snapshot.local_reply(self.root).is_some();
+        if by_filter || by_manager || is_grpc(request.headers) || by_route() {
             self.keep(request);
         }
     }
@@ -357,8 +372,17 @@ impl Reply {
     }
 }
 
+/// Names a proxy behind those that are named already (RFC 9110, 7.6.3).
+fn append_via(headers: &mut HeaderMap, own: &HeaderValue) {
+    let mut named: Vec<&[u8]> = headers.get_all(VIA).iter().map(HeaderValue::as_bytes).collect();
+    named.push(own.as_bytes());
+    if let Ok(all) = HeaderValue::from_maybe_shared(named.join(&b", "[..])) {
+        headers.insert(VIA, all);
+    }
+}
+
 /// Whether a request is gRPC's, by its content type.
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
     let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))

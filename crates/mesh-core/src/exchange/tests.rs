@@ -226,10 +226,7 @@ fn routes_change_the_answers_they_make_before_these_have_a_status() {
     let told = adds("x-s", "%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS%");
     let mut direct = Route::new(
         RouteMatch::prefix("/d"),
-        Action::DirectResponse(Box::new(DirectResponse {
-            status: StatusCode::CREATED,
-            body: "hi".into(),
-        })),
+        Action::DirectResponse(Box::new(DirectResponse::new(StatusCode::CREATED, "hi"))),
     );
     direct.response_headers = Some(Box::new(told));
     let mut json = direct.clone();

@@ -111,7 +111,8 @@ impl<'a> Response<'a> {
     /// What header values may tell of it.
     pub(crate) fn facts<'f>(&'f self, context: &'f Context<'f>) -> Facts<'f> {
         let (flags, details) = (self.flags, self.details);
-        let response = ResponseFacts { status: self.status, headers: self.headers, flags, details };
+        let (status, headers) = (self.status, &*self.headers);
+        let response = ResponseFacts { status, headers, flags, details, body: &[] };
         Facts { request: self.request, version: self.version, response: Some(response), context }
     }
 }

@@ -43,6 +43,8 @@ pub(super) enum Command {
     Tls(TlsFact),
     /// The server name the client asked for, or the host.
     ServerName { sni: bool, host: Option<bool> },
+    /// The body of an answer that is made here.
+    LocalReplyBody,
     /// How many attempts were made.
     AttemptCount,
     /// Always this.
@@ -140,6 +142,7 @@ fn meaning(name: &str, parameters: &str) -> Result<Option<Command>, FormatError>
             Command::ResponseCodeDetails { white_space: parameters == "ALLOW_WHITESPACES" }
         }
         "RESPONSE_FLAGS" | "RESPONSE_FLAGS_LONG" => Command::ResponseFlags,
+        "LOCAL_REPLY_BODY" => Command::LocalReplyBody,
         "STREAM_ID" => {
             let (header, other) = headers("x-request-id", false)?;
             Command::Request(header, other)

@@ -37,12 +37,19 @@ pub struct ResponseFacts<'a> {
     pub flags: ResponseFlags,
     /// Envoy's response code details.
     pub details: &'a str,
+    /// The body, of an answer that is made here.
+    pub body: &'a [u8],
 }
 
 impl<'a> ResponseFacts<'a> {
+    /// Of an answer that has nothing but a body yet.
+    pub(crate) fn of_body(body: &'a [u8], headers: &'a HeaderMap) -> Self {
+        Self { status: None, headers, flags: ResponseFlags::NONE, details: "", body }
+    }
+
     /// Of an upstream's answer.
     pub fn of_upstream(status: StatusCode, headers: &'a HeaderMap) -> Self {
         let flags = ResponseFlags::NONE;
-        Self { status: Some(status), headers, flags, details: "via_upstream" }
+        Self { status: Some(status), headers, flags, details: "via_upstream", body: &[] }
     }
 }

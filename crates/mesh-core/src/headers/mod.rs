@@ -4,18 +4,22 @@
 //! what is known then ([`Facts`]). The commands are Envoy's (`%REQ(x)%`); those that say something
 //! of a proxy that a library has not are known too, write nothing, and are reported.
 
+mod body;
 mod catalogue;
 mod change;
 mod command;
 mod facts;
 mod format;
 mod inline;
+mod json;
 mod time;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use body::MISSING;
+pub use body::{BodyFormat, BodyTemplate, JsonTemplate};
 pub use change::InvalidHeader;
 pub use facts::{Facts, ResponseFacts};
 pub use format::{Format, FormatError};

@@ -8,8 +8,9 @@ use percent_encoding::percent_decode_str;
 use super::command::{AddressOf, AddressPart, Command, Header, MetadataOf, PathOf, TlsFact};
 use super::facts::Facts;
 use super::format::{Format, Part};
+use super::json::{json, json_object, json_string};
 use crate::head::Head;
-use crate::resource::{Metadata, Name, Struct, Value};
+use crate::resource::{Metadata, Name, Value};
 
 /// The header a rewritten path was moved to.
 pub(crate) const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -19,6 +20,11 @@ pub(crate) const ORIGINAL_HOST: &str = "x-envoy-original-host";
 impl Format {
     /// The text for these facts. What is not known is left out.
     pub fn write(&self, facts: &Facts<'_>) -> Vec<u8> {
+        self.write_with(facts, "")
+    }
+
+    /// As [`write`](Self::write), with a text for what is not known.
+    pub fn write_with(&self, facts: &Facts<'_>, missing: &str) -> Vec<u8> {
         let mut out = Vec::new();
         for part in &self.parts {
             match part {
@@ -26,6 +32,9 @@ impl Format {
                 Part::Command(command, length) => {
                     let start = out.len();
                     command.write(&mut out, facts);
+                    if out.len() == start && !missing.is_empty() && !command.is_known(facts) {
+                        text(&mut out, missing);
+                    }
                     if let Some(length) = length {
                         out.truncate(start.saturating_add(*length));
                     }
@@ -34,9 +43,66 @@ impl Format {
         }
         out
     }
+
+    /// Writes it as JSON: what a single command tells as what it is, else a string. False when that
+    /// one command tells nothing, and nothing was written.
+    pub(super) fn write_json(&self, out: &mut Vec<u8>, facts: &Facts<'_>, missing: &str) -> bool {
+        match &*self.parts {
+            [Part::Command(command, _)] if !command.is_known(facts) => return false,
+            [Part::Command(command, None)] if command.write_typed(out, facts) => return true,
+            _ => {}
+        }
+        json_string(out, &String::from_utf8_lossy(&self.write_with(facts, missing)));
+        true
+    }
 }
 
 impl Command {
+    /// Whether there is anything to tell.
+    pub(super) fn is_known(&self, facts: &Facts<'_>) -> bool {
+        match self {
+            Self::LocalReplyBody => true,
+            Self::Request(header, other) => {
+                let head = facts.request.as_ref();
+                let is_there =
+                    |header: &Header| head.is_some_and(|head| of_request(header, head).is_some());
+                is_there(header) || other.as_ref().is_some_and(is_there)
+            }
+            Self::Response(header, other) => {
+                let is_there = |header: &Header| of_response(&mut Vec::new(), header, facts);
+                is_there(header) || other.as_ref().is_some_and(is_there)
+            }
+            _ => {
+                let mut told = Vec::new();
+                self.write(&mut told, facts);
+                !told.is_empty()
+            }
+        }
+    }
+
+    /// Writes what is no string in JSON; false of a string.
+    fn write_typed(&self, out: &mut Vec<u8>, facts: &Facts<'_>) -> bool {
+        match self {
+            Self::ResponseCode | Self::AttemptCount => self.write(out, facts),
+            Self::Metadata(of, keys) => match self.metadata(*of, facts) {
+                Some(metadata) if !is_text(metadata, keys) => write_metadata(out, metadata, keys),
+                _ => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    fn metadata<'f>(&self, of: MetadataOf, facts: &Facts<'f>) -> Option<&'f Metadata> {
+        let names = &facts.context.names;
+        match of {
+            MetadataOf::Dynamic => facts.request.map(|head| &head.origin.metadata),
+            MetadataOf::Route => names.route_metadata,
+            MetadataOf::VirtualHost => names.host_metadata,
+            MetadataOf::Cluster => names.cluster_metadata,
+        }
+    }
+
     fn write(&self, out: &mut Vec<u8>, facts: &Facts<'_>) {
         let context = facts.context;
         let names = &context.names;
@@ -68,6 +134,10 @@ impl Command {
                 Some(response) => text(out, &response.flags.to_string()),
                 None => text(out, "-"),
             },
+            Self::LocalReplyBody => {
+                let body = facts.response.map_or(&b""[..], |response| response.body);
+                out.extend_from_slice(body);
+            }
             Self::RouteName => text(out, names.route),
             Self::VirtualClusterName => text(out, names.virtual_cluster),
             Self::Cluster => text(out, names.cluster),
@@ -103,13 +173,7 @@ impl Command {
         let request = facts.request.as_ref();
         match self {
             Self::Metadata(of, keys) => {
-                let metadata = match of {
-                    MetadataOf::Dynamic => request.map(|head| &head.origin.metadata),
-                    MetadataOf::Route => names.route_metadata,
-                    MetadataOf::VirtualHost => names.host_metadata,
-                    MetadataOf::Cluster => names.cluster_metadata,
-                };
-                if let Some(metadata) = metadata {
+                if let Some(metadata) = self.metadata(*of, facts) {
                     write_metadata(out, metadata, keys);
                 }
             }
@@ -262,6 +326,13 @@ fn network(ip: IpAddr, bits: u8) -> Option<IpAddr> {
     })
 }
 
+/// Whether what is told is a text.
+fn is_text(metadata: &Metadata, keys: &[Name]) -> bool {
+    let Some((filter, path)) = keys.split_first() else { return true };
+    let value = metadata.get(filter, path.iter().map(|key| &**key));
+    matches!(value, Some(Value::String(_)))
+}
+
 fn write_metadata(out: &mut Vec<u8>, metadata: &Metadata, keys: &[Name]) {
     let Some((filter, path)) = keys.split_first() else { return };
     if path.is_empty() {
@@ -275,53 +346,4 @@ fn write_metadata(out: &mut Vec<u8>, metadata: &Metadata, keys: &[Name]) {
         Some(Value::String(value)) => text(out, value),
         Some(value) => json(out, value),
     }
-}
-
-fn json(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Null => text(out, "null"),
-        Value::Number(number) => text(out, &number.to_string()),
-        Value::String(value) => json_string(out, value),
-        Value::Bool(value) => text(out, if *value { "true" } else { "false" }),
-        Value::Struct(fields) => json_object(out, fields),
-        Value::List(values) => {
-            out.push(b'[');
-            for (at, value) in values.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                json(out, value);
-            }
-            out.push(b']');
-        }
-    }
-}
-
-fn json_object(out: &mut Vec<u8>, fields: &Struct) {
-    out.push(b'{');
-    for (at, (key, value)) in fields.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        json_string(out, key);
-        out.push(b':');
-        json(out, value);
-    }
-    out.push(b'}');
-}
-
-fn json_string(out: &mut Vec<u8>, value: &str) {
-    out.push(b'"');
-    for character in value.chars() {
-        match character {
-            '"' => text(out, "\\\""),
-            '\\' => text(out, "\\\\"),
-            '\n' => text(out, "\\n"),
-            '\r' => text(out, "\\r"),
-            '\t' => text(out, "\\t"),
-            control if control < ' ' => text(out, &format!("\\u{:04x}", control as u32)),
-            other => text(out, other.encode_utf8(&mut [0; 4])),
-        }
-    }
-    out.push(b'"');
 }

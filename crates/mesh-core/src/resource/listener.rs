@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HttpFilter, HttpFilterKind, Name, RouteConfiguration};
+use http::HeaderValue;
+
+use super::{
+    DownstreamOptions, HttpFilter, HttpFilterKind, LocalReplyConfig, Name, RouteConfiguration,
+};
 use crate::finding::Finding;
 
 /// A client's listener: `api_listener` holding an HTTP connection manager.
@@ -40,6 +44,12 @@ pub struct HttpConnectionManager {
     pub filters: Vec<HttpFilter>,
     /// What is made of a request before anything looks at it.
     pub canonical: CanonicalOptions,
+    /// Who the client of a request is. Servers alone have clients.
+    pub downstream: DownstreamOptions,
+    /// `via`: what requests and answers name in their header of that name.
+    pub via: Option<HeaderValue>,
+    /// `local_reply_config`: what becomes of answers that are made here.
+    pub local_reply: Option<Arc<LocalReplyConfig>>,
 }
 
 impl HttpConnectionManager {
@@ -49,7 +59,22 @@ impl HttpConnectionManager {
         let canonical = CanonicalOptions::default();
         let (max_stream_duration, stream_idle_timeout) = (None, None);
         let filters = vec![router];
-        Self { routes, max_stream_duration, stream_idle_timeout, filters, canonical }
+        let downstream = DownstreamOptions::default();
+        Self {
+            routes,
+            max_stream_duration,
+            stream_idle_timeout,
+            filters,
+            canonical,
+            downstream,
+            via: None,
+            local_reply: None,
+        }
+    }
+
+    /// Whether it makes something of requests or answers by itself, whoever the client is.
+    pub(crate) fn changes_messages(&self) -> bool {
+        !self.canonical.is_idle() || self.via.is_some() || self.local_reply.is_some()
     }
 }
 
@@ -74,6 +99,9 @@ pub struct CanonicalOptions {
     pub strip_trailing_host_dot: bool,
     /// `common_http_protocol_options.headers_with_underscores_action`.
     pub headers_with_underscores_action: HeadersWithUnderscoresAction,
+    /// `common_http_protocol_options.max_headers_count`: how many headers a request from outside
+    /// may have, that of its host among them; `None` when unset.
+    pub max_headers_count: Option<u32>,
 }
 
 impl CanonicalOptions {

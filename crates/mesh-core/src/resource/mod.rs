@@ -21,6 +21,7 @@ mod cluster;
 mod connections;
 mod csrf;
 mod dns;
+mod downstream;
 mod endpoints;
 mod fault;
 mod filter;
@@ -31,6 +32,7 @@ mod headers;
 mod health_check;
 mod internal_redirect;
 mod listener;
+mod local_reply;
 mod matcher;
 mod metadata;
 mod mirror;
@@ -65,6 +67,7 @@ pub use connections::{
 };
 pub use csrf::CsrfPolicy;
 pub use dns::{DnsCluster, DnsEndpoint, DnsKind, DnsLookupFamily};
+pub use downstream::{DownstreamOptions, InternalAddresses, OriginalIpDetection};
 pub use endpoints::{
     ClusterLoadAssignment, DropOverload, Endpoint, Further, HealthStatus, Locality,
     LocalityLbEndpoints,
@@ -93,6 +96,7 @@ pub use listener::{
     CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, PathOptions,
     PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
 };
+pub use local_reply::{Comparison, LocalReplyConfig, ReplyFilter, ResponseMapper};
 pub use matcher::{
     CookieMatcher, HeaderMatch, HeaderMatcher, OtherConditions, PathMatcher, QueryParameterMatcher,
     RouteMatch, StringMatcher, ValueMatch,

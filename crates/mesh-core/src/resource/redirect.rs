@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::{Name, RegexRewrite};
+use crate::headers::Format;
 
 /// `envoy.config.route.v3.RedirectAction`.
 #[derive(Clone, Debug)]
@@ -56,4 +57,6 @@ pub enum RedirectPath {
     Prefix(Name),
     /// Every match in it is replaced.
     Regex(Arc<RegexRewrite>),
+    /// It is replaced by a text with commands, as by [`Path`](Self::Path).
+    Format(Arc<Format>),
 }

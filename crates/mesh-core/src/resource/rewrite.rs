@@ -19,6 +19,8 @@ pub enum PathRewrite {
     Regex(Arc<RegexRewrite>),
     /// The path is put together from the variables of the template it matched.
     Template(Arc<TemplateRewrite>),
+    /// The path is replaced by a text with commands (`path_rewrite`); the query stays.
+    Format(Arc<Format>),
 }
 
 /// How a route rewrites the authority.

@@ -10,6 +10,7 @@ use super::{
     Name, RateLimit, Redirect, RetryPolicy, RouteMatch, RouteTree,
 };
 use crate::finding::Finding;
+use crate::headers::BodyFormat;
 
 /// `envoy.config.route.v3.RouteConfiguration`.
 #[derive(Clone, Debug)]
@@ -251,10 +252,20 @@ pub enum Action {
 }
 
 /// `envoy.config.route.v3.DirectResponseAction`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DirectResponse {
     /// The status, 200 to 599.
     pub status: StatusCode,
     /// The body, empty when unset.
     pub body: Bytes,
+    /// How the body is written; else it stays as it is.
+    pub body_format: Option<Arc<BodyFormat>>,
+}
+
+impl DirectResponse {
+    /// That status and body.
+    pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, body: body.into(), body_format: None }
+    }
 }

@@ -37,7 +37,7 @@ pub use mirrors::Mirror;
 pub(crate) use mirrors::mirrors;
 pub(crate) use others::{cookie, parameter_mismatch};
 pub(crate) use redirect::{location, needs_tls};
-pub(crate) use rewrite::{rewrite_host, rewrite_path};
+pub(crate) use rewrite::{rewrite_host, rewrite_path, rewrite_to};
 pub use table::Forwarding;
 pub(crate) use table::{Chosen, ClusterChoice, RouteTable, RuleTarget};
 pub(crate) use tree::candidates;

@@ -5,7 +5,14 @@ use crate::head::Head;
 use crate::resource::{Redirect, RedirectPath, RouteMatch, TlsRequirement};
 
 /// The value of `location`.
-pub(crate) fn location(redirect: &Redirect, matcher: &RouteMatch, head: &Head<'_>) -> String {
+///
+/// `made` is what a path with commands became.
+pub(crate) fn location(
+    redirect: &Redirect,
+    matcher: &RouteMatch,
+    head: &Head<'_>,
+    made: &str,
+) -> String {
     let scheme = match &redirect.scheme {
         Some(scheme) => scheme,
         None => scheme(head),
@@ -18,7 +25,7 @@ pub(crate) fn location(redirect: &Redirect, matcher: &RouteMatch, head: &Head<'_
         "" => host(head, scheme, !port.is_empty()),
         host => host,
     };
-    let path = path(redirect, matcher, head);
+    let path = path(redirect, matcher, head, made);
     format!("{scheme}://{host}{port}{path}")
 }
 
@@ -39,14 +46,14 @@ fn host<'a>(head: &Head<'a>, scheme: &str, replaces_port: bool) -> &'a str {
     if replaces_port || (scheme != forwarded && is_default) { &authority[..end] } else { authority }
 }
 
-fn path(redirect: &Redirect, matcher: &RouteMatch, head: &Head<'_>) -> String {
+fn path(redirect: &Redirect, matcher: &RouteMatch, head: &Head<'_>, made: &str) -> String {
     let (mut path, keeps_query) = match &redirect.path {
-        RedirectPath::Keep => (head.path_and_query.to_owned(), false),
-        RedirectPath::Path(path) if path.contains('?') => (path.to_string(), true),
-        RedirectPath::Path(path) => {
-            let query = head.path_and_query.find('?').map(|at| &head.path_and_query[at..]);
-            (format!("{path}{}", query.unwrap_or("")), false)
+        RedirectPath::Format(_) if !made.is_empty() => {
+            let slash = if made.starts_with('/') { "" } else { "/" };
+            replaced(&format!("{slash}{made}"), head)
         }
+        RedirectPath::Keep | RedirectPath::Format(_) => (head.path_and_query.to_owned(), false),
+        RedirectPath::Path(path) => replaced(path, head),
         RedirectPath::Prefix(new) => {
             let matched = matched_len(matcher, head.path());
             let rest = head.path_and_query.get(matched..).unwrap_or("");
@@ -60,6 +67,15 @@ fn path(redirect: &Redirect, matcher: &RouteMatch, head: &Head<'_>) -> String {
         path.truncate(path.find('?').unwrap_or(path.len()));
     }
     path
+}
+
+/// Another path, with the request's query unless it has its own; and whether it has.
+fn replaced(path: &str, head: &Head<'_>) -> (String, bool) {
+    if path.contains('?') {
+        return (path.to_owned(), true);
+    }
+    let query = head.path_and_query.find('?').map(|at| &head.path_and_query[at..]);
+    (format!("{path}{}", query.unwrap_or("")), false)
 }
 
 /// The scheme a request came with, as `x-forwarded-proto` says, else its own.

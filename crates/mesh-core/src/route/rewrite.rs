@@ -28,7 +28,16 @@ pub(crate) fn rewrite_path(
             let made = rewrite.rewrite(path)?;
             Some(format!("{made}{}", &path_and_query[path.len()..]))
         }
+        // It needs more than the request.
+        PathRewrite::Format(_) => None,
     }
+}
+
+/// The path with the query after a rewrite to a path that was made of the request; `None` when it
+/// stays, because nothing was.
+pub(crate) fn rewrite_to(made: &[u8], path_and_query: &str) -> Option<String> {
+    let made = str::from_utf8(made).ok().filter(|made| !made.is_empty())?;
+    Some(replace_path(path_and_query, |_| Cow::Borrowed(made)))
 }
 
 /// The authority after a rewrite; `None` when it stays.

@@ -104,8 +104,8 @@ fn compile_root<A: Attach>(
     let chains =
         parts.map(|(listener, routes)| Chains::compile(&listener.api_listener.filters, routes));
     let chains = chains.filter(|chains| !chains.are_empty());
-    let canonical = parts.is_some_and(|(listener, _)| !listener.api_listener.canonical.is_idle());
-    let plain = chains.is_none() && !canonical;
+    let asks = parts.is_some_and(|(listener, _)| listener.api_listener.changes_messages());
+    let plain = chains.is_none() && !asks;
     let express = plain && express::suits(table.as_ref(), &root.authority);
     RootProgram { name: name.clone(), root: root.clone(), table, host, chains, plain, express }
 }

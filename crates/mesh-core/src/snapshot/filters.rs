@@ -1,8 +1,8 @@
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use super::{Attach, RootIndex, RouteRef, Snapshot};
 use crate::filter::Chain;
-use crate::resource::CanonicalOptions;
+use crate::resource::{CanonicalOptions, DownstreamOptions, LocalReplyConfig};
 
 impl<A: Attach> Snapshot<A> {
     /// The filters a request of `root` goes through; `None` when none does anything.
@@ -27,6 +27,31 @@ impl<A: Attach> Snapshot<A> {
     pub fn canonical(&self, root: RootIndex) -> Option<&CanonicalOptions> {
         let listener = self.program(root).root.listener.value.as_ref()?;
         Some(&listener.api_listener.canonical)
+    }
+
+    /// Who the client of a request of `root` is; `None` when nothing is known of it.
+    ///
+    /// # Panics
+    /// As [`filters`](Self::filters).
+    pub fn downstream(&self, root: RootIndex) -> Option<&DownstreamOptions> {
+        let listener = self.program(root).root.listener.value.as_ref()?;
+        Some(&listener.api_listener.downstream)
+    }
+
+    /// What requests and answers of `root` name in `via`.
+    ///
+    /// # Panics
+    /// As [`filters`](Self::filters).
+    pub fn via(&self, root: RootIndex) -> Option<&HeaderValue> {
+        self.program(root).root.listener.value.as_ref()?.api_listener.via.as_ref()
+    }
+
+    /// What becomes of answers to requests of `root` that are made here.
+    ///
+    /// # Panics
+    /// As [`filters`](Self::filters).
+    pub fn local_reply(&self, root: RootIndex) -> Option<&LocalReplyConfig> {
+        self.program(root).root.listener.value.as_ref()?.api_listener.local_reply.as_deref()
     }
 
     /// The headers that no client from outside may send for `root`.

@@ -6,12 +6,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::dialect::Dialect;
 use crate::head::Head;
-use crate::headers::Format;
+use crate::headers::{BodyFormat, Format};
 use crate::resilience::{RequestOptions, Timeouts};
 use crate::resource::{
     Action, ClusterSpecifier, Forward, HashPolicy, HeaderMutation, HostRewrite, InternalRedirect,
-    MetadataMatch, MirrorPolicy, Redirect, RetryPolicy, Route, RouteConfiguration, RouteLimits,
-    RouteMatch, VirtualHost, WeightedCluster,
+    MetadataMatch, MirrorPolicy, PathRewrite, Redirect, RedirectPath, RetryPolicy, Route,
+    RouteConfiguration, RouteLimits, RouteMatch, VirtualHost, WeightedCluster,
 };
 use crate::route::{
     self, Forwarding, HashContext, Mirror, RuleTarget, header_matches, location, mirrors,
@@ -163,6 +163,33 @@ impl<'s> RouteView<'s> {
         rewrite_path(rewrite, &self.route.matcher, path_and_query)
     }
 
+    /// The text with commands that the route makes a path of.
+    pub(crate) fn path_format(&self) -> Option<&'s Format> {
+        match self.forward()?.path_rewrite.as_ref()? {
+            PathRewrite::Format(format) => Some(format),
+            _ => None,
+        }
+    }
+
+    /// The text with commands that a redirect makes a path of.
+    pub(crate) fn redirect_format(&self) -> Option<&'s Format> {
+        match &self.route.action {
+            Action::Redirect(redirect) => match &redirect.path {
+                RedirectPath::Format(format) => Some(format),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// How the body of a direct response is written.
+    pub(crate) fn body_format(&self) -> Option<&'s BodyFormat> {
+        match &self.route.action {
+            Action::DirectResponse(response) => response.body_format.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The status of a request whose cluster does not exist.
     pub fn cluster_not_found_response_code(&self) -> StatusCode {
         let of_route = self.forward().map(|forward| forward.cluster_not_found_response_code);
@@ -178,15 +205,15 @@ impl<'s> RouteView<'s> {
     }
 
     /// The status and the `location` of a [`Decision::Respond`](super::Decision::Respond) that is a
-    /// redirect.
-    pub fn redirect(&self, head: &Head<'_>) -> Option<(StatusCode, String)> {
+    /// redirect. `made` is what a path with commands became, empty where there is none.
+    pub fn redirect(&self, head: &Head<'_>, made: &str) -> Option<(StatusCode, String)> {
         match &self.route.action {
             Action::Redirect(redirect) => {
                 let location = if self.is_tls_redirect() {
                     // The port stays, as in Envoy, although the scheme has another.
                     format!("https://{}{}", head.host(), head.path_and_query)
                 } else {
-                    location(redirect, &self.route.matcher, head)
+                    location(redirect, &self.route.matcher, head, made)
                 };
                 Some((redirect.response_code, location))
             }

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, response};
+use mesh_core::canonical::{self, Unnamed};
 use mesh_core::exchange::{Exchange, Failure, Next, Reply};
 use mesh_core::filter::{self, Context};
 use mesh_core::resource::{ActiveFault, ChainAction, Name, ServerListener};
 use mesh_core::server::{Arrival, filter_chain};
 use mesh_core::snapshot::{Decision, NoRoute, RootHint, RootIndex};
-use mesh_core::{Dialect, Head};
+use mesh_core::{Dialect, Head, Origin};
 
 use super::conn::Conn;
 use super::noted::Noted;
@@ -29,7 +30,7 @@ pub(super) enum Ruling {
 
 /// A request of which configuration decided more than that the application handles it.
 pub(super) struct Governed {
-    conn: Conn,
+    caller: Caller,
     hold: Hold,
     exchange: Exchange,
     dialect: Dialect,
@@ -111,7 +112,11 @@ pub(super) fn rule<B>(mesh: &Inner, conn: Option<&Conn>, request: &mut Request<B
     };
     let dialect = dialect_of(request.headers());
     let random = mesh.random().first();
-    if hold.is_plain(root) {
+    let arrived = match arrive(&hold, root, conn, request.headers_mut()) {
+        Ok(origin) => origin,
+        Err(reply) => return Ruling::Reply(reply),
+    };
+    if hold.is_plain(root) && arrived.is_none() {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         let mut head = Head::new(method, uri, headers).from_origin(conn.origin());
         head.target = head.authority;
@@ -120,23 +125,52 @@ pub(super) fn rule<B>(mesh: &Inner, conn: Option<&Conn>, request: &mut Request<B
             return Ruling::Serve(None);
         }
     }
+    let conn = Caller { conn: conn.clone(), arrived };
     begin(hold, root, (dialect, random), conn, request)
+}
+
+/// Whom a request comes from.
+struct Caller {
+    conn: Conn,
+    /// What the connection manager made of that; `None` when it is whom the connection says.
+    arrived: Option<Box<Origin>>,
+}
+
+impl Caller {
+    fn origin(&self) -> &Origin {
+        self.arrived.as_deref().unwrap_or(self.conn.origin())
+    }
+}
+
+/// Finds out who the client is, where the connection manager says how. Nobody is believed who is
+/// not named as a proxy.
+fn arrive(
+    hold: &Hold,
+    root: RootIndex,
+    conn: &Conn,
+    headers: &mut HeaderMap,
+) -> Result<Option<Box<Origin>>, Box<Reply>> {
+    let options = hold.downstream(root).filter(|options| !options.is_idle());
+    let Some(options) = options else { return Ok(None) };
+    let mut origin = Box::new(conn.origin().clone());
+    canonical::arrive(options, Unnamed::Ignored, &mut origin, headers)?;
+    Ok(Some(origin))
 }
 
 fn begin<B>(
     hold: Hold,
     root: RootIndex,
     (dialect, random): (Dialect, u64),
-    conn: &Conn,
+    caller: Caller,
     request: &mut Request<B>,
 ) -> Ruling {
     let context = context(dialect, random);
-    let ((exchange, next), written) = with_request_from(request, conn.origin(), None, |seen| {
+    let ((exchange, next), written) = with_request_from(request, caller.origin(), None, |seen| {
         Exchange::begin(&hold, root, seen, &context)
     });
     tell(&exchange, request);
-    let conn = conn.clone();
-    let governed = Governed { conn, hold, exchange, dialect, random, next: 0, faults: Vec::new() };
+    let governed =
+        Governed { caller, hold, exchange, dialect, random, next: 0, faults: Vec::new() };
     Box::new(governed).then(next, written)
 }
 
@@ -152,8 +186,8 @@ impl Governed {
     /// Goes on with a request whose wait is over.
     pub(super) fn resume<B>(mut self: Box<Self>, request: &mut Request<B>) -> Ruling {
         let context = context(self.dialect, self.random);
-        let Self { conn, hold, exchange, next, .. } = &mut *self;
-        let (next, written) = with_request_from(request, conn.origin(), None, |seen| {
+        let Self { caller, hold, exchange, next, .. } = &mut *self;
+        let (next, written) = with_request_from(request, caller.origin(), None, |seen| {
             exchange.resume(hold, *next, seen, &context)
         });
         tell(exchange, request);

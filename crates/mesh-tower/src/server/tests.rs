@@ -1,5 +1,6 @@
 mod acceptor;
 mod attacks;
+mod callers;
 mod limits;
 mod modes;
 mod policy;

@@ -12,8 +12,8 @@ use mesh_pb::envoy::config::core::v3::data_source::Specifier;
 use mesh_pb::envoy::config::route::v3 as pb;
 use mesh_pb::envoy::config::route::v3::route_action as action;
 
-use super::at::{At, Invalid, not_honoured};
-use super::{common, forward, policies, redirect, retry, rewrite, subsets, weighted};
+use super::at::{At, Invalid};
+use super::{common, forward, local_reply, policies, redirect, retry, rewrite, subsets, weighted};
 
 /// The longest body of a direct response when nothing is said, in bytes.
 pub(super) const BODY_LIMIT: u32 = 4096;
@@ -196,6 +196,10 @@ fn direct_response(at: At<'_>, proto: &pb::DirectResponseAction) -> Result<Actio
         let text = format!("is {} bytes long, over the limit of {limit}", body.len());
         return Err(at_body.invalid(text));
     }
-    not_honoured!(at, proto, [body_format]);
-    Ok(Action::DirectResponse(Box::new(DirectResponse { status, body })))
+    let mut made = DirectResponse::new(status, body);
+    if let Some(proto) = &proto.body_format {
+        let format = local_reply::body_format(at.field("body_format"), proto)?;
+        made.body_format = Some(Arc::new(format));
+    }
+    Ok(Action::DirectResponse(Box::new(made)))
 }

@@ -163,7 +163,6 @@ pub(super) fn report(at: At<'_>, proto: &pb::RouteAction) {
         at,
         proto,
         [
-            path_rewrite,
             flush_timeout,
             early_data_policy,
             retry_policy_typed_config,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hcm::http_connection_manager as manager;
+use hcm::http_connection_manager as pb_manager;
 use mesh_core::resource::{
     CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, Name,
     PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
@@ -14,7 +14,7 @@ use mesh_pb::type_url;
 use prost::Message;
 
 use super::at::{At, Invalid, is_set, not_honoured};
-use super::{common, filter, route};
+use super::{common, downstream, filter, local_reply, manager, route};
 
 pub(super) fn listener(at: At<'_>, name: &Name, proto: pb::Listener) -> Result<Listener, Invalid> {
     let at_api = at.field("api_listener");
@@ -40,14 +40,14 @@ fn connection_manager(
     at: At<'_>,
     proto: hcm::HttpConnectionManager,
 ) -> Result<HttpConnectionManager, Invalid> {
+    manager::check(at, &proto)?;
     let filters = filter::filters(at, &proto.http_filters)?;
-    // Both say where a request comes from, for filters that admit or deny by address.
-    if proto.xff_num_trusted_hops != 0 {
-        return Err(at.field("xff_num_trusted_hops").invalid("must be 0"));
-    }
-    if !proto.original_ip_detection_extensions.is_empty() {
-        return Err(at.field("original_ip_detection_extensions").invalid("must be empty"));
-    }
+    let downstream = downstream::options(at, &proto)?;
+    let via = downstream::via(at.field("via"), &proto.via)?;
+    let local_reply = match &proto.local_reply_config {
+        Some(proto) => local_reply::config(at.field("local_reply_config"), proto)?.map(Arc::new),
+        None => None,
+    };
     report(at, &proto);
     let mut max_stream_duration = None;
     if let Some(options) = &proto.common_http_protocol_options {
@@ -59,12 +59,15 @@ fn connection_manager(
         not_honoured!(
             at,
             options,
-            [idle_timeout, max_connection_duration, max_headers_count, max_requests_per_connection]
+            [idle_timeout, max_connection_duration, max_requests_per_connection]
         );
     }
     let canonical = canonical(at, &proto)?;
     let mut made = HttpConnectionManager::new(routes(at, proto.route_specifier)?);
     made.canonical = canonical;
+    made.downstream = downstream;
+    made.via = via;
+    made.local_reply = local_reply;
     made.filters = filters;
     made.max_stream_duration = max_stream_duration;
     let at_idle = at.field("stream_idle_timeout");
@@ -73,9 +76,12 @@ fn connection_manager(
     Ok(made)
 }
 
-fn routes(at: At<'_>, proto: Option<manager::RouteSpecifier>) -> Result<RouteSpecifier, Invalid> {
+fn routes(
+    at: At<'_>,
+    proto: Option<pb_manager::RouteSpecifier>,
+) -> Result<RouteSpecifier, Invalid> {
     match proto {
-        Some(manager::RouteSpecifier::Rds(rds)) => {
+        Some(pb_manager::RouteSpecifier::Rds(rds)) => {
             let at = at.field("rds");
             common::ads(at.field("config_source"), rds.config_source.as_ref())?;
             if rds.route_config_name.is_empty() {
@@ -83,12 +89,12 @@ fn routes(at: At<'_>, proto: Option<manager::RouteSpecifier>) -> Result<RouteSpe
             }
             Ok(RouteSpecifier::Rds(rds.route_config_name.into()))
         }
-        Some(manager::RouteSpecifier::RouteConfig(proto)) => {
+        Some(pb_manager::RouteSpecifier::RouteConfig(proto)) => {
             let name: Name = proto.name.as_str().into();
             let made = route::configuration(at.field("route_config"), &name, proto)?;
             Ok(RouteSpecifier::Inline(Arc::new(made)))
         }
-        Some(manager::RouteSpecifier::ScopedRoutes(_)) => {
+        Some(pb_manager::RouteSpecifier::ScopedRoutes(_)) => {
             Err(at.field("scoped_routes").invalid("is not supported"))
         }
         None => Err(at.invalid("has no route specifier")),
@@ -97,7 +103,7 @@ fn routes(at: At<'_>, proto: Option<manager::RouteSpecifier>) -> Result<RouteSpe
 
 /// The options that decide which path, authority and headers count.
 fn canonical(at: At<'_>, proto: &hcm::HttpConnectionManager) -> Result<CanonicalOptions, Invalid> {
-    use manager::PathWithEscapedSlashesAction as Action;
+    use pb_manager::PathWithEscapedSlashesAction as Action;
     let mut made = CanonicalOptions::default();
     let path = &mut made.path;
     path.normalize_path = proto.normalize_path.as_ref().is_some_and(|on| on.value);
@@ -116,7 +122,7 @@ fn canonical(at: At<'_>, proto: &hcm::HttpConnectionManager) -> Result<Canonical
         }
     };
     let any_port =
-        matches!(&proto.strip_port_mode, Some(manager::StripPortMode::StripAnyHostPort(true)));
+        matches!(&proto.strip_port_mode, Some(pb_manager::StripPortMode::StripAnyHostPort(true)));
     made.strip_port = match (any_port, proto.strip_matching_host_port) {
         (true, true) => {
             let text = "cannot be set together with strip_any_host_port";
@@ -132,6 +138,7 @@ fn canonical(at: At<'_>, proto: &hcm::HttpConnectionManager) -> Result<Canonical
         let at = at.field("headers_with_underscores_action");
         let action = options.headers_with_underscores_action;
         made.headers_with_underscores_action = underscores(at, action)?;
+        made.max_headers_count = options.max_headers_count.as_ref().map(|count| count.value);
     }
     Ok(made)
 }
@@ -159,16 +166,10 @@ fn report(at: At<'_>, proto: &hcm::HttpConnectionManager) {
             request_headers_timeout,
             access_log,
             early_header_mutation_extensions,
-            local_reply_config,
             upgrade_configs,
             path_normalization_options,
             forward_client_cert_details,
             set_current_client_cert_details,
-            append_x_forwarded_port,
-            use_remote_address,
-            internal_address_config,
-            via,
-            scheme_header_transformation,
         ]
     );
     if proto.generate_request_id.as_ref().is_some_and(is_set) {

@@ -1,12 +1,14 @@
 //! Redirects.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use mesh_core::resource::{Redirect, RedirectPath};
 use mesh_pb::envoy::config::route::v3 as pb;
 use pb::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
 
 use super::at::{At, Invalid};
-use super::common;
+use super::{common, rewrite};
 
 pub(super) fn redirect(at: At<'_>, proto: &pb::RedirectAction) -> Result<Redirect, Invalid> {
     let mut made = Redirect::new();
@@ -46,8 +48,9 @@ fn path(at: At<'_>, proto: Option<&PathRewriteSpecifier>) -> Result<RedirectPath
         Some(PathRewriteSpecifier::RegexRewrite(proto)) => {
             RedirectPath::Regex(common::regex_rewrite(at.field("regex_rewrite"), proto)?)
         }
-        Some(PathRewriteSpecifier::PathRewrite(_)) => {
-            return Err(at.field("path_rewrite").invalid("is not supported"));
+        Some(PathRewriteSpecifier::PathRewrite(format)) if format.is_empty() => RedirectPath::Keep,
+        Some(PathRewriteSpecifier::PathRewrite(format)) => {
+            RedirectPath::Format(Arc::new(rewrite::format(at.field("path_rewrite"), format)?))
         }
         None => RedirectPath::Keep,
     })

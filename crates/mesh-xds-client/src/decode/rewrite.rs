@@ -22,9 +22,11 @@ pub(super) fn check_path(
         !proto.prefix_rewrite.is_empty(),
         proto.regex_rewrite.is_some(),
         proto.path_rewrite_policy.is_some(),
+        !proto.path_rewrite.is_empty(),
     ];
     if given.iter().filter(|given| **given).count() > 1 {
-        let text = "only one of prefix_rewrite, regex_rewrite and path_rewrite_policy may be given";
+        let text = "only one of prefix_rewrite, regex_rewrite, path_rewrite_policy and path_rewrite \
+                    may be given";
         return Err(at.invalid(text));
     }
     if matches!(path, PathMatcher::Template(_)) && !proto.prefix_rewrite.is_empty() {
@@ -45,6 +47,10 @@ pub(super) fn path(
     if let Some(proto) = &proto.regex_rewrite {
         let made = common::regex_rewrite(at.field("regex_rewrite"), proto)?;
         return Ok(Some(PathRewrite::Regex(made)));
+    }
+    if !proto.path_rewrite.is_empty() {
+        let made = format(at.field("path_rewrite"), &proto.path_rewrite)?;
+        return Ok(Some(PathRewrite::Format(Arc::new(made))));
     }
     let Some(proto) = &proto.path_rewrite_policy else { return Ok(None) };
     let at = at.field("path_rewrite_policy");
@@ -87,17 +93,18 @@ pub(super) fn host(
         }
         Some(Proto::AutoHostRewrite(on)) if on.value => Ok(Some(HostRewrite::Endpoint)),
         Some(Proto::AutoHostRewrite(_)) | None => Ok(None),
-        Some(Proto::HostRewrite(host)) if !host.contains('%') => {
+        Some(Proto::HostRewrite(host)) if !host.contains(['%', '\n', '\r', '\0']) => {
             let value = common::header_value(at.field("host_rewrite"), host)?;
             Ok(value.map(HostRewrite::Literal))
         }
-        Some(Proto::HostRewrite(format)) => {
-            let at = at.field("host_rewrite");
-            common::one_line(at, format)?;
-            let note = |name: &str, text: &str| at.finding(format!("%{name}% {text}"));
-            let made = Format::parse(format.as_bytes(), note);
-            let made = made.map_err(|error| at.invalid(error.to_string()))?;
-            Ok(Some(HostRewrite::Format(Arc::new(made))))
+        Some(Proto::HostRewrite(text)) => {
+            Ok(Some(HostRewrite::Format(Arc::new(format(at.field("host_rewrite"), text)?))))
         }
     }
+}
+
+/// A text with commands that becomes a path or an authority.
+pub(super) fn format(at: At<'_>, text: &str) -> Result<Format, Invalid> {
+    let note = |name: &str, text: &str| at.finding(format!("%{name}% {text}"));
+    Format::parse(text.as_bytes(), note).map_err(|error| at.invalid(error.to_string()))
 }

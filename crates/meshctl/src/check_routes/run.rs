@@ -1,9 +1,11 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, header};
+use mesh_core::canonical::{self, Unnamed};
 use mesh_core::exchange::{Exchange, Failure, Next, Reply};
 use mesh_core::filter::{Context, Request as Message, Response};
+use mesh_core::resilience::RequestOptions;
 use mesh_core::snapshot::{ClusterIndex, RootHint, RootIndex, RouteRef};
 use mesh_core::{Dialect, Head, Origin, Snapshot};
 
@@ -17,9 +19,6 @@ const PORT: u16 = 21_000;
 
 /// The peer's port, which nothing may depend on.
 const PEER_PORT: u16 = 50_000;
-
-/// What the peer says of the connection it had itself; Envoy believes it of anybody.
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// Runs a record: its configuration, and its request if it has one.
 pub(super) fn record(record: &Record, ignored: &mut Vec<String>) -> Result<Expect, String> {
@@ -58,10 +57,17 @@ impl Run<'_> {
         if let Some(length) = self.request.content_length() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let origin = origin(&sent);
-        let scheme = scheme(&sent);
-        // A connection manager says so in front of routing.
-        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+        let mut origin = origin();
+        let options = self.snapshot.downstream(self.root).cloned().unwrap_or_default();
+        let scheme = match canonical::arrive(&options, Unnamed::Believed, &mut origin, &mut headers)
+        {
+            Ok(scheme) => scheme,
+            Err(reply) => {
+                let mut expect = Expect::default();
+                replied(&mut expect, *reply, &method);
+                return Ok(expect);
+            }
+        };
         let (authority, path) = self.request.target();
         let given = Head::of_parts(&method, scheme, authority, path, &sent).from_origin(&origin);
         let host = self.snapshot.virtual_host(self.root, &given, Dialect::Http);
@@ -115,6 +121,8 @@ impl Run<'_> {
         message: Message<'_>,
         (route, cluster): (RouteRef, ClusterIndex),
     ) -> Result<(), String> {
+        // What an internal client asks for is taken off where it is followed.
+        RequestOptions::take(message.headers);
         let view = self.snapshot.view(route);
         expect.cluster = named(self.snapshot.cluster_name(cluster));
         expect.upstream = Some(upstream(sent, &message, message.headers, &message.authority));
@@ -171,25 +179,12 @@ fn upstream(
     }
 }
 
-/// An external peer on the same machine, over plain text. The client is whom the last address of
-/// `x-forwarded-for` names: a connection manager believes it that does not `use_remote_address`.
-fn origin(headers: &HeaderMap) -> Origin {
-    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, PEER_PORT));
+/// A peer on the same machine, over plain text. A connection manager finds out whom it speaks for.
+fn origin() -> Origin {
     let mut origin = Origin::APPLICATION;
-    origin.peer = Some(peer);
-    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
-    let forwarded = forwarded.and_then(|value| value.to_str().ok());
-    let last = forwarded.and_then(|value| value.rsplit(',').next());
-    let last = last.and_then(|address| address.trim().parse::<IpAddr>().ok());
-    origin.remote = Some(last.map_or(peer, |address| SocketAddr::new(address, 0)));
+    origin.peer = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, PEER_PORT)));
     origin.local = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
     origin
-}
-
-/// The connection has no TLS, unless whoever is in front of it says that theirs has.
-fn scheme(headers: &HeaderMap) -> &str {
-    let told = headers.get(X_FORWARDED_PROTO).and_then(|scheme| scheme.to_str().ok());
-    told.filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http")
 }
 
 fn named(name: &str) -> Option<String> {

@@ -9,7 +9,7 @@ use crate::testing::get;
 /// Where a redirect of routes that begin with `/s` leads.
 fn leads(redirect: &Redirect, uri: &str, headers: &[(&'static str, &str)]) -> String {
     let request = get(uri, headers);
-    location(redirect, &RouteMatch::prefix("/s"), &Head::of(&request))
+    location(redirect, &RouteMatch::prefix("/s"), &Head::of(&request), "")
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn rewrites_take_what_was_matched() {
     let whole = RouteMatch::new(PathMatcher::Connect);
     let request = get("http://a/any?y", &[]);
     let prefix = Redirect { path: RedirectPath::Prefix("/z".into()), ..Redirect::new() };
-    assert_eq!(location(&prefix, &whole, &Head::of(&request)), "http://a/z?y");
+    assert_eq!(location(&prefix, &whole, &Head::of(&request), ""), "http://a/z?y");
 }
 
 #[test]

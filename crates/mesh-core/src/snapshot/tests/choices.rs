@@ -170,7 +170,7 @@ fn host_that_requires_tls_redirects_before_its_routes() {
     let view = snapshot.view(route);
     assert!(view.is_tls_redirect() && view.direct_response().is_none());
     let want = (StatusCode::MOVED_PERMANENTLY, "https://shop:80/cart?x".to_owned());
-    assert_eq!(view.redirect(&head), Some(want));
+    assert_eq!(view.redirect(&head, ""), Some(want));
     assert!(snapshot.forwarding(route).is_none());
     let text = snapshot.explain(root, &head, Http, 0).to_string();
     assert!(text.contains("requires TLS"), "{text}");
@@ -187,6 +187,6 @@ fn redirect_is_an_answer() {
     let head = Head::of(&request);
     let decision = snapshot.route(root_index(&snapshot, "l"), &head, Grpc, 0);
     let Decision::Respond { route } = decision else { panic!("{decision:?}") };
-    assert_eq!(snapshot.view(route).redirect(&head).unwrap().1, "http://a/b");
+    assert_eq!(snapshot.view(route).redirect(&head, "").unwrap().1, "http://a/b");
     assert!(!snapshot.view(route).is_tls_redirect());
 }

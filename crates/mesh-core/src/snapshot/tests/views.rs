@@ -129,7 +129,7 @@ fn timeouts_differ_by_dialect() {
 #[test]
 fn actions_that_do_not_forward_answer_or_fail() {
     let body = Bytes::from_static(b"teapot");
-    let response = DirectResponse { status: StatusCode::IM_A_TEAPOT, body: body.clone() };
+    let response = DirectResponse::new(StatusCode::IM_A_TEAPOT, body.clone());
     let action = Action::DirectResponse(Box::new(response));
     let answers = snapshot(action, |_| {});
     let route = route_ref(&answers);

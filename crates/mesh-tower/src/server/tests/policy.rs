@@ -38,7 +38,7 @@ pub(super) fn chain(manager: HttpConnectionManager) -> FilterChain {
 }
 
 /// A mesh whose servers on the loopback interface go by those chains.
-fn with_chains(chains: Vec<FilterChain>) -> Mesh {
+pub(super) fn with_chains(chains: Vec<FilterChain>) -> Mesh {
     let mut listener = ServerListener::new("server", ANY.parse().unwrap());
     listener.filter_chains = chains;
     let resources = [Resource::from(listener)].into_iter().collect();
@@ -80,7 +80,7 @@ async fn two(address: SocketAddr, request: Request<Empty<Bytes>>) -> Response<In
     soon(client2(address).await.send_request(request)).await.unwrap()
 }
 
-fn rbac(action: RbacAction, permissions: Rule, principals: Rule) -> HttpFilterKind {
+pub(super) fn rbac(action: RbacAction, permissions: Rule, principals: Rule) -> HttpFilterKind {
     let policy = RbacPolicy { permissions: vec![permissions], principals: vec![principals] };
     HttpFilterKind::Rbac(Arc::new(Rbac::new(RbacRules::new(action, [("rule", policy)]))))
 }

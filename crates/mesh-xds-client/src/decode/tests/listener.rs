@@ -143,13 +143,12 @@ fn unknown_optional_filter_is_passed_over_and_reported() {
 }
 
 #[test]
-fn trusted_addresses_are_refused() {
-    refuses(|m| m.xff_num_trusted_hops = 1, ".xff_num_trusted_hops", "must be 0");
+fn ways_to_find_a_client_that_are_not_known_are_refused() {
     let extension = core::TypedExtensionConfig::default();
     refuses(
         |m| m.original_ip_detection_extensions.push(extension),
-        ".original_ip_detection_extensions",
-        "must be empty",
+        ".original_ip_detection_extensions[0].typed_config",
+        "is missing",
     );
 }
 
@@ -184,7 +183,6 @@ fn settings_that_are_not_honoured_are_reported() {
     let manager = hcm::HttpConnectionManager {
         stat_prefix: "p".to_owned(),
         access_log: vec![Default::default()],
-        append_x_forwarded_port: true,
         generate_request_id: Some(BoolValue { value: false }),
         common_http_protocol_options: Some(core::HttpProtocolOptions {
             idle_timeout: seconds(1),
@@ -194,7 +192,6 @@ fn settings_that_are_not_honoured_are_reported() {
     };
     let fields = [
         "api_listener.api_listener.access_log",
-        "api_listener.api_listener.append_x_forwarded_port",
         "api_listener.api_listener.common_http_protocol_options.idle_timeout",
     ];
     findings(Listener, &listener(&manager), &fields);

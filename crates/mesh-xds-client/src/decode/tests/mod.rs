@@ -18,6 +18,7 @@ mod health_check;
 mod hostile;
 mod hostile_values;
 mod listener;
+mod manager;
 mod matcher;
 mod outlier;
 mod policy;
