@@ -19,8 +19,12 @@ pub struct Node {
 
 /// `envoy.lb.does_not_support_overprovisioning`: a locality is used or not, never in part (gRFC
 /// A27). `xds.config.resource-in-sotw`: resources may come in a `Resource` message.
-const CLIENT_FEATURES: [&str; 2] =
-    ["envoy.lb.does_not_support_overprovisioning", "xds.config.resource-in-sotw"];
+/// `xds.config.supports-resource-ttl`: which may give them a time to live.
+const CLIENT_FEATURES: [&str; 3] = [
+    "envoy.lb.does_not_support_overprovisioning",
+    "xds.config.resource-in-sotw",
+    "xds.config.supports-resource-ttl",
+];
 
 impl Node {
     /// The message for the first request of a stream.

@@ -21,15 +21,17 @@ const DURATION_LIMIT_SECONDS: u64 = 315_576_000_000;
 
 /// A duration that is not negative.
 pub(super) fn duration(at: At<'_>, proto: &Proto) -> Result<Duration, Invalid> {
+    to_duration(proto).ok_or_else(|| {
+        let (seconds, nanos) = (proto.seconds, proto.nanos);
+        at.invalid(format!("is not a valid duration: {seconds} s {nanos} ns"))
+    })
+}
+
+/// The same, where there is no field to name.
+pub(super) fn to_duration(proto: &Proto) -> Option<Duration> {
     let seconds = u64::try_from(proto.seconds).ok().filter(|s| *s <= DURATION_LIMIT_SECONDS);
     let nanos = u32::try_from(proto.nanos).ok().filter(|n| *n < 1_000_000_000);
-    match (seconds, nanos) {
-        (Some(seconds), Some(nanos)) => Ok(Duration::new(seconds, nanos)),
-        _ => {
-            let (seconds, nanos) = (proto.seconds, proto.nanos);
-            Err(at.invalid(format!("is not a valid duration: {seconds} s {nanos} ns")))
-        }
-    }
+    Some(Duration::new(seconds?, nanos?))
 }
 
 /// A duration that may be unset.

@@ -69,6 +69,7 @@ pub use value::Value;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_core::resource::Name;
 use mesh_core::{ResourceId, ResourceType};
@@ -91,6 +92,10 @@ pub struct Raw {
     pub name: Name,
     /// The message, encoded.
     pub bytes: Vec<u8>,
+    /// How long it is to be kept, unless it is renewed.
+    pub ttl: Option<Duration>,
+    /// That there is none, and the time to live of this version is renewed.
+    pub heartbeat: Option<Name>,
 }
 
 /// The first field of each of the messages is its name.
@@ -105,16 +110,37 @@ struct Named {
 /// # Errors
 /// When it is of another type, cannot be read, or has no name.
 pub fn unwrap(kind: ResourceType, any: Any) -> Result<Raw, Refusal> {
-    let mut any = any;
-    let mut given = String::new();
     if any.type_url == type_url::RESOURCE {
         let wrapper = Resource::decode(any.value.as_slice())
             .map_err(|error| Refusal::unnamed(kind, format!("cannot read the wrapper: {error}")))?;
-        given = wrapper.name;
-        let inner = wrapper.resource.filter(|inner| !inner.type_url.is_empty());
-        any = inner.ok_or_else(|| Refusal::unnamed(kind, "wrapper holds no resource"))?;
+        return unwrap_resource(kind, wrapper);
     }
-    unwrap_named(kind, given, any)
+    unwrap_named(kind, String::new(), any)
+}
+
+/// As [`unwrap`], of a resource in its message. Without one inside it is a heartbeat, which must have
+/// a name.
+///
+/// # Errors
+/// When it is of another type, cannot be read, or has no name.
+pub fn unwrap_resource(kind: ResourceType, resource: Resource) -> Result<Raw, Refusal> {
+    let Resource { name, version, ttl, resource, .. } = resource;
+    let ttl = ttl.as_ref().map(|ttl| {
+        let ttl = common::to_duration(ttl).filter(|ttl| !ttl.is_zero());
+        ttl.ok_or_else(|| {
+            let id = ResourceId::new(kind, name.as_str());
+            Refusal::of(&id, "ttl", "must be a time above zero")
+        })
+    });
+    let ttl = ttl.transpose()?.map(|ttl| ttl.min(crate::session::FOREVER));
+    match resource.filter(|inner| !inner.type_url.is_empty()) {
+        Some(inner) => Ok(Raw { ttl, ..unwrap_named(kind, name, inner)? }),
+        None if name.is_empty() => Err(Refusal::unnamed(kind, "holds no resource")),
+        None => {
+            let heartbeat = Some(version.into());
+            Ok(Raw { name: name.into(), bytes: Vec::new(), ttl, heartbeat })
+        }
+    }
 }
 
 /// As [`unwrap`], of a resource whose name is given beside it; when it is empty, that in the
@@ -135,7 +161,7 @@ pub fn unwrap_named(kind: ResourceType, name: String, any: Any) -> Result<Raw, R
     if given.is_empty() {
         return Err(Refusal::unnamed(kind, "has no name"));
     }
-    Ok(Raw { name: given.into(), bytes: any.value })
+    Ok(Raw { name: given.into(), bytes: any.value, ttl: None, heartbeat: None })
 }
 
 /// Decodes and checks a resource, without knowing anything beside it.

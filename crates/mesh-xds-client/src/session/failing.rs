@@ -1,5 +1,6 @@
 //! What becomes of a resource when something goes wrong (gRFC A57, A88).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,6 +45,18 @@ impl Store {
             let failure = Arc::new(Failure::new(id.clone(), kind, text, Some(now)));
             self.events.push(Event::new(id.clone(), None, Some(failure)));
         }
+    }
+
+    /// Drops what has lived for as long as its server wanted, whatever becomes of deleted ones
+    /// otherwise.
+    pub(super) fn end_lifetimes(&mut self, now: Instant) {
+        while let Some(id) = self.lifetimes.pop(now) {
+            self.remove(&id, "its time to live ended unrenewed", OldValue::Dropped, now);
+        }
+        let known = self.resources.iter().map(BTreeMap::len).sum();
+        let resources = &self.resources;
+        let is_known = |id: &ResourceId| resources[id.kind as usize].contains_key(&id.name);
+        self.lifetimes.prune(is_known, known);
     }
 
     /// Not the resource's fault: what is known stays as it is.

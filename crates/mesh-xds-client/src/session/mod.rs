@@ -29,6 +29,7 @@ mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod ttl;
 mod waiting;
 mod watched;
 mod wire;
@@ -248,7 +249,8 @@ impl Session {
 
     /// When [`expire`](Self::expire) has something to do next.
     pub fn next_deadline(&mut self) -> Option<Instant> {
-        self.servers().filter_map(|server| self.next_deadline_of(server)).min()
+        let timers = self.servers().filter_map(|server| self.next_deadline_of(server)).min();
+        timers.into_iter().chain(self.store.lifetimes.next()).min()
     }
 
     fn next_deadline_of(&mut self, server: ServerIndex) -> Option<Instant> {
@@ -262,8 +264,9 @@ impl Session {
         None
     }
 
-    /// Ends the resource timers that are over at `now`.
+    /// Ends the resource timers and the lives of resources that are over at `now`.
     pub fn expire(&mut self, now: Instant) {
+        self.store.end_lifetimes(now);
         for server in self.servers() {
             let Stream { name, timer, .. } = &self.streams[server.get()];
             let (seconds, kind) = (timer.length.as_secs(), timer.kind);
@@ -276,8 +279,9 @@ impl Session {
         }
     }
 
-    /// Puts all resource timers off: nothing was read meanwhile.
+    /// Puts all resource timers and ends of resources off: nothing was read meanwhile.
     pub fn postpone(&mut self, by: Duration) {
+        self.store.lifetimes.postpone(by);
         for (at, stream) in self.streams.iter_mut().enumerate() {
             for (ends, id) in &mut stream.timer.running {
                 let later = *ends + by;

@@ -1,7 +1,7 @@
 //! Taking in a response: every resource is decoded, the good ones apply, the bad ones are named.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mesh_core::finding::FailureKind;
 use mesh_core::resource::Name;
@@ -30,6 +30,8 @@ struct Intake {
     seen: HashSet<Name>,
     refusals: Vec<(usize, Refusal)>,
     count: usize,
+    /// Whether anything but heartbeats came.
+    has_news: bool,
 }
 
 impl Session {
@@ -65,7 +67,9 @@ impl Session {
             intake.note(index, taken);
         }
         intake.seen.extend(response.resource_errors.iter().map(name_of));
-        if matches!(kind, ResourceType::Listener | ResourceType::Cluster) {
+        // Heartbeats alone are not all there are.
+        let is_whole = intake.has_news || intake.seen.is_empty();
+        if is_whole && matches!(kind, ResourceType::Listener | ResourceType::Cluster) {
             self.remove_absent(&intake);
         }
         self.receive_errors(&intake, &response.resource_errors);
@@ -113,15 +117,19 @@ impl Session {
         };
         let old = self.streams[server.get()].old_value();
         let (seen, refusals) = (HashSet::new(), Vec::new());
-        Some(Intake { kind, server, old, now, seen, refusals, count: 0 })
+        Some(Intake { kind, server, old, now, seen, refusals, count: 0, has_news: false })
     }
 
-    fn receive_change(&mut self, intake: &mut Intake, resource: Resource) -> Result<(), Refusal> {
+    fn receive_change(
+        &mut self,
+        intake: &mut Intake,
+        mut resource: Resource,
+    ) -> Result<(), Refusal> {
         let kind = intake.kind;
-        let any = resource.resource.ok_or_else(|| Refusal::unnamed(kind, "holds no resource"))?;
-        let raw = decode::unwrap_named(kind, resource.name, any)?;
-        let version: Name = resource.version.into();
-        self.receive_one(intake, raw, &resource.aliases, &version)
+        let version: Name = resource.version.as_str().into();
+        let aliases = std::mem::take(&mut resource.aliases);
+        let raw = decode::unwrap_resource(kind, resource)?;
+        self.receive_one(intake, raw, &aliases, &version)
     }
 
     fn receive_one(
@@ -146,9 +154,14 @@ impl Session {
             .filter(|alias| self.store.get(kind, alias).is_some() && self.serves(origin, alias));
         let aliases: Vec<ResourceId> =
             aliases.map(|alias| ResourceId::new(kind, alias.as_str())).collect();
+        if let Some(of) = &raw.heartbeat {
+            return self.renew(&id, raw.ttl, [of, version], now);
+        }
+        intake.has_news = true;
         let mut ids = aliases.iter().chain([&id]);
         if ids.all(|id| self.store.is_unchanged(kind, &id.name, &raw.bytes)) {
             for id in aliases.iter().chain([&id]) {
+                self.store.lifetimes.set(id, raw.ttl, now);
                 self.store.accept_unchanged(id, version, origin, now);
             }
             return Ok(());
@@ -159,6 +172,9 @@ impl Session {
             Ok(value) => {
                 let made =
                     |value, bytes| Accepted { value, bytes, version: version.clone(), origin };
+                for id in aliases.iter().chain([&id]) {
+                    self.store.lifetimes.set(id, raw.ttl, now);
+                }
                 for alias in &aliases {
                     self.store.accept(alias, made(value.clone(), raw.bytes.clone()), now);
                 }
@@ -173,6 +189,23 @@ impl Session {
                 Err(refusal)
             }
         }
+    }
+
+    /// A heartbeat: the value known, of one of these versions, lives on. The state of the world has
+    /// versions for all of a type, which a server may tell in either place.
+    fn renew(
+        &mut self,
+        id: &ResourceId,
+        ttl: Option<Duration>,
+        versions: [&Name; 2],
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let known = self.store.get(id.kind, &id.name).filter(|watched| watched.value.is_some());
+        if !known.is_some_and(|watched| versions.contains(&&watched.version)) {
+            return Err(Refusal::of(id, "", "holds no resource, and no such version is known"));
+        }
+        self.store.lifetimes.set(id, ttl, now);
+        Ok(())
     }
 
     /// Of Listeners and Clusters each response has all there are: what was received before and

@@ -10,6 +10,7 @@ use mesh_core::{ResourceId, ResourceType};
 
 use super::directory::{AuthorityIndex, ServerIndex};
 use super::redacted::redacted;
+use super::ttl::Lifetimes;
 use super::watched::{Accepted, Wait, Watched};
 use super::{Event, ResourceDump, ResourceStatus};
 use crate::decode::Value;
@@ -23,6 +24,7 @@ pub(super) struct Store {
     /// The types of which all there are is wanted, of the default authority.
     wild: [bool; ResourceType::ALL.len()],
     pub(super) events: Vec<Event>,
+    pub(super) lifetimes: Lifetimes,
 }
 
 impl Store {
@@ -32,6 +34,7 @@ impl Store {
             resources: Default::default(),
             wild: Default::default(),
             events: Vec::new(),
+            lifetimes: Lifetimes::default(),
         }
     }
 

@@ -315,7 +315,7 @@ fn strange_changes_are_refused_by_index() {
         type_url: type_url(Cluster).to_owned(),
         nonce: "n".to_owned(),
         resources: vec![
-            made("a", None),
+            made("h", None),
             made("", Some(cluster(""))),
             made("l", Some(listener("l", "r"))),
             made("a", Some(truncated)),
@@ -328,7 +328,7 @@ fn strange_changes_are_refused_by_index() {
     let text = driver.send_one_delta().error_detail.unwrap().message;
     for part in [
         "6 of 6 resources refused",
-        "[0] Cluster: holds no resource",
+        "[0] Cluster \"h\": holds no resource",
         "[1] Cluster: has no name",
         "[2] Cluster: is of type",
         "[3] Cluster \"a\": cannot be read",

@@ -7,6 +7,7 @@ mod federation;
 mod stream;
 mod table;
 mod timer;
+mod ttl;
 mod wildcard;
 
 use std::time::{Duration, Instant};

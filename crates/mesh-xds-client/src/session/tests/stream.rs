@@ -15,7 +15,11 @@ fn node_is_in_the_first_message_of_each_stream_only() {
     let node = requests[0].node.as_ref().unwrap();
     assert_eq!(node.id, "test-node");
     assert_eq!(node.user_agent_name, "mesh-xds-client");
-    let features = ["envoy.lb.does_not_support_overprovisioning", "xds.config.resource-in-sotw"];
+    let features = [
+        "envoy.lb.does_not_support_overprovisioning",
+        "xds.config.resource-in-sotw",
+        "xds.config.supports-resource-ttl",
+    ];
     assert_eq!(node.client_features, features);
     assert!(requests[1].node.is_none());
     driver.restart();
@@ -346,7 +350,7 @@ fn strange_resources_are_refused_by_index() {
         "[1] Cluster: has no name",
         "[2] Cluster: cannot be read",
         "[4] Cluster \"a\": occurs twice in one response",
-        "[5] Cluster: wrapper holds no resource",
+        "[5] Cluster: holds no resource",
     ] {
         assert!(text.contains(part), "{text:?} lacks {part:?}");
     }
