@@ -31,7 +31,6 @@
 //! randomness are arguments, so every decision can be repeated in a test. It does not decode xDS
 //! either: what it takes has been validated. Filters do not wait and outlier detection has no
 //! timer: the caller waits, and calls [`sweep`](cluster::ClusterState::sweep) when it is due.
-//! Zones, override hosts, hedging and adaptive admission are not built.
 //!
 //! ```
 //! use mesh_core::cluster::Choice;
@@ -73,7 +72,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Stability: none is promised before 1.0. Applications use `mesh-tower` or `mesh-grpc`.
+//! Stability: none is promised before 1.0. Applications use `mesh-tower` or `mesh-grpc`, which
+//! have what they need of it.
 
 #![cfg_attr(
     test,

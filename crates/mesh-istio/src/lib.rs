@@ -33,9 +33,8 @@
 //! said of a port's protocol it is HTTP: nobody here looks at bytes first, as Istio's sidecars do.
 //!
 //! It does not read files, watch folders, look up names or know the time: that is `mesh-control`'s
-//! part. It does not yet honour gateways, Sidecar objects, security and telemetry kinds, TLS
-//! settings but that a cluster asks for TLS, settings of localities, delegates, or resolution by
-//! DNS.
+//! part. It does not yet honour gateways, Sidecar objects, security and telemetry kinds,
+//! credentials by name, settings of localities, delegates, or resolution by DNS.
 //!
 //! ```
 //! use mesh_istio::{Model, Node, Options, ResourceType, Source};

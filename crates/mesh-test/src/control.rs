@@ -85,7 +85,10 @@ impl Control {
                     Ok(control) => return control,
                     // The one before is still letting go of the address.
                     Err(error) if self.xds.port() != 0 && is_in_use(&error) => {}
-                    Err(error) => panic!("{error}: {:?}", error.diagnostics()),
+                    Err(error) => {
+                        let told = error.diagnostics().iter().map(|one| format!("\n  {one}"));
+                        panic!("{error}{}", told.collect::<String>())
+                    }
                 }
             }
         });

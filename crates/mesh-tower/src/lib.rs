@@ -21,6 +21,9 @@
 //! [`ClientLayer`] for a client of yours what [`Channel`] does. [`layers`] has each capability
 //! alone, without a control plane.
 //!
+//! Configuration comes from a control plane, or is made by code of the types in [`resource`]
+//! ([`Builder::resources`]).
+//!
 //! What configuration answers (redirects, aborts, denials, limits) is a response. What fails is an
 //! [`Error`] with its cause, of which [`Error::to_response`] makes Envoy's answer.
 //!
@@ -45,4 +48,6 @@ pub use client::{Channel, Client, ClientLayer, Record};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind};
 pub use mesh::{Builder, ClusterStatus, Mesh, Readiness};
+pub use mesh_core::exchange::ResponseFlags;
+pub use mesh_core::{Dialect, Finding, resource};
 pub use server::{Acceptor, Conn, Peer, Server, ServerLayer};

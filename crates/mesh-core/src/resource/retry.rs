@@ -129,7 +129,7 @@ pub struct RetryConditions(u32);
 impl RetryConditions {
     /// Any 5xx answer, and no answer at all.
     pub const FIVE_XX: Self = Self(1);
-    /// 502, 503 and 504.
+    /// 502, 503 and 504, and no answer at all.
     pub const GATEWAY_ERROR: Self = Self(1 << 1);
     /// No answer: reset, disconnect or per-try timeout.
     pub const RESET: Self = Self(1 << 2);

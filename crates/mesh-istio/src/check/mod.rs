@@ -14,7 +14,7 @@ mod traffic;
 mod virtual_service;
 
 pub(crate) use destination_rule::destination_rule;
-pub(crate) use references::references;
+pub(crate) use references::{Broken, references};
 pub(crate) use service::kubernetes_service;
 pub(crate) use service_entry::{service_entry, workload_entry};
 pub(crate) use virtual_service::virtual_service;

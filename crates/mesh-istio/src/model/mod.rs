@@ -69,8 +69,9 @@ impl Model {
             (created.is_none(), created)
         });
         let model = Self::index(&objects, options);
+        let broken = check::Broken::of(&diagnostics);
         for object in &objects {
-            diagnostics.extend(check::references(object, &model));
+            diagnostics.extend(check::references(object, &model, &broken));
         }
         diagnostics.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
         Checked { model, diagnostics }

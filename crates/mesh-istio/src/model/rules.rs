@@ -70,6 +70,11 @@ impl<T> Rules<T> {
         self.by_host.keys().map(String::as_str)
     }
 
+    /// The oldest rule that is `wanted` for just this host or pattern.
+    pub(crate) fn first(&self, host: &str, wanted: impl Fn(&Rule<T>) -> bool) -> Option<&Rule<T>> {
+        self.by_host.get(host)?.iter().map(|rule| &**rule).find(|rule| wanted(rule))
+    }
+
     /// Whether a rule that is `wanted` is for just this host or pattern.
     pub(crate) fn has(&self, host: &str, wanted: impl Fn(&Rule<T>) -> bool) -> bool {
         self.by_host.get(host).is_some_and(|rules| rules.iter().any(|rule| wanted(rule)))

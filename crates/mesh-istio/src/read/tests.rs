@@ -324,3 +324,73 @@ fn a_list_without_items_is_an_error() {
         assert_eq!(list(wrong).len(), 1, "{wrong}");
     }
 }
+
+/// Field, code, text and fix of the warnings.
+fn warnings(text: &str) -> Vec<(String, String, String)> {
+    let told = |found: Diagnostic| (found.field, found.text, found.fix.unwrap_or_default());
+    let found = findings(text).into_iter().filter(|found| found.level == Level::Warning);
+    found.map(told).collect()
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    let entry = "\
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: reviews}
+spec:
+  hosts: [reviews.default.svc.cluster.local]
+  resolution: STATIC
+  ports: [{number: 80, name: http}]
+  endpoints: [{address: 127.0.0.11, labels: {version: v1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec: {host: reviews, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: V2}}]}
+";
+    let host = "\"reviews.default.svc.cluster.local\"";
+    let subset = (
+        "spec.subsets[1].labels".to_owned(),
+        format!("no endpoint of {host} has the labels of \"v2\""),
+        String::new(),
+    );
+    assert_eq!(warnings(&format!("{RULE}{entry}")), std::slice::from_ref(&subset));
+
+    let port = RULE.replacen("subset: v1", "subset: v1\n        port: {number: 9999}", 1);
+    let path = "spec.http[0].route[0].destination";
+    let told = (
+        format!("{path}.port.number"),
+        format!("{host} has no port 9999"),
+        "its ports: 80".to_owned(),
+    );
+    assert_eq!(warnings(&format!("{port}{entry}")), [told, subset.clone()]);
+
+    let typo = RULE.replacen("host: reviews\n        subset: v1", "host: reviws", 1);
+    let told = (
+        format!("{path}.host"),
+        "no service has the host \"reviws.default.svc.cluster.local\"".to_owned(),
+        format!("did you mean {host}?"),
+    );
+    assert_eq!(warnings(&format!("{typo}{entry}")), [told, subset.clone()]);
+
+    let second = RULE.replacen("name: reviews", "name: other", 1);
+    let told = (
+        "spec.hosts[0]".to_owned(),
+        format!(
+            "the VirtualService default/reviews is for {host} already: this one has no effect on it"
+        ),
+        String::new(),
+    );
+    assert_eq!(warnings(&format!("{RULE}{entry}---\n{second}")), [subset, told]);
+}
+
+#[test]
+fn what_a_broken_object_defines_is_not_asked_for_again() {
+    let broken = SUBSETS.replacen("host: reviews", "host: reviews\n  hots: x", 1);
+    let fixes: Vec<_> = errors(&format!("{RULE}{broken}")).into_iter().map(|e| e.fix).collect();
+    let mend =
+        "mend the DestinationRule default/reviews first, which does not count while it has errors";
+    assert_eq!(fixes[..2], [Some(mend.to_owned()), Some(mend.to_owned())]);
+}

@@ -58,8 +58,11 @@ pub(super) fn resources(service: ServiceSpec, instances: &[Instance]) -> Vec<Res
 ///
 /// # Panics
 /// When `target` has no port.
+#[track_caller]
 pub fn service_entry(target: &str, protocol: &str, endpoints: &[(SocketAddr, &str)]) -> String {
-    let (host, port) = target.rsplit_once(':').expect("a target is host:port");
+    let Some((host, port)) = target.rsplit_once(':') else {
+        panic!("the target {target:?} has no port: it is host:port")
+    };
     let name = host.split('.').next().unwrap_or(host);
     let full = if host.contains('.') {
         host.to_owned()

@@ -85,14 +85,16 @@ impl TestMesh {
     ///
     /// # Panics
     /// When it is none.
+    #[track_caller]
     pub fn channel(&self, target: &str) -> Channel {
-        Channel::new(&self.mesh, target).expect("a valid target")
+        Channel::new(&self.mesh, target).unwrap_or_else(|error| panic!("{target:?}: {error}"))
     }
 
     /// The first endpoint of that version: what stands before it.
     ///
     /// # Panics
     /// When there is none.
+    #[track_caller]
     pub fn endpoint(&self, target: &str, version: &str) -> &FaultProxy {
         let is_it = |one: &&Instance| one.target == target && one.version == version;
         match self.instances.iter().find(is_it) {
@@ -111,6 +113,7 @@ impl TestMesh {
     ///
     /// # Panics
     /// When the configuration is fixed.
+    #[track_caller]
     pub fn control(&mut self) -> &mut Control {
         self.control.as_mut().expect("the configuration is live")
     }
@@ -120,6 +123,7 @@ impl TestMesh {
     ///
     /// # Panics
     /// When the configuration is fixed, or there is no such endpoint.
+    #[track_caller]
     pub fn list(&mut self, target: &str, position: usize, is_listed: bool) {
         let own = self.instances.iter_mut().filter(|one| one.target == target);
         own.into_iter().nth(position).expect("there is such an endpoint").is_listed = is_listed;

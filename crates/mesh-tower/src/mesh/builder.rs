@@ -68,7 +68,36 @@ impl Builder {
         self
     }
 
-    /// Configuration that never changes. Targets name its listeners.
+    /// Configuration that never changes. Targets name its listeners. What of it does not fit
+    /// together is told by the requests that need it.
+    ///
+    /// ```
+    /// use mesh_tower::resource::{
+    ///     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, Discovery, Forward,
+    ///     HttpConnectionManager, Listener, Resource, Route, RouteConfiguration, RouteMatch,
+    ///     RouteSpecifier, VirtualHost,
+    /// };
+    /// use mesh_tower::{BoxError, Channel, Mesh};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let forward = Forward::new(ClusterSpecifier::Cluster("reviews".into()));
+    /// let route = Route::new(RouteMatch::prefix("/"), Action::Forward(forward.into()));
+    /// let host = VirtualHost::new("reviews", ["*"], vec![route]);
+    /// let routes = RouteConfiguration::new("reviews", vec![host]);
+    /// let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes.into()));
+    /// let mut cluster = Cluster::new("reviews");
+    /// let endpoints = ["127.0.0.1:9081".parse()?, "127.0.0.1:9082".parse()?];
+    /// let endpoints = ClusterLoadAssignment::of_addresses("reviews", endpoints);
+    /// cluster.discovery = Discovery::Static(endpoints.into());
+    ///
+    /// let all: [Resource; 2] = [Listener::new("reviews:9080", manager).into(), cluster.into()];
+    /// let mesh = Mesh::builder().resources(all.into_iter().collect()).build()?;
+    /// let reviews = Channel::new(&mesh, "reviews:9080")?;
+    /// # let _ = reviews;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn resources(mut self, resources: Resources) -> Self {
         self.from = From::Resources(Box::new(resources));

@@ -95,14 +95,14 @@ impl Drop for Inner {
 impl Mesh {
     /// The mesh the environment names.
     ///
-    /// `MESH=off` gives [`disabled`](Self::disabled); else the bootstrap is the file named by
+    /// `MESH=off`, in any case, gives [`disabled`](Self::disabled); else the bootstrap is the file named by
     /// `GRPC_XDS_BOOTSTRAP`, or the text in `GRPC_XDS_BOOTSTRAP_CONFIG`. Call it in a tokio
     /// runtime, on which connections and the configuration task will live.
     ///
     /// # Errors
     /// Kind `Config`: no bootstrap, a bad one (every fault is named), or no runtime.
     pub fn from_env() -> Result<Self, Error> {
-        if std::env::var_os("MESH").is_some_and(|value| value == "off") {
+        if std::env::var_os("MESH").is_some_and(|value| value.eq_ignore_ascii_case("off")) {
             return Self::disabled();
         }
         Self::builder().bootstrap_from_env().build()

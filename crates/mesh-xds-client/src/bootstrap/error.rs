@@ -84,7 +84,7 @@ impl fmt::Display for BootstrapError {
         match &self.reason {
             Reason::Missing => f.write_str(
                 ": neither GRPC_XDS_BOOTSTRAP (a file) nor GRPC_XDS_BOOTSTRAP_CONFIG (its text) \
-                 is set",
+                 is set; `meshctl bootstrap` writes one, and MESH=off does without",
             ),
             Reason::Unreadable(_) => f.write_str(" cannot be read"),
             Reason::Invalid(problems) => {

@@ -260,7 +260,8 @@ impl Session {
                 None => (Code::Unknown as i32, ""),
             };
             let server = &self.streams[intake.server.get()].name;
-            let text = format!("{server} reports code {code}: {message}");
+            let name = Code::try_from(code).unwrap_or(Code::Unknown).as_str_name();
+            let text = format!("{server} reports {name}: {message}");
             if code == Code::NotFound as i32 || code == Code::PermissionDenied as i32 {
                 self.store.remove(&id, &text, intake.old, intake.now);
             } else {

@@ -53,11 +53,11 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
-    /// This mesh's own library.
+    /// This mesh's own library, asking by target.
     Native,
     /// gRPC's xDS client, as Istio generates configuration for it.
     IstioGrpc,
-    /// Envoy.
+    /// This mesh's own library, asking as a sidecar does.
     Envoy,
 }
 
@@ -73,7 +73,7 @@ struct Bootstrap<'a> {
 struct XdsServer<'a> {
     server_uri: &'a str,
     channel_creds: [ChannelCredentials; 1],
-    server_features: [&'static str; 1],
+    server_features: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,12 +103,7 @@ pub(crate) fn run(output: Output, arguments: &Arguments) -> Result<Verdict, Erro
     if arguments.ca.is_some() {
         return Err(Error::not_yet_implemented("--ca"));
     }
-    let generator = match arguments.mode {
-        Mode::Native => None,
-        Mode::IstioGrpc => Some("grpc"),
-        Mode::Envoy => return Err(Error::not_yet_implemented("--mode envoy")),
-    };
-    let bootstrap = bootstrap(arguments, generator);
+    let bootstrap = bootstrap(arguments);
     let Some(path) = &arguments.out else {
         return match output.is_json() {
             true => output.json(&bootstrap),
@@ -122,13 +117,17 @@ pub(crate) fn run(output: Output, arguments: &Arguments) -> Result<Verdict, Erro
     Ok(Verdict::Right)
 }
 
-fn bootstrap<'a>(arguments: &'a Arguments, generator: Option<&'static str>) -> Bootstrap<'a> {
-    let Arguments { name, namespace, ip, .. } = arguments;
+fn bootstrap(arguments: &Arguments) -> Bootstrap<'_> {
+    let Arguments { name, namespace, ip, mode, .. } = arguments;
+    let mut server_features = vec!["xds_v3"];
+    if *mode == Mode::Envoy {
+        server_features.push("xds.envoy");
+    }
     Bootstrap {
         xds_servers: [XdsServer {
             server_uri: &arguments.xds,
             channel_creds: [ChannelCredentials { r#type: "insecure" }],
-            server_features: ["xds_v3"],
+            server_features,
         }],
         node: Node {
             id: format!("sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local"),
@@ -137,7 +136,7 @@ fn bootstrap<'a>(arguments: &'a Arguments, generator: Option<&'static str>) -> B
                 labels: arguments.labels.iter().map(|(k, v)| (&**k, &**v)).collect(),
                 service_account: &arguments.service_account,
                 workload_name: name,
-                generator,
+                generator: (*mode == Mode::IstioGrpc).then_some("grpc"),
             },
         },
         server_listener_resource_name_template: SERVER_LISTENER_TEMPLATE,

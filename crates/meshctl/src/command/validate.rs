@@ -48,7 +48,10 @@ fn files(output: Output, paths: &[PathBuf], options: Options) -> Result<Verdict,
     let count = |level| checked.diagnostics.iter().filter(|found| found.level == level).count();
     if !output.is_json() {
         let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-        output.line(&format!("{files} files, {errors} errors, {warnings} warnings"))?;
+        let plural = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let [files, errors, warnings] =
+            [(files, "file"), (errors, "error"), (warnings, "warning")].map(|(n, w)| plural(n, w));
+        output.line(&format!("{files}, {errors}, {warnings}"))?;
     }
     Ok(if checked.is_valid() { Verdict::Right } else { Verdict::Wrong })
 }

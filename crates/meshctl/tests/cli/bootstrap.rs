@@ -55,6 +55,14 @@ async fn asks_for_grpc_configuration_in_istios_mode() {
 }
 
 #[tokio::test]
+async fn asks_as_a_sidecar_in_envoys_mode() {
+    let output = run(&[ARGUMENTS, &["--mode", "envoy", "--json"]].concat()).await;
+    let mut wanted = expected();
+    wanted["xds_servers"][0]["server_features"] = serde_json::json!(["xds_v3", "xds.envoy"]);
+    assert_eq!(json_lines(&output), [wanted]);
+}
+
+#[tokio::test]
 async fn writes_a_file_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bootstrap.json");
@@ -87,8 +95,7 @@ async fn refuses_bad_arguments_as_usage() {
 #[tokio::test]
 async fn refuses_features_that_do_not_exist_yet() {
     for arguments in [
-        &["bootstrap", "--name", "a", "--xds", "x:1", "--mode", "envoy"][..],
-        &["bootstrap", "--name", "a", "--xds", "x:1", "--ca", "x:2"],
+        &["bootstrap", "--name", "a", "--xds", "x:1", "--ca", "x:2"][..],
         &["serve", ".", "--ca", "127.0.0.1:0"],
         &["explain", "http://a/", "--admin", "127.0.0.1:1"],
     ] {

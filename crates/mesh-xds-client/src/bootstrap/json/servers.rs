@@ -26,8 +26,8 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     Some(ServerConfig { uri: uri?, channel_creds: channel_creds?, call_creds, features })
 }
 
-/// Features that are not known, or are not strings, are passed over. `xds_v3` means nothing any
-/// more: there is no other version.
+/// Features that are not known, or are not strings, are passed over; a name like ours is noted.
+/// `xds_v3` means nothing any more: there is no other version.
 fn features(at: &At<'_>) -> ServerFeatures {
     let mut features = ServerFeatures::default();
     for feature in at.expect_array().unwrap_or_default() {
@@ -40,6 +40,9 @@ fn features(at: &At<'_>) -> ServerFeatures {
             Some("xds.envoy") => features.envoy = true,
             Some("trusted_xds_server") => features.trusted_xds_server = true,
             Some("xds.delta") => features.delta = true,
+            Some(name) if name.starts_with("xds.") => {
+                feature.note(format!("{name:?} is none of ours: xds.delta, xds.envoy"));
+            }
             _ => {}
         }
     }

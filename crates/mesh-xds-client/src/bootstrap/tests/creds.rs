@@ -90,6 +90,17 @@ fn server_features_are_read() {
 }
 
 #[test]
+fn mistyped_server_feature_of_ours_is_noted() {
+    let text = r#"{"xds_servers": [{"server_uri": "h:1", "channel_creds": [{"type": "insecure"}],
+        "server_features": ["xds_v3", "xds.dleta"]}]}"#;
+    let made = Bootstrap::from_json(text).unwrap();
+    let notes: Vec<String> = made.not_honoured().iter().map(ToString::to_string).collect();
+    let expected =
+        r#"xds_servers[0].server_features[1]: "xds.dleta" is none of ours: xds.delta, xds.envoy"#;
+    assert_eq!(notes, [expected]);
+}
+
+#[test]
 fn certificate_providers_are_read_by_plugin() {
     let providers = |text: &str| {
         let creds = r#""channel_creds": [{"type": "insecure"}]"#;
