@@ -9,11 +9,13 @@ use mesh_pb::google::protobuf::Any;
 use mesh_pb::type_url;
 use mesh_tests::loads::Totals;
 use mesh_tests::serve::{any_port, serve};
+use mesh_tests::written::written;
 use mesh_tests::{Ads, Backend, eventually, get, mesh, send, within, xds};
 use mesh_tower::{Body, BoxError, Channel};
 use meshctl::proto::EchoRequest;
 use meshctl::proto::echo_client::EchoClient;
 use prost::Message as _;
+use serde_json::json;
 use tonic::Code;
 
 /// A target whose one cluster, `things`, asks for reports.
@@ -88,6 +90,39 @@ async fn calls_count_by_their_status() {
         assert_eq!(client.unary(request).await.unwrap_err().code(), code);
     }
     ads.loads().reach("things", "here", totals([5, 3, 2, 0])).await;
+}
+
+#[tokio::test]
+async fn copies_count_in_the_cluster_they_are_for() {
+    let (backend, shadow) =
+        (Backend::start("things", "v1").await, Backend::start("shadow", "v1").await);
+    let ads = asking(&[&backend], &[]).await;
+    ads.put("shadow", xds::endpoints("shadow", &[shadow.address]));
+    ads.put("shadow", xds::reporting_cluster("shadow", &[]));
+    let route = json!({
+        "match": {"prefix": "/"},
+        "route": {"cluster": "things", "request_mirror_policies": [{"cluster": "shadow"}]},
+    });
+    let host = json!({"name": "all", "domains": ["*"], "routes": [route]});
+    let routes = json!({"name": "routes", "virtual_hosts": [host]});
+    ads.put("routes", written(type_url::ROUTE_CONFIGURATION, &routes));
+    let mesh = mesh(ads.address());
+    let channel = Channel::new(&mesh, "target").unwrap();
+    get(&channel, "/").await.unwrap();
+    let bad = Request::get("/").header("x-echo-status", "503").body(Body::empty()).unwrap();
+    send(&channel, bad).await.unwrap();
+    ads.loads().reach("things", "here", totals([2, 1, 1, 0])).await;
+    ads.loads().reach("shadow", "here", totals([2, 1, 1, 0])).await;
+    // Nobody is there any more: copies are issued, and fail.
+    drop(shadow);
+    get(&channel, "/").await.unwrap();
+    ads.loads().reach("shadow", "here", totals([3, 1, 2, 0])).await;
+
+    let calls = mesh_grpc::Channel::new(&mesh, "xds:///target").unwrap();
+    let message = EchoRequest { message: "x".to_owned(), count: 1 };
+    EchoClient::new(calls).unary(message).await.unwrap();
+    ads.loads().reach("things", "here", totals([4, 3, 1, 0])).await;
+    ads.loads().reach("shadow", "here", totals([4, 1, 3, 0])).await;
 }
 
 #[tokio::test]

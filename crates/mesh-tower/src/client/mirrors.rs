@@ -19,6 +19,7 @@ use mesh_core::{Dialect, Head};
 
 use super::changes::rewrite_host;
 use super::messages::{context, with_request};
+use super::outliers::OpenCall;
 use crate::body::Body;
 use crate::connection::Gate;
 use crate::mesh::{Hold, Io, Random};
@@ -90,20 +91,32 @@ impl Copy {
     fn send(self, body: Bytes) {
         let Self { state, part, head, dialect, longest, random } = self;
         let choice = Choice::new(dialect).with_part(part);
-        let (Ok(permit), Ok(endpoint)) = (state.admit(), state.pick(&choice, random)) else {
+        let Ok(permit) = state.admit() else {
+            state.count_drop(None);
             return;
         };
+        let Ok(endpoint) = state.pick(&choice, random) else { return };
+        // As in Envoy, a copy is load of its cluster like any request.
+        let counted = state.count(&endpoint);
         let connections = endpoint.attached().connections(dialect).clone();
         let gate = Gate::new(&state, RoutingPriority::Default);
         let runtime = endpoint.attached().runtime().clone();
         let answered = async move {
-            let _held = (permit, endpoint);
-            if let Ok(response) = connections.send(head.map(|_| Body::from(body)), Some(gate)).await
-            {
-                // Read to its end, so that the connection can be used again.
-                let mut body = response.into_body();
-                while let Some(Ok(_)) = body.frame().await {}
+            let _held = permit;
+            let sent = connections.send(head.map(|_| Body::from(body)), Some(gate)).await;
+            // What is not answered counts as failed.
+            let Ok(response) = sent else { return };
+            let (head, mut body) = response.into_parts();
+            let mut call = OpenCall::default();
+            if let Some(counted) = counted {
+                call.count(counted, dialect, (head.status, &head.headers));
             }
+            // Read to its end, so that the connection can be used again.
+            let mut trailers = None;
+            while let Some(Ok(frame)) = body.frame().await {
+                trailers = frame.into_trailers().ok().or(trailers);
+            }
+            call.ended(&endpoint, trailers.as_ref());
         };
         runtime.spawn(async move {
             // The answer, an error and a timeout are all the same: nobody wants to know.

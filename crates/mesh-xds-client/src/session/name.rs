@@ -57,7 +57,17 @@ pub(super) fn problem(kind: ResourceType, name: &str) -> Option<String> {
     if given != expected {
         return Some(format!("the name is of type {given:?}, not {expected:?}"));
     }
-    id.is_empty().then(|| "the name has no id".to_owned())
+    let told = if id.is_empty() {
+        "the name has no id"
+    } else if id == WILDCARD || id.ends_with("/*") {
+        // Collections (xRFC TP1): what is wanted here is always wanted by its own name.
+        "the name is of a collection, which is not supported"
+    } else if rest.contains('#') {
+        "the name has directives, which are not supported"
+    } else {
+        return None;
+    };
+    Some(told.to_owned())
 }
 
 #[cfg(test)]
@@ -99,5 +109,17 @@ mod tests {
         let text = problem(kind, "xdstp://a/envoy.config.cluster.v3.Cluster").unwrap();
         assert!(text.contains("no id"), "{text}");
         assert!(problem(kind, "xdstp:").is_some());
+        for (id, expected) in [
+            ("*", "a collection"),
+            ("c/*", "a collection"),
+            ("c/*?a=b", "a collection"),
+            ("c#d", "directives"),
+            ("c?a=b#d", "directives"),
+        ] {
+            let name = format!("xdstp://a/envoy.config.cluster.v3.Cluster/{id}");
+            let text = problem(kind, &name).unwrap_or_default();
+            assert!(text.contains(expected), "{name}: {text}");
+        }
+        assert_eq!(problem(kind, "xdstp://a/envoy.config.cluster.v3.Cluster/c*"), None);
     }
 }

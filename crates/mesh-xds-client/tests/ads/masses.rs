@@ -99,6 +99,28 @@ async fn server_that_sends_too_much_is_called_less_and_less_often_and_what_is_kn
     assert!(is_ready(&fixture.resources, "reviews"));
 }
 
+/// Whatever it answered before.
+#[tokio::test]
+async fn server_that_resets_each_stream_is_called_less_and_less_often_and_what_is_known_stays() {
+    let mut server = Server::start().await;
+    let (base, cap) = (Duration::from_millis(20), Duration::from_millis(400));
+    let options = Options::default().with_backoff(base, cap);
+    let bootstrap = Bootstrap::builder(server.uri()).build().unwrap();
+    let (client, updates) = Client::spawn_with(bootstrap, options, &Handle::current());
+    let mut fixture = Fixture { client, updates, resources: Resources::new() };
+    let (_subscription, mut stream) = fixture.walk(&mut server, "reviews", &["v1"]).await;
+    let mut begun = Vec::new();
+    for _ in 0..8 {
+        stream.fail(tonic::Status::internal("once more")).await;
+        stream = server.stream().await;
+        begun.push(Instant::now());
+        stream.request_of(Listener).await;
+    }
+    let waits: Vec<Duration> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits[6] >= Duration::from_millis(200), "{waits:?}");
+    assert!(is_ready(&fixture.resources, "reviews"));
+}
+
 /// The server of these tests allows no more.
 #[tokio::test]
 async fn one_stream_at_a_time_is_enough() {
