@@ -34,18 +34,20 @@ class Meshctl:
         self._path = path
         self._running = []
 
-    def _environment(self, bootstrap):
+    def _environment(self, bootstrap, off=False):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GRPC_XDS_")}
         environment.pop("MESH", None)
+        if off:
+            environment["MESH"] = "off"
         if bootstrap:
             environment["GRPC_XDS_BOOTSTRAP"] = str(bootstrap)
         return environment
 
-    def run(self, *arguments, bootstrap=None):
-        """Runs a command to its end; its output, each line of which is JSON."""
+    def run(self, *arguments, bootstrap=None, off=False):
+        """Runs a command to its end, or `off` the mesh; its output, each line of which is JSON."""
         done = subprocess.run(
             [self._path, "--json", *map(str, arguments)],
-            env=self._environment(bootstrap),
+            env=self._environment(bootstrap, off),
             capture_output=True,
             text=True,
             timeout=DEADLINE_S * 2,
@@ -54,11 +56,11 @@ class Meshctl:
         assert done.stdout, f"{arguments}: no output: {done.stderr}"
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def start(self, *arguments, bootstrap=None):
+    def start(self, *arguments, bootstrap=None, off=False):
         """Starts a command, which is killed with the test."""
         child = subprocess.Popen(
             [self._path, "--json", *map(str, arguments)],
-            env=self._environment(bootstrap),
+            env=self._environment(bootstrap, off),
             stdout=subprocess.PIPE,
             text=True,
         )

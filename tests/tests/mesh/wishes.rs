@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use mesh_core::exchange::ResponseFlags;
 use mesh_core::resource::{Forward, MaxGrpcTimeout, RetryConditions, RetryPolicy, RouteMatch};
 use mesh_tests::client::mesh_error;
 use mesh_tests::send;
@@ -137,6 +136,6 @@ async fn grpc_timeout_ends_the_stream_where_the_route_says_so() {
         assert!(took >= Duration::from_millis(at_least), "{asked}: {took:?}");
         assert!(took < Duration::from_secs(10), "{asked}: {took:?}");
         assert_eq!(mesh_error(&error).kind(), ErrorKind::Deadline);
-        assert_eq!(record.flags(), ResponseFlags::DURATION_TIMEOUT);
+        assert_eq!(record.details().as_deref(), Some("max_duration_timeout"));
     }
 }

@@ -42,6 +42,8 @@ pub enum Failure {
     },
     /// No connection could be made.
     Connect,
+    /// Nobody listens where a connection was to be made to.
+    ConnectRefused,
     /// A connection took too long to be made.
     ConnectTimeout,
     /// The connection ended before the answer began.
@@ -98,8 +100,8 @@ impl Failure {
             ),
             Self::Duration => {
                 let status = StatusCode::GATEWAY_TIMEOUT;
-                let reply = Reply::new(status, "max_duration_timeout");
-                let reply = reply.with_flags(Flags::DURATION_TIMEOUT).with_grpc_status(4);
+                // As measured: without Envoy's flag DT.
+                let reply = Reply::new(status, "max_duration_timeout").with_grpc_status(4);
                 reply.with_text("downstream duration timeout")
             }
             Self::StreamIdle { is_sent } => {
@@ -110,6 +112,12 @@ impl Failure {
             Self::Connect => {
                 let flags = Flags::UPSTREAM_CONNECTION_FAILURE;
                 reset(unavailable, "remote connection failure", flags, retried)
+            }
+            Self::ConnectRefused => {
+                // Only the details have the system's word for it.
+                let mut reply = Self::Connect.reply(route, retried);
+                reply.details = Cow::Borrowed(REFUSED);
+                reply
             }
             Self::ConnectTimeout => {
                 let flags = Flags::UPSTREAM_CONNECTION_FAILURE;
@@ -132,6 +140,15 @@ impl Failure {
             }
             Self::Unwritable(what) => InvalidHeader::value(what).reply(),
         }
+    }
+}
+
+const REFUSED: &str = "upstream_reset_before_response_started\
+    {remote_connection_failure|delayed_connect_error:_Connection_refused}";
+impl Failure {
+    /// Whether it is the connection manager that answers, which knows nothing of attempts.
+    pub fn is_of_manager(self) -> bool {
+        matches!(self, Self::Duration | Self::StreamIdle { .. })
     }
 }
 

@@ -116,7 +116,9 @@ impl Exchange {
                     return Next::Delay { after, next, active };
                 }
                 Verdict::Reply(reply) => {
-                    return self.answer(snapshot, request, *reply, false, context);
+                    // A route that forwards changes all answers on it; one that answers, its own.
+                    let by_route = matches!(self.decision, Some(Decision::Forward { .. }));
+                    return self.answer(snapshot, request, *reply, by_route, context);
                 }
             }
         }

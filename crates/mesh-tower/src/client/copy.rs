@@ -97,9 +97,6 @@ fn needs_copy(
     http2: bool,
     headers: &HeaderMap,
 ) -> bool {
-    if policy.num_retries == 0 {
-        return false;
-    }
     let mut conditions = policy.conditions;
     if policy.retriable_status_codes.is_empty() {
         conditions = conditions.without(RetryConditions::RETRIABLE_STATUS_CODES);

@@ -1,5 +1,6 @@
 //! Requests that fail behind their route: the error, with Envoy's answer in it.
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use mesh_core::Dialect;
 use mesh_core::cluster::{ClusterState, NoEndpoints, Overloaded};
@@ -77,7 +78,11 @@ impl<'a> Failing<'a> {
         let exchange = history.and_then(|history| history.exchange.as_ref());
         let mut reply = match exchange {
             Some(exchange) => {
-                let context = context(self.dialect, self.random);
+                let mut context = context(self.dialect, self.random);
+                if !failure.is_of_manager() {
+                    let retries = history.map_or(0, |history| history.retries.retries());
+                    context.names.attempts = retries + 1;
+                }
                 exchange.fail(self.hold, failure, retried, &context)
             }
             None => failure.reply(Some(&self.hold.view(self.route)), retried),
@@ -111,7 +116,10 @@ impl<'a> Failing<'a> {
 
 /// An answer that does not say what it is for (`x-envoy-upstream-rq-timeout-alt-response`).
 fn silent(told: Reply) -> Reply {
-    Reply::new(StatusCode::NO_CONTENT, told.details).with_flags(told.flags)
+    let mut reply = Reply::new(StatusCode::NO_CONTENT, told.details).with_flags(told.flags);
+    reply.headers = told.headers;
+    reply.headers.remove(CONTENT_TYPE);
+    reply
 }
 
 /// Why an attempt has no answer.

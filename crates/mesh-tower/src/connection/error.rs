@@ -131,6 +131,7 @@ impl SendError {
         let reason = http2.filter(|h2| h2.is_remote() && h2.is_reset()).and_then(h2::Error::reason);
         match self.0.kind {
             SendErrorKind::Connect(ConnectFailure::TimedOut) => Failure::ConnectTimeout,
+            SendErrorKind::Connect(ConnectFailure::Refused) => Failure::ConnectRefused,
             SendErrorKind::Connect(_) => Failure::Connect,
             SendErrorKind::Overflow => Failure::Overflow,
             SendErrorKind::Protocol => Failure::Protocol,

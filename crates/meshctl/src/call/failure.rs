@@ -1,6 +1,8 @@
 use std::error::Error as StdError;
 
+use futures_util::FutureExt as _;
 use http::StatusCode;
+use http_body_util::BodyExt as _;
 use mesh_tower::Record;
 
 use crate::answer::{Answer, Failure, Way};
@@ -20,8 +22,11 @@ pub(crate) fn answer(error: &(dyn StdError + 'static), way: Way) -> Answer {
             ..Answer::default()
         };
     };
-    let (head, _) = mesh.to_response().into_parts();
-    Answer { status: head.status, headers: head.headers, way, failure, ..Answer::default() }
+    let (head, body) = mesh.to_response().into_parts();
+    // The body of such an answer is in memory: it is there at once.
+    let body = body.collect().now_or_never().and_then(Result::ok);
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    Answer { status: head.status, headers: head.headers, body, way, failure, ..Answer::default() }
 }
 
 /// An error as scripts and people see it.

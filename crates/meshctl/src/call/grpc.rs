@@ -53,6 +53,8 @@ impl Caller {
             (None, Err(status)) => {
                 let mut answer = failure::answer(&status, failure::way(&record));
                 answer.grpc = Some(end(&status));
+                // Of such a call the status counts, which has no body beside it.
+                answer.body = Bytes::new();
                 return answer;
             }
             (head, Ok(replies)) => self.read(head, replies).await,

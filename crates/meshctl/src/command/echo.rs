@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::mesh;
-use crate::echo::{Chance, Echo, Settings, serve};
+use crate::echo::{Arrival, Chance, Echo, Settings, serve};
 use crate::error::Error;
 use crate::output::{Output, Verdict};
 use crate::signal;
@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     /// Fixes the draws of --fail and x-echo-status.
     #[arg(long)]
     seed: Option<u64>,
+
+    /// Print a line for every request that arrives.
+    #[arg(long)]
+    log: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +61,8 @@ struct Ready {
 }
 
 pub(crate) async fn run(output: Output, arguments: Arguments) -> Result<Verdict, Error> {
-    let echo = Echo::new(settings(&arguments)).map_err(|error| Error::usage(error.to_string()))?;
+    let settings = settings(output, &arguments);
+    let echo = Echo::new(settings).map_err(|error| Error::usage(error.to_string()))?;
     let stop = signal::stop()?;
     let mesh = match arguments.mesh {
         true => Some(mesh::join(None)?),
@@ -136,7 +141,24 @@ impl Port {
     }
 }
 
-fn settings(arguments: &Arguments) -> Settings {
+/// What is printed of a request that arrived.
+#[derive(Debug, Serialize)]
+struct Seen<'a> {
+    request: &'a Arrival<'a>,
+}
+
+/// For scripts. A reader that is gone is no reason to end: the server has others to answer.
+fn log_json(arrival: &Arrival<'_>) {
+    _ = Output::new(true).json(&Seen { request: arrival });
+}
+
+/// For people.
+fn log_text(arrival: &Arrival<'_>) {
+    let Arrival { at_us, method, path, .. } = arrival;
+    _ = Output::new(false).line(&format!("{:>10.3} ms {method} {path}", *at_us as f64 / 1e3));
+}
+
+fn settings(output: Output, arguments: &Arguments) -> Settings {
     let mut settings =
         Settings::new(&arguments.name).with_delay(Duration::from_millis(arguments.delay));
     if let Some(version) = &arguments.version {
@@ -147,6 +169,9 @@ fn settings(arguments: &Arguments) -> Settings {
     }
     if let Some(seed) = arguments.seed {
         settings = settings.with_seed(seed);
+    }
+    if arguments.log {
+        settings = settings.with_log(if output.is_json() { log_json } else { log_text });
     }
     settings
 }

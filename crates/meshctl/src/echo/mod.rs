@@ -20,9 +20,9 @@
 //! A steering header that cannot be read is answered with 400 or `INVALID_ARGUMENT`: a test with a
 //! misspelt instruction should not pass for one without any.
 
+mod arrival;
 mod grpc;
 mod plain;
-
 mod serve;
 mod service;
 mod settings;
@@ -30,6 +30,7 @@ mod steering;
 #[cfg(test)]
 mod tests;
 
+pub use arrival::Arrival;
 pub use serve::{Connection, serve};
 pub use service::{Closed, Echo};
 pub use settings::Settings;

@@ -3,6 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -10,7 +11,7 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::steering::{Chance, Invalid, Steering};
-use super::{Connection, Settings, grpc, plain};
+use super::{Arrival, Connection, Settings, grpc, plain};
 
 /// The echo service, for HTTP and gRPC.
 ///
@@ -29,6 +30,7 @@ struct Inner {
     settings: Settings,
     name: HeaderValue,
     version: Option<HeaderValue>,
+    start: Instant,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -44,11 +46,16 @@ impl Echo {
         let version = version.map_err(|_| Invalid("version"))?;
         let random = settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         let grpc = grpc::Services::new(&settings);
-        let inner = Inner { settings, name, version, random: Mutex::new(random) };
+        let (start, random) = (Instant::now(), Mutex::new(random));
+        let inner = Inner { settings, name, version, start, random };
         Ok(Self { inner: Arc::new(inner), grpc })
     }
 
     async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Closed> {
+        if let Some(log) = self.inner.settings.log {
+            let at_us = self.inner.start.elapsed().as_micros() as u64;
+            log(&Arrival::new(at_us, self.inner.settings.version.as_deref(), &request));
+        }
         let is_grpc = grpc::is_grpc(request.headers());
         let steering = match Steering::from_headers(request.headers()) {
             Ok(steering) => steering,

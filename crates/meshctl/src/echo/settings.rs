@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Chance;
+use super::{Arrival, Chance};
 
 /// Who an [`Echo`](super::Echo) says it is, and what it does by itself.
 #[derive(Clone, Debug)]
@@ -10,12 +10,14 @@ pub struct Settings {
     pub(super) fail: Option<Chance>,
     pub(super) delay: Duration,
     pub(super) seed: Option<u64>,
+    pub(super) log: Option<fn(&Arrival<'_>)>,
 }
 
 impl Settings {
     /// A server of this name, without a version, that neither fails nor waits by itself.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: None, fail: None, delay: Duration::ZERO, seed: None }
+        let (version, fail, seed, log) = (None, None, None, None);
+        Self { name: name.into(), version, fail, delay: Duration::ZERO, seed, log }
     }
 
     /// Tells this version beside the name.
@@ -36,5 +38,10 @@ impl Settings {
     /// Fixes the draws of percentages. They then depend on the order of requests alone.
     pub fn with_seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
+    }
+
+    /// Hands every request to `log` when its head has arrived, before anything is done with it.
+    pub fn with_log(self, log: fn(&Arrival<'_>)) -> Self {
+        Self { log: Some(log), ..self }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Tally {
     endpoints: BTreeMap<SocketAddr, u64>,
     attempts: BTreeMap<u32, u64>,
     flags: BTreeMap<String, u64>,
+    details: BTreeMap<String, u64>,
     errors: BTreeMap<String, u64>,
     latency_us: Histogram<u64>,
 }
@@ -39,6 +40,7 @@ impl Tally {
             endpoints: BTreeMap::new(),
             attempts: BTreeMap::new(),
             flags: BTreeMap::new(),
+            details: BTreeMap::new(),
             errors: BTreeMap::new(),
             latency_us: Histogram::new_with_bounds(1, MAX_LATENCY_US, 3)
                 .expect("the bounds are in order and three digits are allowed"),
@@ -61,8 +63,7 @@ impl Tally {
             count(&mut self.grpc_status, end.status);
         }
         if let Some(name) = name(&answer.headers) {
-            let known = self.by.len() < MAX_NAMES || self.by.contains_key(&name);
-            count(&mut self.by, if known { name } else { "other".to_owned() });
+            count_name(&mut self.by, name);
         }
         if let Some(endpoint) = answer.way.endpoint {
             count(&mut self.endpoints, endpoint);
@@ -72,6 +73,9 @@ impl Tally {
             for flag in answer.way.flags.to_string().split(',') {
                 count(&mut self.flags, flag.to_owned());
             }
+        }
+        if let Some(details) = &answer.way.details {
+            count_name(&mut self.details, details.clone());
         }
         if let Some(failure) = &answer.failure {
             count(&mut self.errors, failure.kind.clone());
@@ -100,6 +104,7 @@ impl Tally {
             endpoints: self.endpoints.clone(),
             attempts: self.attempts.clone(),
             flags: self.flags.clone(),
+            details: self.details.clone(),
             errors: self.errors.clone(),
             latency_us: Latency {
                 p50: self.latency_us.value_at_quantile(0.5),
@@ -125,6 +130,8 @@ pub(crate) struct Report {
     pub(crate) attempts: BTreeMap<u32, u64>,
     /// By Envoy's response flag; an answer may have several.
     pub(crate) flags: BTreeMap<String, u64>,
+    /// By Envoy's response code details.
+    pub(crate) details: BTreeMap<String, u64>,
     pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) latency_us: Latency,
     pub(crate) duration_s: f64,
@@ -142,6 +149,12 @@ pub(crate) struct Latency {
 
 fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
     *counts.entry(key).or_default() += 1;
+}
+
+/// As [`count`], for names that others make up.
+fn count_name(counts: &mut BTreeMap<String, u64>, name: String) {
+    let known = counts.len() < MAX_NAMES || counts.contains_key(&name);
+    count(counts, if known { name } else { "other".to_owned() });
 }
 
 /// `NAME/VERSION` of the echo server that answered, with `-` for no version.

@@ -125,6 +125,7 @@ fn counts_everything_the_contract_names() {
                 attempts: 3,
                 flags: ResponseFlags::UPSTREAM_CONNECTION_FAILURE
                     | ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED,
+                details: Some("because".to_owned()),
                 ..Way::default()
             },
             ..Answer::default()
@@ -143,6 +144,7 @@ fn counts_everything_the_contract_names() {
         "endpoints": {"127.0.0.1:80": 2},
         "attempts": {"1": 2, "3": 1},
         "flags": {"UF": 1, "URX": 1},
+        "details": {"because": 1},
         "errors": {"connect": 1, "unfinished": 2},
         "latency_us": {"p50": 2000, "p90": 3001, "p99": 3001, "p999": 3001, "max": 3001},
         "duration_s": 2.5,
