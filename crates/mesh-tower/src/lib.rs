@@ -40,6 +40,7 @@ pub mod layers;
 mod mesh;
 mod reports;
 pub mod server;
+mod spent;
 #[cfg(test)]
 mod testing;
 

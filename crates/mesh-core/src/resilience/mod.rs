@@ -15,6 +15,8 @@ pub use backoff::backoff;
 use backoff::reset_interval;
 pub use options::RequestOptions;
 pub use priorities::PreviousPriorities;
-pub use retry::{Ended, Outcome, RetryDecision, RetryState, is_settled, takes_request};
+pub use retry::{
+    Ended, Outcome, RETRIES_SPENT, RetryDecision, RetryState, is_settled, takes_request,
+};
 pub(crate) use timeout::route_timeout;
 pub use timeout::{Timeouts, attempt_deadline, total_deadline};

@@ -11,6 +11,13 @@ use crate::route::header_matches;
 
 // Names, and not text, which each look-up parses anew: 160 instructions.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// A header of an answer that is not to be tried again, `x-mesh-retries-spent: true`: whoever gave it
+/// had to ask others, and tried that as often as it was allowed to.
+///
+/// Servers of a mesh add it to failures, so that the retries of a chain do not multiply: the one next
+/// to the failure tries again, and no other. Where a policy names it among its `retriable_headers`,
+/// such an answer is tried again all the same. To gRPC clients `grpc-retry-pushback-ms: -1` says it.
+pub static RETRIES_SPENT: HeaderName = HeaderName::from_static("x-mesh-retries-spent");
 static RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
 
 /// gRFC A44: attempts in all, whatever `num_retries` says.
@@ -137,7 +144,11 @@ impl RetryState {
                 && !limited(ended.outcome)
                 && ended.headers.is_some_and(|headers| header_listed(policy, headers))
         };
-        if !is_retriable(policy, ended.outcome, dialect) && !listed() {
+        let spent = || {
+            dialect == Dialect::Http
+                && ended.headers.is_some_and(|headers| headers.contains_key(&RETRIES_SPENT))
+        };
+        if (!is_retriable(policy, ended.outcome, dialect) || spent()) && !listed() {
             return RetryDecision::Done;
         }
         if self.retries >= most(policy, dialect) {

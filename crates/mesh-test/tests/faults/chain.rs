@@ -5,25 +5,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::routing::any;
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use mesh_core::resource::{
     Action, Cluster, ClusterSpecifier, Forward, RetryBudget, RetryConditions as On, Route,
     RouteMatch,
 };
 use mesh_test::{TestMesh, get};
-use mesh_tower::Channel;
+use mesh_tower::BoxError;
+use mesh_tower::server::{ServerLayer, ServerService};
+use tower::Layer as _;
+use tower_service::Service;
 
 use super::{TARGET, retries, turn};
 
 /// A mesh to one service, whose failures are tried again three times if the budget allows.
 ///
-/// Budgets do multiply: three of 20 % come to 1.2³. So those of a chain share the whole's 20 %.
-async fn tier(app: Router) -> TestMesh {
+async fn tier<S, B>(app: S) -> TestMesh
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let mut forward = Forward::new(ClusterSpecifier::Cluster(TARGET.into()));
     forward.retry_policy = Some(retries(On::FIVE_XX).into());
     let route = Route::new(RouteMatch::prefix("/"), Action::Forward(forward.into()));
     let limited = |cluster: &mut Cluster| {
-        let budget = RetryBudget { budget_percent: 6.0, min_retry_concurrency: 0 };
+        let budget = RetryBudget { budget_percent: 20.0, min_retry_concurrency: 0 };
         cluster.circuit_breakers.default.retry_budget = Some(budget);
     };
     TestMesh::fixed()
@@ -34,17 +45,19 @@ async fn tier(app: Router) -> TestMesh {
         .await
 }
 
-/// What passes a request on to the next tier.
-fn passing(next: Channel) -> Router {
-    Router::new().fallback(any(move || {
-        let next = next.clone();
+/// A server of the mesh that passes a request on to the next tier.
+fn passing(next: &TestMesh) -> ServerService<Router> {
+    let channel = next.channel(TARGET);
+    let app = Router::new().fallback(any(move || {
+        let next = channel.clone();
         async move {
             match get(&next, "/").await {
                 Ok(answer) => answer.status,
                 Err(_) => StatusCode::SERVICE_UNAVAILABLE,
             }
         }
-    }))
+    }));
+    ServerLayer::new(next.mesh()).layer(app)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,8 +72,8 @@ async fn leaf_that_fails_all_gets_hardly_more_than_was_asked() {
         async { StatusCode::SERVICE_UNAVAILABLE }
     }));
     let to_leaf = tier(leaf).await;
-    let to_middle = tier(passing(to_leaf.channel(TARGET))).await;
-    let to_first = tier(passing(to_middle.channel(TARGET))).await;
+    let to_middle = tier(passing(&to_leaf)).await;
+    let to_first = tier(passing(&to_middle)).await;
     let channel = to_first.channel(TARGET);
     let callers = (0..AT_ONCE).map(|_| {
         let channel = channel.clone();

@@ -1,3 +1,4 @@
+mod again;
 mod beside;
 mod end;
 mod told;

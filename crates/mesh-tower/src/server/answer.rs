@@ -20,6 +20,7 @@ use super::limits::end_of;
 use super::policy::{Governed, Ruling};
 use crate::body::BoxError;
 use crate::deadline::Deadline;
+use crate::spent;
 
 pin_project! {
     /// The future of a [`ServerService`](super::ServerService)'s answer. Dropping it drops the
@@ -34,6 +35,8 @@ pin_project! {
         call: Option<Call>,
         governed: Option<Box<Governed>>,
         is_http1: bool,
+        // Whether a call was in vain that the application made for its answer.
+        spent: bool,
     }
 }
 
@@ -62,7 +65,7 @@ struct Waiting<S, B> {
 
 impl<S: Service<Request<B>>, B> AnswerFuture<S, B> {
     fn new(state: State<S, B>) -> Self {
-        Self { state, deadline: None, call: None, governed: None, is_http1: false }
+        Self { state, deadline: None, call: None, governed: None, is_http1: false, spent: false }
     }
 
     pub(super) fn of_app(future: S::Future) -> Self {
@@ -150,8 +153,13 @@ where
                     this.state.set(state);
                 }
                 StateProjection::App { future } => {
-                    let answer = ready!(Deadline::within(*this.deadline, || future.poll(cx)))?;
+                    let poll = || Deadline::within(*this.deadline, || future.poll(cx));
+                    let answer = ready!(spent::within(this.spent, poll))?;
                     let (mut head, body) = answer.into_parts();
+                    // First, so that the route may take it off again.
+                    if *this.spent {
+                        spent::tell(head.status, &mut head.headers);
+                    }
                     if let Some(governed) = &this.governed {
                         governed.change(&mut head);
                     }

@@ -1,6 +1,5 @@
 //! How attempts end, and whether another one follows.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +8,11 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState};
 use mesh_core::exchange::{Failure, ResponseFlags};
-use mesh_core::resilience::{Ended, Outcome, RetryDecision, is_settled};
+use mesh_core::resilience::{Ended, Outcome, is_settled};
 use mesh_core::resource::RetryPolicy;
 use mesh_core::{Dialect, filter};
 
+use super::again::is_spent;
 use super::{Again, Answered, Flight, MAX_FREE_CONNECTS, policy};
 use crate::body::{Body, BoxError};
 use crate::client::asked::Asked;
@@ -27,6 +27,7 @@ use crate::client::transport::Failed;
 use crate::client::way::way;
 use crate::error::{Error, ErrorKind};
 use crate::mesh::Io;
+use crate::spent;
 
 /// Takes what an answer tells of its endpoint's load, or leaves that to its trailers; has the
 /// attempt count until the answer ends.
@@ -61,7 +62,11 @@ impl Flight {
         headers: &HeaderMap,
         copy: &mut Option<Box<Copy>>,
     ) -> Answered {
-        self.note(!status.is_server_error());
+        let failed = status.is_server_error();
+        self.note(!failed);
+        if failed && spent::is_told(headers) {
+            spent::note();
+        }
         let call = self.observe_answer(status, headers);
         if copy.is_some() && !self.is_settled(status, headers) {
             let ended = Ended::answered(status, headers, SystemTime::now());
@@ -300,53 +305,13 @@ impl Flight {
         let policy = self.policy()?;
         let retries = self.history.as_ref().map(|history| history.retries).unwrap_or_default();
         let decision = retries.decide(policy, ended, self.dialect, random);
-        self.again(decision, last, unsent, copy).inspect(|_| self.endpoint = None)
-    }
-
-    /// The request of another attempt, as decided, if it is admitted.
-    pub(super) fn again(
-        &mut self,
-        decision: RetryDecision,
-        last: Option<SocketAddr>,
-        unsent: Option<Request<Body>>,
-        copy: &mut Option<Box<Copy>>,
-    ) -> Option<Again> {
-        let (RetryDecision::After(after) | RetryDecision::AfterPushback(after)) = decision else {
-            if decision == RetryDecision::Exhausted {
-                self.flag(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
-            }
-            return None;
-        };
-        let priority = self.hold.forwarding(self.route)?.priority();
-        let policy = self.policy()?;
-        let (avoids_hosts, leaves) = (policy.avoid_previous_hosts, policy.previous_priorities);
-        let history = self.history.get_or_insert_default();
-        // The attempt before gives its place back first: it is over.
-        (history.retry_permit, history.counted) = (None, None);
-        let routed = self.hold.cluster(self.routed)?;
-        let Ok(permit) = routed.admit_retry_as(priority) else {
-            self.flag(ResponseFlags::UPSTREAM_OVERFLOW);
-            return None;
-        };
-        // Only once it is admitted: the body of another attempt cuts off the one before.
-        let request = match unsent {
-            Some(request) => request,
-            None => copy.as_mut()?.next()?,
-        };
-        let left = leaves.filter(|_| self.dialect == Dialect::Http).and_then(|often| {
-            let state = self.hold.cluster(self.cluster)?;
-            Some((state.tables_of(self.dialect).priority_of(last?)?, often))
-        });
-        let history = self.history.get_or_insert_default();
-        history.retry_permit = Some(permit);
-        history.retries.retried(decision);
-        if avoids_hosts {
-            history.tried.extend(last);
+        let again = self.again(decision, last, unsent, copy);
+        match &again {
+            Some(_) => self.endpoint = None,
+            None if is_spent(decision, ended) => spent::note(),
+            None => {}
         }
-        if let Some((priority, often)) = left {
-            history.priorities.attempted(priority, often);
-        }
-        Some((after, request))
+        again
     }
 
     /// Notes what is to be told of the request's end.
@@ -388,7 +353,9 @@ impl Flight {
             | Failure::PerTryTimeout
             | Failure::Duration
             | Failure::StreamIdle { .. } => (ErrorKind::Deadline, "timed out"),
-            Failure::Connect | Failure::ConnectTimeout => (ErrorKind::Connect, "not connected"),
+            Failure::Connect | Failure::ConnectRefused | Failure::ConnectTimeout => {
+                (ErrorKind::Connect, "not connected")
+            }
             Failure::Overflow => (ErrorKind::Overloaded, "not admitted"),
             _ => (ErrorKind::Reset, "no answer"),
         };
