@@ -40,6 +40,8 @@ pub struct HttpConnectionManager {
     /// `stream_idle_timeout`: how long nothing may move on a request; `None` when unset, zero for
     /// no limit. A route's `idle_timeout` counts in its place.
     pub stream_idle_timeout: Option<Duration>,
+    /// How long its clients may take; only servers look at it.
+    pub clients: ClientTimeouts,
     /// The filters, in order; the last one is the router.
     pub filters: Vec<HttpFilter>,
     /// What is made of a request before anything looks at it.
@@ -64,6 +66,7 @@ impl HttpConnectionManager {
             routes,
             max_stream_duration,
             stream_idle_timeout,
+            clients: ClientTimeouts::default(),
             filters,
             canonical,
             downstream,
@@ -76,6 +79,21 @@ impl HttpConnectionManager {
     pub(crate) fn changes_messages(&self) -> bool {
         !self.canonical.is_idle() || self.via.is_some() || self.local_reply.is_some()
     }
+}
+
+/// How long clients of a server may take. Each is `None` when unset, and zero for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientTimeouts {
+    /// `common_http_protocol_options.idle_timeout`: a connection without a request.
+    pub idle_timeout: Option<Duration>,
+    /// `common_http_protocol_options.max_connection_duration`: a connection as a whole, before it
+    /// is drained.
+    pub max_connection_duration: Option<Duration>,
+    /// `request_timeout`: a request with its body.
+    pub request_timeout: Option<Duration>,
+    /// `request_headers_timeout`: a request's head.
+    pub request_headers_timeout: Option<Duration>,
 }
 
 /// Where a connection manager's routes come from.

@@ -93,8 +93,8 @@ pub use health_check::{
 };
 pub use internal_redirect::InternalRedirect;
 pub use listener::{
-    CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, PathOptions,
-    PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
+    CanonicalOptions, ClientTimeouts, HeadersWithUnderscoresAction, HttpConnectionManager,
+    Listener, PathOptions, PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
 };
 pub use local_reply::{Comparison, LocalReplyConfig, ReplyFilter, ResponseMapper};
 pub use matcher::{

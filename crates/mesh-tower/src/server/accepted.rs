@@ -26,6 +26,7 @@ use super::stream::Stream;
 pub struct Accepted {
     stream: Opening<Stream>,
     conn: Conn,
+    limits: Arc<Limits>,
     /// Where the server that speaks over it does not know when to end it, it ends by itself.
     over: Over,
     _gone: Option<oneshot::Sender<()>>,
@@ -55,13 +56,14 @@ impl Accepted {
     pub(super) fn new(
         stream: Stream,
         conn: Conn,
-        (limits, draining): (&Arc<Limits>, Draining),
+        (limits, draining): (Arc<Limits>, Draining),
         seat: Seat,
     ) -> Self {
         let stream = Opening::new(stream, limits.header_read_timeout, conn.clone());
         let over = Box::pin(over(conn.clone(), limits.clone(), draining));
         let sending = Stall { limit: limits.send_timeout, timer: None, is_stalled: false };
-        Self { stream, conn, over: Over::Waiting(over), _gone: None, sending, _seat: seat }
+        let over = Over::Waiting(over);
+        Self { stream, conn, limits, over, _gone: None, sending, _seat: seat }
     }
 
     /// The same connection for a server that ends it, unless it is upgraded: then it is not the
@@ -69,6 +71,11 @@ impl Accepted {
     pub(super) fn without_own_end(self) -> (Self, Gone) {
         let (alive, gone) = oneshot::channel();
         (Self { over: Over::Served, _gone: Some(alive), ..self }, gone)
+    }
+
+    /// What its client is allowed.
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     /// What handlers are told of it.

@@ -242,17 +242,21 @@ impl Acceptor {
         let name = |serving: &Serving| serving.governing().listener.clone();
         let listener = self.serving.as_ref().map(name);
         let conn = Conn::new((peer, local), session, listener.clone(), self.limits.max_headers);
+        let mut limits = None;
         if let Some(name) = &listener {
             let serves = self.serving.as_ref().is_some_and(Serving::serves);
             let standing = conn.standing(&self.mesh.inner().hold(), name);
-            if !serves || !standing.is_some_and(|standing| standing.is_taken()) {
+            if !serves || !standing.as_ref().is_some_and(|standing| standing.is_taken()) {
                 tracing::debug!(%peer, "no filter chain takes the connection");
                 return None;
             }
+            let manager = standing.as_ref().and_then(|standing| standing.manager());
+            limits = manager.and_then(|manager| self.limits.under(manager)).map(Arc::new);
         }
+        let limits = limits.unwrap_or_else(|| self.limits.clone());
         let draining = self.draining.clone();
         let seat = self.registry.enter(conn.clone(), slot, draining.clone());
-        Some(Accepted::new(stream, conn, (&self.limits, draining), seat))
+        Some(Accepted::new(stream, conn, (limits, draining), seat))
     }
 
     /// Takes no more connections, and drains those there are. May be called again with another

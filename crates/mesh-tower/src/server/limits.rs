@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
+use mesh_core::resource::{ClientTimeouts, HttpConnectionManager};
 use tokio::time::Instant;
 
 /// What a server allows its clients.
@@ -73,6 +74,29 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The same where a connection manager says otherwise; `None` where it says nothing.
+    pub(super) fn under(&self, manager: &HttpConnectionManager) -> Option<Self> {
+        let told = &manager.clients;
+        if *told == ClientTimeouts::default() && manager.stream_idle_timeout.is_none() {
+            return None;
+        }
+        // As in Envoy, zero is no limit.
+        let endless = |time: Duration| if time.is_zero() { Duration::MAX } else { time };
+        let or = |told: Option<Duration>, own| told.map_or(own, endless);
+        Some(Self {
+            header_read_timeout: or(told.request_headers_timeout, self.header_read_timeout),
+            body_idle_timeout: or(manager.stream_idle_timeout, self.body_idle_timeout),
+            send_timeout: or(manager.stream_idle_timeout, self.send_timeout),
+            request_timeout: told.request_timeout.map(endless).or(self.request_timeout),
+            idle_timeout: or(told.idle_timeout, self.idle_timeout),
+            max_connection_age: match told.max_connection_duration {
+                Some(age) => Some(age).filter(|age| !age.is_zero()),
+                None => self.max_connection_age,
+            },
+            ..self.clone()
+        })
+    }
+
     /// The settings of each connection.
     pub(super) fn connection_builder(&self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Method, Request, StatusCode, response};
 use mesh_core::canonical::{self, Unnamed};
 use mesh_core::exchange::{Exchange, Failure, Next, Reply};
 use mesh_core::filter::{self, Context};
-use mesh_core::resource::{ActiveFault, ChainAction, Name, ServerListener};
+use mesh_core::resource::{ActiveFault, ChainAction, HttpConnectionManager, Name, ServerListener};
 use mesh_core::server::{Arrival, filter_chain};
 use mesh_core::snapshot::{Decision, NoRoute, RootHint, RootIndex};
 use mesh_core::{Dialect, Head, Origin};
@@ -48,6 +48,8 @@ pub(super) struct Standing {
     listener: Arc<ServerListener>,
     /// The root of its chain; `None` when no chain takes it.
     chain: Option<(Name, RootHint)>,
+    /// The position of the chain, if one takes it.
+    at: usize,
 }
 
 impl Standing {
@@ -70,12 +72,22 @@ impl Standing {
             };
             is_secured && matches!(chain.action, ChainAction::Http(_))
         });
+        let at = taken.map_or(0, |(at, _)| at);
         let chain = taken.map(|(at, _)| (listener.root_name(at), RootHint::new()));
-        Self { listener: listener.clone(), chain }
+        Self { listener: listener.clone(), chain, at }
     }
 
     pub(super) fn is_by(&self, listener: &Arc<ServerListener>) -> bool {
         Arc::ptr_eq(&self.listener, listener)
+    }
+
+    /// What is said of the clients whose connections its chain takes.
+    pub(super) fn manager(&self) -> Option<&HttpConnectionManager> {
+        self.chain.as_ref()?;
+        match &self.listener.chains().nth(self.at)?.action {
+            ChainAction::Http(manager) => Some(manager),
+            _ => None,
+        }
     }
 
     /// Whether a chain takes the connection.

@@ -109,7 +109,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn spawn(&mut self, accepted: Accepted) {
-        let (conn, limits) = (accepted.conn().clone(), self.limits.clone());
+        let (conn, limits) = (accepted.conn().clone(), accepted.limits().clone());
         let app = self.make.on(&accepted);
         let for_body = limits.clone();
         let app = app.map_request(move |request: Request<Incoming>| {
@@ -117,8 +117,10 @@ where
         });
         let (accepted, gone) = accepted.without_own_end();
         let io = TokioIo::new(accepted);
-        let connection = self
-            .builder
+        let own = (!Arc::ptr_eq(&limits, &self.limits)).then(|| limits.connection_builder());
+        let connection = own
+            .as_ref()
+            .unwrap_or(&self.builder)
             .serve_connection_with_upgrades(io, TowerToHyperService::new(app))
             .into_owned();
         self.tasks.spawn(closing::serve(connection, conn, limits, gone));

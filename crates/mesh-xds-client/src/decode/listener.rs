@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hcm::http_connection_manager as pb_manager;
 use mesh_core::resource::{
-    CanonicalOptions, HeadersWithUnderscoresAction, HttpConnectionManager, Listener, Name,
-    PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
+    CanonicalOptions, ClientTimeouts, HeadersWithUnderscoresAction, HttpConnectionManager,
+    Listener, Name, PathWithEscapedSlashesAction, RouteSpecifier, StripPort,
 };
 use mesh_pb::envoy::config::listener::v3 as pb;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
@@ -16,29 +16,43 @@ use prost::Message;
 use super::at::{At, Invalid, is_set, not_honoured};
 use super::{common, downstream, filter, local_reply, manager, route};
 
+/// Whose requests a connection manager is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// An application's own.
+    Client,
+    /// Those of its clients.
+    Server,
+}
+
 pub(super) fn listener(at: At<'_>, name: &Name, proto: pb::Listener) -> Result<Listener, Invalid> {
     let at_api = at.field("api_listener");
     let api = proto.api_listener;
     let api = api.ok_or_else(|| at_api.invalid("is missing, and so is address"))?;
     let at_manager = at_api.field("api_listener");
     let any = api.api_listener.ok_or_else(|| at_manager.invalid("is missing"))?;
-    Ok(Listener::new(name.clone(), manager_of(at_manager, &any)?))
+    Ok(Listener::new(name.clone(), manager_of(at_manager, &any, Side::Client)?))
 }
 
 /// The connection manager in an extension.
-pub(super) fn manager_of(at: At<'_>, any: &Any) -> Result<HttpConnectionManager, Invalid> {
+pub(super) fn manager_of(
+    at: At<'_>,
+    any: &Any,
+    side: Side,
+) -> Result<HttpConnectionManager, Invalid> {
     if any.type_url != type_url::HTTP_CONNECTION_MANAGER {
         let text = format!("must be an HttpConnectionManager, is {:?}", any.type_url);
         return Err(at.invalid(text));
     }
     let manager = hcm::HttpConnectionManager::decode(any.value.as_slice())
         .map_err(|error| at.invalid(format!("cannot be read: {error}")))?;
-    connection_manager(at, manager)
+    connection_manager(at, manager, side)
 }
 
 fn connection_manager(
     at: At<'_>,
     proto: hcm::HttpConnectionManager,
+    side: Side,
 ) -> Result<HttpConnectionManager, Invalid> {
     manager::check(at, &proto)?;
     let filters = filter::filters(at, &proto.http_filters)?;
@@ -56,15 +70,14 @@ fn connection_manager(
             at.field("max_stream_duration"),
             options.max_stream_duration.as_ref(),
         )?;
-        not_honoured!(
-            at,
-            options,
-            [idle_timeout, max_connection_duration, max_requests_per_connection]
-        );
+        not_honoured!(at, options, [max_requests_per_connection]);
     }
-    let canonical = canonical(at, &proto)?;
+    if side == Side::Client {
+        report_timeouts(at, &proto);
+    }
+    let (canonical, clients) = (canonical(at, &proto)?, clients(at, &proto)?);
     let mut made = HttpConnectionManager::new(routes(at, proto.route_specifier)?);
-    made.canonical = canonical;
+    (made.canonical, made.clients) = (canonical, clients);
     made.downstream = downstream;
     made.via = via;
     made.local_reply = local_reply;
@@ -74,6 +87,32 @@ fn connection_manager(
     made.stream_idle_timeout =
         common::optional_duration(at_idle, proto.stream_idle_timeout.as_ref())?;
     Ok(made)
+}
+
+/// How long clients of a server may take.
+fn clients(at: At<'_>, proto: &hcm::HttpConnectionManager) -> Result<ClientTimeouts, Invalid> {
+    let mut made = ClientTimeouts::default();
+    let read = |field, value| common::optional_duration(at.field(field), value);
+    made.request_timeout = read("request_timeout", proto.request_timeout.as_ref())?;
+    made.request_headers_timeout =
+        read("request_headers_timeout", proto.request_headers_timeout.as_ref())?;
+    if let Some(options) = &proto.common_http_protocol_options {
+        let at = at.field("common_http_protocol_options");
+        let read = |field, value| common::optional_duration(at.field(field), value);
+        made.idle_timeout = read("idle_timeout", options.idle_timeout.as_ref())?;
+        made.max_connection_duration =
+            read("max_connection_duration", options.max_connection_duration.as_ref())?;
+    }
+    Ok(made)
+}
+
+/// A client has no clients.
+fn report_timeouts(at: At<'_>, proto: &hcm::HttpConnectionManager) {
+    not_honoured!(at, proto, [request_timeout, request_headers_timeout]);
+    if let Some(options) = &proto.common_http_protocol_options {
+        let at = at.field("common_http_protocol_options");
+        not_honoured!(at, options, [idle_timeout, max_connection_duration]);
+    }
 }
 
 fn routes(
@@ -162,8 +201,6 @@ fn report(at: At<'_>, proto: &hcm::HttpConnectionManager) {
             add_user_agent,
             tracing,
             max_request_headers_kb,
-            request_timeout,
-            request_headers_timeout,
             access_log,
             early_header_mutation_extensions,
             upgrade_configs,

@@ -127,7 +127,7 @@ fn action(at: At<'_>, filters: &[pb::Filter]) -> Result<ChainAction, Invalid> {
             if index + 1 != filters.len() {
                 return Err(at.invalid("the connection manager must be the last filter"));
             }
-            made = Some(listener::manager_of(at, any)?);
+            made = Some(listener::manager_of(at, any, listener::Side::Server)?);
         } else {
             check_known(at, any)?;
             at.finding(format!("{} is not supported: the chain closes connections", filter.name));

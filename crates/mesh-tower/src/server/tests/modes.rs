@@ -1,9 +1,9 @@
 //! What becomes of servers and their connections when their listener changes.
 
-use mesh_core::resource::{Resource, ServerListener};
+use mesh_core::resource::{HttpConnectionManager, Resource, ServerListener};
 use tokio::net::TcpSocket;
 
-use super::policy::{chain, governed, manager, one, served};
+use super::policy::{chain, governed, manager, one, served, with_chains};
 use super::upgrades::{echo, echoes, upgraded};
 use super::*;
 use crate::server::ServingMode;
@@ -53,4 +53,46 @@ async fn upgraded_connection_that_is_not_taken_any_more_is_cut() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
+async fn clients_get_the_time_that_their_listener_gives_them() {
+    type Change = fn(&mut HttpConnectionManager);
+    let with = |change: Change| {
+        let mut manager = manager(vec![served("/")], vec![]);
+        change(&mut manager);
+        with_chains(vec![chain(manager)])
+    };
+    const SHORT: Option<Duration> = Some(Duration::from_millis(100));
+    let cases: [(Change, &str); 4] = [
+        // Nothing is sent, half a head, half a body; and an answer that was read.
+        (|manager| manager.clients.request_headers_timeout = SHORT, ""),
+        (|manager| manager.clients.request_headers_timeout = SHORT, "GET / HTTP/1.1\r\nhost"),
+        (
+            |manager| manager.stream_idle_timeout = SHORT,
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf",
+        ),
+        (|manager| manager.clients.idle_timeout = SHORT, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ];
+    for (change, sent) in cases {
+        let mesh = with(change);
+        let server = Server::bind(&mesh, ANY).await.unwrap();
+        let (address, _server) = start(server, async |request: Request<RequestBody>| {
+            let read = request.into_body().collect().await;
+            Response::new(Body::from(if read.is_ok() { "read" } else { "late" }))
+        });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        // Without the listener's word this takes a minute or more.
+        soon(stream.read_to_end(&mut read)).await.unwrap();
+        let said = String::from_utf8(read).unwrap();
+        let expected = match sent.len() {
+            0 => "",
+            _ if sent.starts_with("POST") => "late",
+            _ if sent.ends_with("host") => "",
+            _ => "read",
+        };
+        assert!(said.ends_with(expected) && said.is_empty() == expected.is_empty(), "{said}");
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::at::{At, Notes};
 use super::super::context::Context;
-use super::super::listener::manager_of;
+use super::super::listener::{Side, manager_of};
 
 fn decoded(options: &Value) -> Result<HttpConnectionManager, String> {
     let mut manager = json!({
@@ -31,7 +31,7 @@ fn decoded(options: &Value) -> Result<HttpConnectionManager, String> {
     let any = mesh_pb::google::protobuf::Any { type_url: HTTP_CONNECTION_MANAGER.into(), value };
     let context = Context::default();
     let notes = Notes::new(&context);
-    manager_of(At::root(&notes), &any)
+    manager_of(At::root(&notes), &any, Side::Client)
         .map_err(|invalid| format!("{}: {}", invalid.field, invalid.text))
 }
 

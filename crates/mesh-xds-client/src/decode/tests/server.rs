@@ -13,7 +13,7 @@ use mesh_pb::google::protobuf::{Any, BoolValue};
 
 use super::super::Value;
 use super::listener::good as manager;
-use super::{decode, number, refused, unknown};
+use super::{decode, findings, number, refused, unknown};
 use crate::sample::any;
 
 fn filter(name: &str, config: Any) -> pb::Filter {
@@ -276,4 +276,24 @@ fn conditions_that_multiply_are_bounded() {
         m.prefix_ranges = (0..100).map(|i| range(&format!("10.0.0.{i}"), 32)).collect();
     });
     refuses(|l| l.filter_chains = vec![chain], "filter_chains", "over 65536");
+}
+
+#[test]
+fn times_of_clients_are_the_servers_to_keep() {
+    let seconds = |seconds| Some(mesh_pb::google::protobuf::Duration { seconds, nanos: 0 });
+    let mut told = manager();
+    (told.request_timeout, told.request_headers_timeout) = (seconds(1), seconds(0));
+    told.common_http_protocol_options = Some(core::HttpProtocolOptions {
+        idle_timeout: seconds(3),
+        max_connection_duration: seconds(4),
+        ..Default::default()
+    });
+    let mut proto = good();
+    proto.filter_chains[0].filters = vec![filter("hcm", any(&told))];
+    let Value::ServerListener(found) = findings(Listener, &proto, &[]) else { unreachable!() };
+    let ChainAction::Http(manager) = &found.filter_chains[0].action else { unreachable!() };
+    let whole = |seconds| Some(std::time::Duration::from_secs(seconds));
+    let clients = manager.clients;
+    assert_eq!((clients.request_timeout, clients.request_headers_timeout), (whole(1), whole(0)));
+    assert_eq!((clients.idle_timeout, clients.max_connection_duration), (whole(3), whole(4)));
 }
