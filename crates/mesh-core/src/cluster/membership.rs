@@ -44,6 +44,11 @@ type ByAddress<A> = HashMap<SocketAddr, Arc<EndpointState<A>>, FixedState>;
 /// as much room for each as half of its state. Finding all of them again takes some microseconds.
 const FEW: usize = 32;
 
+/// Whether the address alone does not tell how an endpoint is reached.
+fn has_other_ways(endpoint: &Endpoint) -> bool {
+    !endpoint.additional_addresses().is_empty() || endpoint.pipe().is_some()
+}
+
 /// What does not change with the weights.
 type Shared<A> = (
     Arc<[Arc<EndpointState<A>>]>,
@@ -84,12 +89,12 @@ impl<A: Attach> Membership<A> {
         let mut all: Option<ByAddress<A>> = (count > FEW).then(with_room);
         let mut states: Vec<Arc<EndpointState<A>>> = Vec::with_capacity(count);
         let mut slots = Vec::with_capacity(count);
-        let is_asked = cluster.uses_tls() || previous.is_some_and(Self::has_further_addresses);
+        let is_asked = cluster.uses_tls() || previous.is_some_and(Self::has_other_ways);
         for (number, locality) in (0..).zip(localities) {
             for spec in &locality.endpoints {
                 let known = previous.and_then(|previous| previous.find(spec.address));
                 let serves = |known: &&Arc<EndpointState<A>>| {
-                    let is_asked = is_asked || !spec.additional_addresses().is_empty();
+                    let is_asked = is_asked || has_other_ways(spec);
                     !is_asked || attach.serves(known.attached(), cluster, spec)
                 };
                 let known = known.filter(serves);
@@ -174,11 +179,10 @@ impl<A: Attach> Membership<A> {
         self.assignment.value.as_ref()?.localities.get(number as usize)
     }
 
-    /// Whether some endpoint has more than one address.
-    fn has_further_addresses(&self) -> bool {
+    /// Whether some endpoint is reached by more than its address.
+    fn has_other_ways(&self) -> bool {
         let localities = self.assignment.value.iter().flat_map(|value| &value.localities);
-        let mut endpoints = localities.flat_map(|locality| &locality.endpoints);
-        endpoints.any(|endpoint| !endpoint.additional_addresses().is_empty())
+        localities.flat_map(|locality| &locality.endpoints).any(has_other_ways)
     }
 
     /// The specifications of the endpoints, in the order of their states.

@@ -180,7 +180,9 @@ impl<T: Transport> Call<T> {
                 let transport = this.transport.as_ref().expect("kept where others may follow");
                 let timer = this.timer.as_mut();
                 match ready!(hedged.poll(flight, this.copy, transport, timer, cx)) {
-                    Finished::Ended(result) => return Poll::Ready(Some(result)),
+                    Finished::Ended(Ok(answer)) => return Poll::Ready(Some(Ok(answer))),
+                    // With it goes what the attempts hold.
+                    Finished::Ended(error) => State::Step { step: Step::ended(error) },
                     Finished::Redirected(start) => {
                         (*this.copy, *this.flight) = (None, None);
                         begun_later(start.begin(this.transport, this.copy), this.flight)

@@ -161,6 +161,7 @@ impl Attach for Io {
 
     fn serves(&self, known: &EndpointIo, cluster: &Cluster, spec: &EndpointSpec) -> bool {
         *known.config.others == *spec.additional_addresses()
+            && known.config.pipe.as_ref() == spec.pipe()
             && Tls::serves(known.config.tls.as_deref(), cluster, spec)
     }
 }

@@ -109,10 +109,10 @@ impl Reporter {
     ) -> Result<(), (String, bool)> {
         let mut wanted: Option<Wanted> = None;
         let mut due = now();
-        let mut was_empty = false;
+        let (mut was_empty, mut is_over) = (false, false);
         loop {
             let is_due = async {
-                if wanted.is_none() {
+                if wanted.is_none() || is_over {
                     return std::future::pending().await;
                 }
                 sleep_until(due.into()).await;
@@ -130,8 +130,11 @@ impl Reporter {
                     end => return Err((transport::end(end).text, wanted.is_some())),
                 },
                 permit = is_due => {
-                    // Without one the stream has ended, and says so next.
-                    let (Ok(permit), Some(wanted)) = (permit, &wanted) else { continue };
+                    let (Ok(permit), Some(wanted)) = (permit, &wanted) else {
+                        // The stream takes no more, and is to say why.
+                        is_over = true;
+                        continue;
+                    };
                     let report = self.report(wanted);
                     // That nothing happened is told once.
                     let is_empty = report.cluster_stats.is_empty();
