@@ -30,6 +30,11 @@ enum Command {
     /// Write the bootstrap of a workload.
     Bootstrap(bootstrap::Arguments),
     /// Run a server that tells what it saw, over HTTP/1.1, HTTP/2 and gRPC.
+    ///
+    /// Answers are JSON: what arrived. Headers of a request, or metadata of a call of its gRPC
+    /// service mesh.echo.v1.Echo (Unary, ServerStream, ClientStream, Bidi; with reflection), steer
+    /// it: x-echo-status: CODE[:PERCENT], x-echo-delay-ms: N, x-echo-close: 1,
+    /// x-echo-grpc-status: N, x-echo-body-bytes: N, x-echo-response-header: K=V.
     Echo(echo::Arguments),
     /// Send one request through the mesh.
     Fetch(fetch::Arguments),
@@ -71,6 +76,9 @@ const LATER: [&str; 21] = [
     "translate",
 ];
 
+/// What is logged where `RUST_LOG` does not say.
+const LOGGED: &str = "warn,mesh_control=info";
+
 /// Runs the command the process was started with.
 pub fn main() -> ExitCode {
     let matches = arguments().get_matches();
@@ -81,11 +89,12 @@ pub fn main() -> ExitCode {
     }
     let Cli { json, command } =
         Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    // Standard output belongs to results alone.
+    // Standard output belongs to results alone. Whoever edits the files of `serve` is told that
+    // they are published.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED)),
         )
         .init();
     match run(Output::new(json), command) {

@@ -18,7 +18,8 @@ pub(crate) struct Arguments {
     #[arg(required_unless_present = "jsonl", value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Check one object of JSON a line, from this file or, with `-`, from standard input.
+    /// Check one object a line, {"id": …, "object": {…}}, from this file or, with `-`, from standard
+    /// input; answers with {"id", "valid", "errors", "warnings"} for each.
     #[arg(long, value_name = "FILE", conflicts_with = "paths")]
     jsonl: Option<PathBuf>,
 
