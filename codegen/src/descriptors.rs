@@ -35,6 +35,7 @@ const ROOTS: &[&str] = &[
     "envoy.config.common.mutation_rules.",
     "envoy.config.endpoint.v3.ClusterLoadAssignment",
     "envoy.config.listener.v3.Listener",
+    "envoy.config.rbac.v3.",
     "envoy.config.route.v3.",
     "envoy.extensions.access_loggers.file.",
     "envoy.extensions.access_loggers.stream.",

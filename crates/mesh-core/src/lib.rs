@@ -84,6 +84,7 @@
     )
 )]
 
+mod adaptive;
 pub mod authz;
 pub mod canonical;
 pub mod cluster;

@@ -5,6 +5,7 @@
 mod admission;
 mod aggregates;
 mod bad_configuration;
+mod concurrency;
 mod csrf;
 mod deadlines;
 mod disabled;

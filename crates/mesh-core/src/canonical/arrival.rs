@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::exchange::Reply;
+use crate::headers::join_request;
 use crate::origin::Origin;
 use crate::resource::{DownstreamOptions, OriginalIpDetection};
 
@@ -45,6 +46,7 @@ pub fn arrive(
     origin: &mut Origin,
     headers: &mut HeaderMap,
 ) -> Result<&'static str, Box<Reply>> {
+    join_request(headers);
     headers.remove(INTERNAL);
     let client = match options.use_remote_address {
         true => behind_counted_proxies(options, origin, headers),

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_TYPE, VIA};
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -22,6 +22,8 @@ pub struct Exchange {
     decision: Option<Decision>,
     kept: Option<Box<Kept>>,
     session: Option<Box<Session>>,
+    held: Vec<ActiveFault>,
+    began: Instant,
     noted: Option<Box<Metadata>>,
 }
 
@@ -74,7 +76,15 @@ impl Exchange {
         request: &mut Request<'_>,
         context: &Context<'_>,
     ) -> (Self, Next) {
-        let mut exchange = Self { root, decision: None, kept: None, session: None, noted: None };
+        let mut exchange = Self {
+            root,
+            decision: None,
+            kept: None,
+            session: None,
+            held: Vec::new(),
+            began: context.now,
+            noted: None,
+        };
         let options = snapshot.canonical(root).copied().unwrap_or_default();
         let internal_only = snapshot.internal_only_headers(root);
         if let Some(reply) = canonicalize(&options, internal_only, request) {
@@ -110,6 +120,7 @@ impl Exchange {
             let verdict = chain.request(from, request, context);
             self.noted = request.noted.take();
             self.session = request.session.take().or(self.session.take());
+            self.held.append(&mut request.held);
             match verdict {
                 Verdict::Continue => {}
                 Verdict::Delay { after, next, active } => {
@@ -156,6 +167,11 @@ impl Exchange {
     /// The session that the request is of; which endpoint it is with counts for its first attempt.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_deref()
+    }
+
+    /// What filters let through and count until the answer has ended: to be held until then.
+    pub fn take_held(&mut self) -> Vec<ActiveFault> {
+        std::mem::take(&mut self.held)
     }
 
     /// The route that was chosen.
@@ -307,6 +323,7 @@ impl Exchange {
         context: &Context<'c>,
     ) -> Context<'c> {
         let mut context = *context;
+        context.began = Some(self.began);
         let Some(route) = self.route() else { return context };
         let view = snapshot.view(route);
         context.limits = view.rate_limits();

@@ -38,6 +38,8 @@ pub struct Request<'a> {
     /// Where filters note what they decided, and look for what others noted, if anybody wants to
     /// know: begins as a copy of the origin's metadata.
     pub noted: Option<Box<Metadata>>,
+    /// What filters let through and count until the answer has ended.
+    pub held: Vec<ActiveFault>,
     /// The session that a filter found it to be of.
     pub session: Option<Box<Session>>,
 }
@@ -63,6 +65,7 @@ impl<'a> Request<'a> {
             version,
             origin,
             noted: None,
+            held: Vec::new(),
             session: None,
         }
     }
@@ -133,6 +136,8 @@ pub struct Context<'a> {
     pub names: Names<'a>,
     /// The rate limits of the route.
     pub limits: RouteLimits<'a>,
+    /// When the request was first looked at, for the answer.
+    pub began: Option<Instant>,
     /// The session of the request, for the answer.
     pub session: Option<&'a Session>,
 }
@@ -163,7 +168,7 @@ impl Context<'_> {
     /// At that time, with those random bits, for that dialect, and nothing known of the route.
     pub fn new(now: Instant, time: SystemTime, random: u64, dialect: Dialect) -> Self {
         let (names, limits) = (Names::default(), RouteLimits::default());
-        Self { now, time, random, dialect, names, limits, session: None }
+        Self { now, time, random, dialect, names, limits, began: None, session: None }
     }
 }
 

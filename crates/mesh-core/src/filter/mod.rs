@@ -14,6 +14,7 @@
 //! response  ◀─ step 0 ◀─ step 1 ◀─ … ◀─ route changes ◀─
 //! ```
 
+mod adaptive_concurrency;
 mod admission_control;
 mod chain;
 mod chains;

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use super::cors::{self, Policies};
 use super::header_mutation::{self, Levels};
 use super::{
-    Context, Request, Response, Verdict, admission_control, csrf, fault, rate_limit, rbac, session,
+    Context, Request, Response, Verdict, adaptive_concurrency, admission_control, csrf, fault,
+    rate_limit, rbac, session,
 };
 use crate::authz::Authorizer;
 use crate::resource::{
-    AdmissionControl, CsrfPolicy, FilterConfig, HttpFault, HttpFilterKind, LocalRateLimit,
-    StatefulSession,
+    AdaptiveConcurrency, AdmissionControl, CsrfPolicy, FilterConfig, HttpFault, HttpFilterKind,
+    LocalRateLimit, StatefulSession,
 };
 
 /// One filter with its compiled configuration.
@@ -32,6 +33,8 @@ pub enum Step {
     LocalRateLimit(Arc<LocalRateLimit>),
     /// `envoy.extensions.filters.http.stateful_session.v3.StatefulSession`.
     StatefulSession(Arc<StatefulSession>),
+    /// `envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency`.
+    AdaptiveConcurrency(Arc<AdaptiveConcurrency>),
     /// `envoy.extensions.filters.http.admission_control.v3.AdmissionControl`.
     AdmissionControl(Arc<AdmissionControl>),
 }
@@ -61,6 +64,9 @@ impl Step {
             | (HttpFilterKind::StatefulSession(session), _) => {
                 session.clone().map(Self::StatefulSession)
             }
+            (HttpFilterKind::AdaptiveConcurrency(filter), _) => {
+                Some(Self::AdaptiveConcurrency(filter.clone()))
+            }
             (HttpFilterKind::AdmissionControl(control), _) => {
                 Some(Self::AdmissionControl(control.clone()))
             }
@@ -79,6 +85,9 @@ impl Step {
             Self::Fault(fault) => fault::request(fault, request, context),
             Self::LocalRateLimit(limit) => rate_limit::request(limit, request, context),
             Self::StatefulSession(session) => session::request(session, request, context),
+            Self::AdaptiveConcurrency(filter) => {
+                adaptive_concurrency::request(filter, request, context)
+            }
             Self::AdmissionControl(control) => admission_control::request(control, context),
         }
     }
@@ -97,6 +106,9 @@ impl Step {
             Self::Cors(policies) => cors::response(policies, response, context),
             Self::LocalRateLimit(limit) => rate_limit::response(limit, response, context),
             Self::StatefulSession(session) => session::response(session, response, context),
+            Self::AdaptiveConcurrency(filter) => {
+                adaptive_concurrency::response(filter, response, context);
+            }
             Self::AdmissionControl(control) => {
                 admission_control::response(control, response, context);
             }
@@ -108,7 +120,10 @@ impl Step {
     pub(super) fn changes_response(&self) -> bool {
         match self {
             Self::HeaderMutation(levels) => levels.change_response(),
-            Self::Cors(_) | Self::StatefulSession(_) | Self::AdmissionControl(_) => true,
+            Self::Cors(_)
+            | Self::StatefulSession(_)
+            | Self::AdaptiveConcurrency(_)
+            | Self::AdmissionControl(_) => true,
             Self::LocalRateLimit(limit) => limit.x_ratelimit_headers,
             Self::Csrf(_) | Self::Rbac(_) | Self::Fault(_) => false,
         }
@@ -129,6 +144,7 @@ impl Step {
             | Self::Rbac(_)
             | Self::Fault(_)
             | Self::StatefulSession(_)
+            | Self::AdaptiveConcurrency(_)
             | Self::AdmissionControl(_) => false,
         }
     }

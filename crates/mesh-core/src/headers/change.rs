@@ -193,6 +193,14 @@ fn append(
     if direction.is_inline(name)
         && let Some(present) = headers.get_mut(name)
     {
+        // Nothing is joined to nothing, as in Envoy.
+        if value.is_empty() {
+            return Ok(());
+        }
+        if present.is_empty() {
+            *present = value;
+            return Ok(());
+        }
         let joined = [present.as_bytes(), value.as_bytes()].join(&b","[..]);
         // Two header values and a comma make a header value.
         if let Ok(joined) = HeaderValue::from_maybe_shared(joined) {

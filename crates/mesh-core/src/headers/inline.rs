@@ -1,7 +1,7 @@
 //! Headers of which a message has one: Envoy keeps them in fields of their own, and a second value
 //! is joined to the first with a comma.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,18 @@ impl Direction {
         };
         let name = name.as_str();
         own.binary_search(&name).is_ok() || BOTH.binary_search(&name).is_ok()
+    }
+}
+
+/// Joins the values of those headers that a request has one of, as Envoy does when it reads them.
+pub(crate) fn join_request(headers: &mut HeaderMap) {
+    for name in BOTH.iter().chain(REQUEST) {
+        let mut values = headers.get_all(*name).iter().map(HeaderValue::as_bytes);
+        let (Some(first), Some(second)) = (values.next(), values.next()) else { continue };
+        let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b","[..])) {
+            headers.insert(*name, joined);
+        }
     }
 }
 

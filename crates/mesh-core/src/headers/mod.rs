@@ -23,5 +23,5 @@ pub use body::{BodyFormat, BodyTemplate, JsonTemplate};
 pub use change::InvalidHeader;
 pub use facts::{Facts, ResponseFacts};
 pub use format::{Format, FormatError};
-pub(crate) use inline::Direction;
+pub(crate) use inline::{Direction, join_request};
 pub(crate) use write::{ORIGINAL_HOST, ORIGINAL_PATH, pairs};

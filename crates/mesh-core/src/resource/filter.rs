@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::{
-    AdmissionControl, CsrfPolicy, HeaderMutations, HttpFault, LocalRateLimit, Name, Rbac,
-    StatefulSession, StringMatcher,
+    AdaptiveConcurrency, AdmissionControl, CsrfPolicy, HeaderMutations, HttpFault, LocalRateLimit,
+    Name, Rbac, StatefulSession, StringMatcher,
 };
 
 /// One HTTP filter.
@@ -52,6 +52,8 @@ pub enum HttpFilterKind {
     /// `envoy.extensions.filters.http.stateful_session.v3.StatefulSession`; `None` when it keeps
     /// no sessions.
     StatefulSession(Option<Arc<StatefulSession>>),
+    /// `envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency`.
+    AdaptiveConcurrency(Arc<AdaptiveConcurrency>),
     /// `envoy.extensions.filters.http.admission_control.v3.AdmissionControl`.
     AdmissionControl(Arc<AdmissionControl>),
 }

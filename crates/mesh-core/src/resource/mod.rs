@@ -12,6 +12,7 @@
 //! | [`ClusterLoadAssignment`] | `envoy.config.endpoint.v3.ClusterLoadAssignment` |
 //! | [`Secret`] | `envoy.extensions.transport_sockets.tls.v3.Secret` |
 
+mod adaptive_concurrency;
 mod admission_control;
 mod balancing;
 mod breakers;
@@ -53,6 +54,7 @@ mod tls;
 mod tree;
 mod uri_template;
 
+pub use adaptive_concurrency::{AdaptiveConcurrency, GradientConfig, MinRtt};
 pub use admission_control::{AdmissionControl, Samples};
 pub use balancing::{
     Balancing, ConsistentHashing, HashFunction, LbPolicy, LocalityBalancing, LocalityBasis, Maglev,

@@ -49,6 +49,12 @@ impl HostIndex {
         }
     }
 
+    /// The host of all names, where no other has one.
+    pub(crate) fn only(&self) -> Option<u32> {
+        let others = self.exact.is_empty() && self.suffixes.is_empty() && self.prefixes.is_empty();
+        self.any.filter(|_| others)
+    }
+
     /// The host of `authority`, in any case.
     pub(crate) fn find(&self, authority: &str) -> Option<u32> {
         // Every byte is looked at, so that several are at once.

@@ -213,6 +213,11 @@ impl RouteTable {
         Self { configuration, hosts, programs, targets, clusters, max_stream_duration }
     }
 
+    /// The host of all names, where no other has one.
+    pub(crate) fn only_host(&self) -> Option<u32> {
+        self.hosts.only()
+    }
+
     /// The virtual host of `authority`.
     pub(crate) fn host(&self, authority: &str) -> Option<u32> {
         let ignore_port = self.configuration.ignore_port_in_host_matching;

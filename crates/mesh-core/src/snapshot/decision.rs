@@ -277,6 +277,10 @@ impl RootProgram {
             return self.host_of_target(table, head);
         }
         if let Some(header) = &table.configuration.vhost_header {
+            // Where there is one host for all names, nobody asks for any (Envoy).
+            if let Some(host) = table.only_host() {
+                return Some(host);
+            }
             return table.host(head.headers.get(header)?.to_str().ok()?);
         }
         // The target's own authority is what most requests carry, and its host is known.

@@ -193,6 +193,7 @@ fn filter_name(step: &Step) -> &'static str {
         Step::Csrf(_) => "csrf",
         Step::LocalRateLimit(_) => "local_ratelimit",
         Step::StatefulSession(_) => "stateful_session",
+        Step::AdaptiveConcurrency(_) => "adaptive_concurrency",
         Step::AdmissionControl(_) => "admission_control",
     }
 }

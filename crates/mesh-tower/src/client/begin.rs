@@ -180,7 +180,8 @@ fn if_written(
 
 impl Waiting {
     fn go_on<T: Transport>(self, beginning: Beginning<'_, T>, next: Next) -> Begun<T> {
-        let Self { hold, root, random, record, exchange, mut faults } = self;
+        let Self { hold, root, random, record, mut exchange, mut faults } = self;
+        faults.extend(exchange.take_held());
         let place = beginning.place;
         let cluster = match &next {
             Next::Forward { cluster, .. } => Some(*cluster),

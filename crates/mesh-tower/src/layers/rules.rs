@@ -129,6 +129,7 @@ where
                 written.map_err(unwritable)?;
                 next = resumed;
             }
+            faults.extend(exchange.take_held());
             match next {
                 Next::Forward { route, cluster } => {
                     if tells_route {

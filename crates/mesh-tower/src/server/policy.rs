@@ -207,6 +207,7 @@ impl Governed {
     }
 
     fn then(mut self: Box<Self>, next: Next, written: Result<(), Unwritable>) -> Ruling {
+        self.faults.extend(self.exchange.take_held());
         if let (Err(Unwritable(what)), false) = (written, matches!(next, Next::Reply(_))) {
             return self.fail(Failure::Unwritable(what));
         }

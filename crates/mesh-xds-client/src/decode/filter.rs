@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use mesh_core::resource::{HttpFilter, HttpFilterKind};
+use mesh_pb::envoy::extensions::filters::http::adaptive_concurrency::v3::AdaptiveConcurrency;
 use mesh_pb::envoy::extensions::filters::http::admission_control::v3::AdmissionControl;
 use mesh_pb::envoy::extensions::filters::http::cors::v3::Cors;
 use mesh_pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
 use mesh_pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use mesh_pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use mesh_pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
+use mesh_pb::envoy::extensions::filters::http::router::v3::Router;
 use mesh_pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
 use mesh_pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use mesh_pb::google::protobuf::Any;
@@ -17,7 +19,10 @@ use mesh_pb::type_url;
 use pb::http_filter::ConfigType;
 
 use super::at::{At, Invalid};
-use super::{admission_control, common, csrf, fault, header_mutation, rate_limit, rbac, session};
+use super::{
+    adaptive_concurrency, admission_control, common, csrf, fault, header_mutation, rate_limit,
+    rbac, session,
+};
 
 /// The most filters of a connection manager. Each is run through for every request, and each chain
 /// of overrides has them all. A guess: ten times what any is known to have.
@@ -71,7 +76,10 @@ fn kind(at: At<'_>, proto: &pb::HttpFilter) -> Result<HttpFilterKind, Invalid> {
         None => return optional(at.field("typed_config"), proto, "a filter without typed_config"),
     };
     match config {
-        Any { type_url, .. } if type_url == type_url::ROUTER => Ok(HttpFilterKind::Router),
+        Any { type_url, .. } if type_url == type_url::ROUTER => {
+            router(at.field("typed_config"), config)?;
+            Ok(HttpFilterKind::Router)
+        }
         Any { type_url, .. } if type_url == type_url::RBAC => {
             let rules = rbac::rbac(at.field("typed_config"), config)?;
             Ok(HttpFilterKind::Rbac(Arc::new(rules)))
@@ -94,6 +102,12 @@ fn kind(at: At<'_>, proto: &pb::HttpFilter) -> Result<HttpFilterKind, Invalid> {
             let made = rate_limit::rate_limit(at.field("typed_config"), any, false)?;
             Ok(HttpFilterKind::LocalRateLimit(Arc::new(made)))
         }
+        any if common::is_of::<AdaptiveConcurrency>(any) => {
+            let made = adaptive_concurrency::filter(at.field("typed_config"), any)?;
+            Ok(made.map_or(HttpFilterKind::Ignored, |made| {
+                HttpFilterKind::AdaptiveConcurrency(Arc::new(made))
+            }))
+        }
         any if common::is_of::<AdmissionControl>(any) => {
             let made = admission_control::filter(at.field("typed_config"), any)?;
             Ok(made.map_or(HttpFilterKind::Ignored, |made| {
@@ -105,6 +119,25 @@ fn kind(at: At<'_>, proto: &pb::HttpFilter) -> Result<HttpFilterKind, Invalid> {
         }
         Any { type_url, .. } => optional(at, proto, &format!("filter type {type_url:?}")),
     }
+}
+
+/// Nothing of it changes what is done here, but Envoy refuses what it cannot check.
+fn router(at: At<'_>, any: &Any) -> Result<(), Invalid> {
+    const CHECKED: [&str; 5] = [
+        "x-envoy-upstream-rq-timeout-ms",
+        "x-envoy-upstream-rq-per-try-timeout-ms",
+        "x-envoy-max-retries",
+        "x-envoy-retry-grpc-on",
+        "x-envoy-retry-on",
+    ];
+    let proto: Router = common::any_of(at, any)?;
+    for (index, name) in proto.strict_check_headers.iter().enumerate() {
+        if !CHECKED.contains(&name.as_str()) {
+            let text = format!("{name:?} is none of {}", CHECKED.join(", "));
+            return Err(at.index("strict_check_headers", index).invalid(text));
+        }
+    }
+    Ok(())
 }
 
 /// A filter may guard something, so that one we lack is only passed over where the

@@ -120,7 +120,10 @@ pub(super) fn internal_redirect(
         if !seen.insert(name) {
             return Err(at.invalid(format!("{name:?} occurs twice")));
         }
-        made.response_headers_to_copy.push(common::header_name(at, name)?);
+        // No answer has a header whose name is empty (Envoy takes it).
+        if !name.is_empty() {
+            made.response_headers_to_copy.push(common::header_name(at, name)?);
+        }
     }
     Ok(made)
 }

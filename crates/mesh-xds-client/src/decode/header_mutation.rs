@@ -51,6 +51,14 @@ fn mutations(at: At<'_>, proto: Option<&pb::Mutations>) -> Result<HeaderMutation
     for (index, proto) in proto.query_parameter_mutations.iter().enumerate() {
         made.query.push(query(at.index("query_parameter_mutations", index), proto)?);
     }
+    for (field, trailers) in [
+        ("response_trailers_mutations", &proto.response_trailers_mutations),
+        ("request_trailers_mutations", &proto.request_trailers_mutations),
+    ] {
+        for (index, proto) in trailers.iter().enumerate() {
+            change(at.index(field, index), proto)?;
+        }
+    }
     not_honoured!(at, proto, [response_trailers_mutations, request_trailers_mutations]);
     Ok(made)
 }
@@ -65,6 +73,8 @@ fn change(at: At<'_>, proto: &rules::HeaderMutation) -> Result<Change, Invalid> 
             Some(Operation::InvalidName(name)) => Some(Err(name)),
             None => None,
         },
+        // No message has a header whose name is empty (Envoy takes it here).
+        Some(Action::Remove(name)) if name.is_empty() => None,
         Some(Action::Remove(name)) => {
             headers::removal(at.field("remove"), name)?.map(|name| Ok(HeaderChange::Remove(name)))
         }

@@ -95,12 +95,11 @@ pub(super) fn operation(
     let header = proto.header.as_ref().ok_or_else(|| at_header.invalid("is missing"))?;
     let at_key = at_header.field("key");
     check_name(at_key, &header.key, "modified")?;
-    let (field, raw) = match (header.raw_value.as_slice(), header.value.as_bytes()) {
-        ([], value) => ("value", value),
-        (raw, []) => ("raw_value", raw),
-        _ => return Err(at_header.invalid("only one of value and raw_value may be set")),
-    };
-    let at_value = at_header.field(field);
+    // Envoy looks at the text alone here, and passes bytes over.
+    if !header.raw_value.is_empty() {
+        at_header.field("raw_value").finding("is not honoured");
+    }
+    let (at_value, raw) = (at_header.field("value"), header.value.as_bytes());
     /// The longest value, in bytes (PGV).
     const VALUE_LIMIT: usize = 16_384;
     if raw.len() > VALUE_LIMIT {

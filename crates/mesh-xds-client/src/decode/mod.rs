@@ -9,6 +9,7 @@
 //! One file per message or group of messages; `at` carries the path and collects findings.
 
 mod action;
+mod adaptive_concurrency;
 mod address;
 mod addresses;
 mod admission_control;

@@ -56,10 +56,8 @@ pub(super) fn policy(at: At<'_>, proto: &pb::RetryPolicy) -> Result<RetryPolicy,
     }
     if proto.host_selection_retry_max_attempts != 0 {
         let attempts = proto.host_selection_retry_max_attempts;
-        made.host_selection_retry_max_attempts = u32::try_from(attempts).map_err(|_| {
-            let at = at.field("host_selection_retry_max_attempts");
-            at.invalid(format!("{attempts} is not a number of attempts"))
-        })?;
+        // A negative number is a large one (Envoy).
+        made.host_selection_retry_max_attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
     }
     if let Some(predicate) = proto.retry_options_predicates.first() {
         // Envoy has none built in either.
@@ -142,8 +140,8 @@ fn priority(
     let config = proto.config_type.as_ref();
     let config = config.map(|proto::retry_priority::ConfigType::TypedConfig(any)| any);
     let Some(any) = config.filter(|any| common::is_of::<PreviousPrioritiesConfig>(any)) else {
-        at.finding("is not honoured");
-        return Ok(());
+        // Envoy has no other, and refuses it.
+        return Err(at.invalid(format!("{:?} is not a known extension", proto.name)));
     };
     let at = at.field("typed_config");
     let config: PreviousPrioritiesConfig = common::any_of(at, any)?;

@@ -78,11 +78,12 @@ pub(super) fn host(
         Some(Proto::HostRewriteHeader(name)) => {
             let at = at.field("host_rewrite_header");
             common::one_line(at, name)?;
-            if name.starts_with(':') {
-                at.finding("pseudo-headers are not honoured here; the authority stays as it is");
-                return Ok(None);
+            if let ":path" | ":method" | ":authority" | ":scheme" = name.as_str() {
+                let made = format(at, &format!("%REQ({name})%"))?;
+                return Ok(Some(HostRewrite::Format(Arc::new(made))));
             }
-            if name.is_empty() {
+            // No request has another one.
+            if name.is_empty() || name.starts_with(':') {
                 return Ok(None);
             }
             Ok(Some(HostRewrite::Header(common::header_name(at, name)?)))

@@ -23,7 +23,9 @@ pub(super) fn configuration(
     proto: pb::RouteConfiguration,
 ) -> Result<RouteConfiguration, Invalid> {
     if let Some(limit) = &proto.max_direct_response_body_size_bytes {
-        at.shared().set_body_limit(limit.value);
+        // Zero is no limit (Envoy).
+        let limit = if limit.value == 0 { u32::MAX } else { limit.value };
+        at.shared().set_body_limit(limit);
     }
     for (index, plugin) in proto.cluster_specifier_plugins.iter().enumerate() {
         let at = at.index("cluster_specifier_plugins", index);
@@ -66,6 +68,10 @@ pub(super) fn configuration(
         // No request has a header whose name is none.
         made.internal_only_headers.extend(at.shared().header(name));
     }
+    // An empty name is nobody's here, and refused further in.
+    let mut proto = proto;
+    proto.request_headers_to_remove.retain(|name| !name.is_empty());
+    proto.response_headers_to_remove.retain(|name| !name.is_empty());
     (made.request_headers, made.response_headers) = mutations!(at, proto)?;
     made.filters = overrides::overrides(at, &proto.typed_per_filter_config)?;
     not_honoured!(at, proto, [vhds, cluster_specifier_plugins, route_specifiers,]);
@@ -77,6 +83,7 @@ fn virtual_host(at: At<'_>, proto: &pb::VirtualHost) -> Result<VirtualHost, Inva
         return Err(at.field("domains").invalid("is empty"));
     }
     for (index, domain) in proto.domains.iter().enumerate() {
+        common::one_line(at.index("domains", index), domain)?;
         check_domain(at.index("domains", index), domain)?;
     }
     let mut routes = Vec::with_capacity(proto.routes.len());
@@ -183,6 +190,9 @@ pub(super) fn route(at: At<'_>, proto: &pb::Route) -> Result<Route, Invalid> {
     let (request_headers, response_headers) = mutations!(at, proto)?;
     let filters = overrides::overrides(at, &proto.typed_per_filter_config)?;
     report_route(at, proto);
+    if let Some(tracing) = &proto.tracing {
+        check_tracing(at.field("tracing"), tracing)?;
+    }
     if let Some(decorator) = &proto.decorator {
         common::non_empty(at.field("decorator").field("operation"), &decorator.operation)?;
     }
@@ -195,6 +205,26 @@ pub(super) fn route(at: At<'_>, proto: &pb::Route) -> Result<Route, Invalid> {
     made.request_headers = (!request_headers.is_empty()).then(|| Box::new(request_headers));
     made.response_headers = (!response_headers.is_empty()).then(|| Box::new(response_headers));
     Ok(made)
+}
+
+fn check_tracing(at: At<'_>, proto: &pb::Tracing) -> Result<(), Invalid> {
+    for (field, share) in [
+        ("client_sampling", &proto.client_sampling),
+        ("random_sampling", &proto.random_sampling),
+        ("overall_sampling", &proto.overall_sampling),
+    ] {
+        if let Some(share) = share {
+            common::per_million(at.field(field), share)?;
+        }
+    }
+    for (index, tag) in proto.custom_tags.iter().enumerate() {
+        let at = at.index("custom_tags", index);
+        common::non_empty(at.field("tag"), &tag.tag)?;
+        if tag.r#type.is_none() {
+            return Err(at.field("type").invalid("is missing"));
+        }
+    }
+    Ok(())
 }
 
 #[allow(deprecated, reason = "older fields are reported as well")]

@@ -10,7 +10,7 @@ use mesh_pb::google::protobuf::Any;
 use mesh_pb::{json, type_url};
 use mesh_xds_client::decode::{self, Value as Decoded};
 use prost::Message as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::record::Record;
 
@@ -27,6 +27,7 @@ pub(super) fn listener(record: &Record) -> Result<(Arc<Listener>, Vec<String>), 
     let url = type_url::HTTP_CONNECTION_MANAGER;
     let (bytes, unknown) =
         json::decode_bytes(url, &manager(record)).map_err(|error| error.to_string())?;
+    named(&record.hcm, &record.route_config)?;
     let manager = Any { type_url: url.to_owned(), value: bytes };
     let listener = ListenerProto {
         name: LISTENER.to_owned(),
@@ -50,6 +51,20 @@ pub(super) fn listener(record: &Record) -> Result<(Arc<Listener>, Vec<String>), 
             Err(reason.strip_prefix(AROUND).unwrap_or(&reason).to_owned())
         }
     }
+}
+
+/// Refuses what has no name where Envoy wants one. gRPC asks for neither, and so does decoding.
+fn named(manager: &Map<String, Value>, routes: &Value) -> Result<(), String> {
+    if manager.get("stat_prefix").is_some_and(|prefix| prefix == "") {
+        return Err("stat_prefix: is empty".to_owned());
+    }
+    let hosts = routes["virtual_hosts"].as_array().into_iter().flatten();
+    for (index, host) in hosts.enumerate() {
+        if host["name"].as_str().is_none_or(str::is_empty) {
+            return Err(format!("route_config.virtual_hosts[{index}].name: is empty"));
+        }
+    }
+    Ok(())
 }
 
 fn manager(record: &Record) -> Value {

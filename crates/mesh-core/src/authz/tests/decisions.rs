@@ -311,3 +311,25 @@ fn metadata_of_earlier_filters_counts() {
     fields.insert("k".into(), Value::String("v".into()));
     assert!(!authorizer.decide(&call.head(), &metadata, Dialect::Http).allowed());
 }
+
+/// What is noted beside the decision costs a copy of the metadata, so that nothing is noted that
+/// nobody decided.
+#[test]
+fn shadow_rules_and_log_tell_more_than_whether_a_request_passes() {
+    let with = |enforced: Option<RbacAction>, shadow: Option<RbacAction>| {
+        let rules = |action| rules(action, "p", Rule::Any);
+        let rbac =
+            Rbac { rules: enforced.map(rules), shadow_rules: shadow.map(rules), ..Rbac::default() };
+        Authorizer::new(&rbac).is_some_and(|made| made.tells())
+    };
+    for (enforced, shadow, tells) in [
+        (None, None, false),
+        (Some(RbacAction::Allow), None, false),
+        (Some(RbacAction::Deny), None, false),
+        (Some(RbacAction::Log), None, true),
+        (None, Some(RbacAction::Deny), true),
+        (Some(RbacAction::Deny), Some(RbacAction::Allow), true),
+    ] {
+        assert_eq!(with(enforced, shadow), tells, "{enforced:?} {shadow:?}");
+    }
+}

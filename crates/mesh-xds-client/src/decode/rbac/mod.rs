@@ -59,6 +59,14 @@ fn optional_rules(at: At<'_>, proto: Option<&pb::Rbac>) -> Result<Option<RbacRul
 }
 
 fn rules(at: At<'_>, proto: &pb::Rbac) -> Result<RbacRules, Invalid> {
+    if let Some(options) = &proto.audit_logging_options {
+        let condition = options.audit_condition;
+        if pb::rbac::audit_logging_options::AuditCondition::try_from(condition).is_err() {
+            let at = at.field("audit_logging_options");
+            let text = format!("unknown value {condition}");
+            return Err(at.field("audit_condition").invalid(text));
+        }
+    }
     not_honoured!(at, proto, [audit_logging_options]);
     let action = action(at.field("action"), proto.action)?;
     // In order, so that the first fault is the same every time.

@@ -76,9 +76,6 @@ fn headers_that_must_not_be_changed_are_refused() {
     let strange = HeaderValueOption { append_action: 9, ..option("a", "1") };
     refuses(strange, ".append_action", "unknown value 9");
     refuses(HeaderValueOption::default(), ".header", "is missing");
-    let mut raw = option("a", "x");
-    raw.header.as_mut().unwrap().raw_value = b"y".to_vec();
-    refuses(raw, ".header", "only one of");
     let removal = |name: &str| RouteConfiguration {
         response_headers_to_remove: vec!["ok".to_owned(), name.to_owned()],
         ..RouteConfiguration::default()
@@ -107,4 +104,19 @@ fn no_more_than_a_thousand_changes_of_a_kind_are_taken() {
         ..RouteConfiguration::default()
     };
     refused(Routes, &removed, "request_headers_to_remove", "more than 1000 entries");
+}
+
+/// As in Envoy, which looks at the text alone.
+#[test]
+fn bytes_are_passed_over_and_reported() {
+    let mut raw = option("a", "x");
+    raw.header.as_mut().unwrap().raw_value = b"y".to_vec();
+    let field = "request_headers_to_add[0].header.raw_value";
+    let value = findings(Routes, &of(vec![raw.clone()]), &[field]);
+    let Some(HeaderText::Literal(found)) = made(&value).add.first().map(|one| &one.value) else {
+        panic!("{value:?}");
+    };
+    assert_eq!(found, "x");
+    raw.header.as_mut().unwrap().value.clear();
+    assert!(made(&findings(Routes, &of(vec![raw]), &[field])).add.is_empty());
 }

@@ -1,6 +1,7 @@
 //! What is refused, with the field told, and what is accepted with a finding.
 
 mod actions;
+mod adaptive_concurrency;
 mod admission_control;
 mod balancing;
 mod breakers;

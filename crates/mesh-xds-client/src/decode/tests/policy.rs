@@ -75,7 +75,7 @@ fn intervals_are_checked() {
     let timeout = pb::RetryPolicy { per_try_timeout: Some(timeout), ..Default::default() };
     refuses(timeout, "per_try_timeout", "not a valid duration");
     let attempts = pb::RetryPolicy { host_selection_retry_max_attempts: -1, ..Default::default() };
-    refuses(attempts, "host_selection_retry_max_attempts", "not a number of attempts");
+    assert_eq!(policy(attempts).host_selection_retry_max_attempts, u32::MAX);
 }
 
 #[test]
@@ -181,7 +181,8 @@ fn headers_and_predicates_are_taken() {
         &[&format!("{AT}.retry_priority.typed_config")],
     );
     let unknown = of_config(any(&OmitCanaryHostsPredicate {}));
-    findings(RouteConfiguration, &with(unknown), &[&format!("{AT}.retry_priority")]);
+    let field = format!("{AT}.retry_priority");
+    refused(RouteConfiguration, &with(unknown), &field, "is not a known extension");
     let field = format!("{AT}.retry_priority.typed_config.update_frequency");
     refused(RouteConfiguration, &with(frequency(0)), &field, "greater than zero");
     let predicate = |config: Any| RetryHostPredicate {
