@@ -145,4 +145,6 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2, by prior knowledge on plain text.
     Http2,
+    /// The one that the server chooses in TLS (ALPN), and HTTP/1.1 where it chooses none.
+    Auto,
 }

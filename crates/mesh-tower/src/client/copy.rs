@@ -81,7 +81,7 @@ pub(super) fn keep<T: Transport>(
         return false;
     }
     // HTTP/1.1 has no way to refuse a request that was sent.
-    let http2 = dialect == Dialect::Grpc || state.spec().protocol == UpstreamProtocol::Http2;
+    let http2 = dialect == Dialect::Grpc || state.spec().protocol != UpstreamProtocol::Http1;
     if needs_copy(policy, dialect, T::GIVES_BACK, http2, request.headers()) {
         *copy = Some(Box::new(Copy::of(request)));
     }

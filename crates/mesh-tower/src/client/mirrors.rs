@@ -98,12 +98,12 @@ impl Copy {
         let Ok(endpoint) = state.pick(&choice, random) else { return };
         // As in Envoy, a copy is load of its cluster like any request.
         let counted = state.count(&endpoint);
-        let connections = endpoint.attached().connections(dialect).clone();
         let gate = Gate::new(&state, RoutingPriority::Default);
         let runtime = endpoint.attached().runtime().clone();
         let answered = async move {
             let _held = permit;
-            let sent = connections.send(head.map(|_| Body::from(body)), Some(gate)).await;
+            let request = || head.map(|_| Body::from(body));
+            let sent = endpoint.attached().send(dialect, request, gate).await;
             // What is not answered counts as failed.
             let Ok(response) = sent else { return };
             let (head, mut body) = response.into_parts();

@@ -106,7 +106,7 @@ impl Transport for Direct {
         request: impl FnOnce() -> Request<Body>,
     ) -> Attempt {
         let gate = Gate::new(to.state, to.priority);
-        Attempt(endpoint.attached().connections(to.dialect).send(request(), Some(gate)))
+        Attempt(endpoint.attached().send(to.dialect, request, gate))
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mesh_core::resource::ConnectionOptions;
 
+use super::spoken::Spoken;
 use super::tls::Tls;
 
 /// How to reach one endpoint.
@@ -15,6 +16,8 @@ pub(crate) struct Config {
     /// Further ways to it.
     pub(crate) others: Arc<[SocketAddr]>,
     pub(crate) protocol: Protocol,
+    /// What the server chose, where it is for it to choose.
+    pub(crate) spoken: Option<Arc<Spoken>>,
     pub(crate) connect_timeout: Duration,
     /// How long a connection may stay idle; zero for as long as it lasts. It is closed after half to
     /// all of this.
@@ -27,7 +30,7 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Arc<Tls>>,
 }
 
-/// The HTTP version spoken with an endpoint; known beforehand, never negotiated.
+/// The HTTP version spoken with an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -41,6 +44,7 @@ impl Config {
             pipe: None,
             others: Arc::default(),
             protocol,
+            spoken: None,
             connect_timeout: CONNECT_TIMEOUT,
             idle_timeout: match protocol {
                 Protocol::Http1 => IDLE_TIMEOUT,
@@ -54,6 +58,12 @@ impl Config {
 
     pub(crate) fn with_pipe(self, pipe: Option<Arc<str>>) -> Self {
         Self { pipe, ..self }
+    }
+
+    /// Has the server choose the version, where it is asked for that: in TLS.
+    pub(crate) fn chosen_by_server(mut self, is_chosen: bool) -> Self {
+        self.spoken = (is_chosen && self.tls.is_some()).then(Arc::default);
+        self
     }
 
     pub(crate) fn with_others(self, others: &[SocketAddr]) -> Self {

@@ -188,10 +188,31 @@ impl Dialer {
         }
         let made = async {
             let stream = self.tcp().await?;
-            tls.connect(stream, protocol).await.map_err(DialError::tls)
+            let Some(spoken) = &self.config.spoken else {
+                return tls.connect(stream, protocol).await.map_err(DialError::tls);
+            };
+            let (made, chosen) = tls.connect_either(stream).await.map_err(DialError::tls)?;
+            spoken.note(chosen);
+            match chosen == protocol {
+                true => Ok(made),
+                false => Err(DialError::new(io::Error::other("the server chose another HTTP"))),
+            }
         };
         match tokio::time::timeout(self.config.connect_timeout, made).await {
             Ok(made) => made,
+            Err(_) => Err(DialError::new(timed_out(self.config.connect_timeout))),
+        }
+    }
+
+    /// Which HTTP the server chooses. To be polled on the runtime.
+    pub(super) async fn ask(&self) -> Result<Protocol, DialError> {
+        let Some(tls) = &self.config.tls else { return Ok(self.config.protocol) };
+        let asked = async {
+            let stream = self.tcp().await?;
+            tls.connect_either(stream).await.map_err(DialError::tls)
+        };
+        match tokio::time::timeout(self.config.connect_timeout, asked).await {
+            Ok(asked) => asked.map(|(_, chosen)| chosen),
             Err(_) => Err(DialError::new(timed_out(self.config.connect_timeout))),
         }
     }

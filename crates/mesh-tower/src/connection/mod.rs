@@ -30,6 +30,7 @@ mod send;
 mod sending;
 mod socket;
 mod span;
+mod spoken;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -42,4 +43,5 @@ pub use received::Received;
 pub(crate) use send::Connections;
 pub(crate) use sending::Sending;
 pub(crate) use socket::tune;
+pub(crate) use spoken::Spoken;
 pub(crate) use tls::{Settings as TlsSettings, SettingsError, Tls};

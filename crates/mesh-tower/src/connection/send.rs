@@ -12,6 +12,7 @@ use super::gate::Gate;
 use super::head::prepare;
 use super::received::{Lease, Received};
 use super::sending::Sending;
+use super::spoken::Spoken;
 use super::{http1, http2};
 use crate::body::Body;
 
@@ -89,6 +90,28 @@ impl Connections {
         }
         let connections = Arc::clone(self);
         Sending::otherwise(async move { connections.deliver(request, gate, 1).await })
+    }
+
+    /// Sends a request once it is known which of these the server speaks, to them.
+    #[cold]
+    pub(crate) fn send_as_spoken(
+        [http1, http2]: [Arc<Self>; 2],
+        spoken: Arc<Spoken>,
+        request: Request<Body>,
+        gate: Option<Gate>,
+    ) -> Sending {
+        Sending::otherwise(async move {
+            let dialer = http1.dialer.clone();
+            let runtime = dialer.runtime.clone();
+            // Who asks may give up; what is found out is for the others as well.
+            let asked = runtime.spawn(async move { spoken.or_ask(dialer.ask()).await }).await;
+            match asked {
+                Ok(Ok(Protocol::Http1)) => http1.send(request, gate).await,
+                Ok(Ok(Protocol::Http2)) => http2.send(request, gate).await,
+                Ok(Err(error)) => Err(SendError::connect(request, error)),
+                Err(_) => Err(SendError::shutdown(request)),
+            }
+        })
     }
 
     /// The request of a try without an answer, to be sent again when it was never written.

@@ -37,6 +37,8 @@ pub(crate) struct Tls {
 pub(crate) struct Settings {
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
+    /// For servers that choose.
+    either: Arc<ClientConfig>,
 }
 
 /// Why a TLS context gives no settings.
@@ -48,6 +50,9 @@ pub(crate) enum SettingsError {
     NoCryptography,
 }
 
+const HTTP1: &str = "http/1.1";
+const HTTP2: &str = "h2";
+
 impl Settings {
     /// By what a context says.
     pub(crate) fn new(
@@ -57,11 +62,11 @@ impl Settings {
         let crypto = default_crypto().ok_or(SettingsError::NoCryptography)?;
         let failed = |error| SettingsError::Context(Arc::new(error));
         let tls = providers.client(context, &crypto).map_err(failed)?;
-        let with = |protocol| {
-            let tls = tls.clone().with_alpn(alpn(&context.common, protocol));
+        let with = |own: &[&'static str]| {
+            let tls = tls.clone().with_alpn(alpn(&context.common, own));
             tls.build(&crypto).map_err(failed)
         };
-        Ok(Self { http1: with(Protocol::Http1)?, http2: with(Protocol::Http2)? })
+        Ok(Self { http1: with(&[HTTP1])?, http2: with(&[HTTP2])?, either: with(&[HTTP2, HTTP1])? })
     }
 }
 
@@ -120,6 +125,21 @@ impl Tls {
         Ok(Box::new(Secured { stream, tls: self.clone(), heard: false, broken: None }))
     }
 
+    /// The same where the server chooses, with what it chose.
+    pub(super) async fn connect_either(
+        self: &Arc<Self>,
+        stream: TcpStream,
+    ) -> Result<(Box<Secured>, Protocol), io::Error> {
+        let (_, name) = self.parts(Protocol::Http1).map_err(io::Error::other)?;
+        let settings = self.settings.as_ref().map_err(Clone::clone).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(settings.either.clone()).connect(name, stream).await;
+        let stream = stream.map_err(|error| io::Error::other(HandshakeError::new(error)))?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2.as_bytes());
+        let chosen = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+        let made = Secured { stream, tls: self.clone(), heard: false, broken: None };
+        Ok((Box::new(made), chosen))
+    }
+
     /// Why the server does not believe us, where a connection was closed before anything was sent.
     pub(super) fn told(&self) -> Option<io::Error> {
         let told = self.told.load_full()?;
@@ -137,17 +157,15 @@ fn name(
 
 /// What is offered: as in Envoy what the context says, else the protocol that is spoken. Never what
 /// would not be spoken: the other HTTP, and what Istio's sidecars tell each other before it.
-fn alpn(context: &CommonTlsContext, protocol: Protocol) -> Vec<Vec<u8>> {
-    let own = match protocol {
-        Protocol::Http1 => "http/1.1",
-        Protocol::Http2 => "h2",
-    };
-    const NOT_SPOKEN: [&str; 4] = ["istio-peer-exchange", "h2", "http/1.1", "http/1.0"];
+fn alpn(context: &CommonTlsContext, own: &[&'static str]) -> Vec<Vec<u8>> {
+    const NOT_SPOKEN: [&str; 4] = ["istio-peer-exchange", HTTP2, HTTP1, "http/1.0"];
     let told = context.alpn_protocols.iter().map(|name| &**name);
     let mut offered: Vec<&str> =
-        told.filter(|name| *name == own || !NOT_SPOKEN.contains(name)).collect();
-    if !offered.contains(&own) {
-        offered.push(own);
+        told.filter(|name| own.contains(name) || !NOT_SPOKEN.contains(name)).collect();
+    for own in own {
+        if !offered.contains(own) {
+            offered.push(own);
+        }
     }
     offered.into_iter().map(|name| name.as_bytes().to_vec()).collect()
 }

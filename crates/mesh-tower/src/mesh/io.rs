@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use http::Request;
 use mesh_core::cluster::LoadStats;
 use mesh_core::resource::{
     Cluster, Endpoint as EndpointSpec, UpstreamProtocol, UpstreamTlsContext,
@@ -11,8 +12,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Providers;
+use crate::body::Body;
 use crate::client::Slots;
-use crate::connection::{Config, Connections, Protocol, SettingsError, Tls, TlsSettings};
+use crate::connection::{
+    Config, Connections, Gate, Protocol, Sending, SettingsError, Spoken, Tls, TlsSettings,
+};
 
 /// Hangs connections on endpoints.
 #[derive(Clone, Debug)]
@@ -121,8 +125,8 @@ impl ClusterIo {
 pub(crate) struct EndpointIo {
     pub(crate) clients: Slots,
     http: OnceLock<Arc<Connections>>,
-    /// gRPC's, where the cluster speaks HTTP/1.1 otherwise.
-    grpc: OnceLock<Arc<Connections>>,
+    /// Those of HTTP/2, where the cluster may speak HTTP/1.1: gRPC's among them.
+    by_http2: OnceLock<Arc<Connections>>,
     draining: AtomicBool,
     runtime: Handle,
     config: Config,
@@ -148,10 +152,11 @@ impl Attach for Io {
 
     fn endpoint(&self, cluster: &Cluster, spec: &EndpointSpec) -> EndpointIo {
         let tls = Tls::of(cluster, spec, |context| self.settings(context));
-        let config = config(cluster, spec).with_tls(tls);
+        let is_chosen = cluster.protocol == UpstreamProtocol::Auto;
+        let config = config(cluster, spec).with_tls(tls).chosen_by_server(is_chosen);
         EndpointIo {
             http: OnceLock::new(),
-            grpc: OnceLock::new(),
+            by_http2: OnceLock::new(),
             draining: AtomicBool::new(false),
             clients: Slots::new(cluster, spec, config.tls.as_ref()),
             runtime: self.runtime.clone(),
@@ -179,15 +184,55 @@ fn config(cluster: &Cluster, spec: &EndpointSpec) -> Config {
 }
 
 impl EndpointIo {
-    /// The connections for requests of that dialect: gRPC is always HTTP/2.
-    pub(crate) fn connections(&self, dialect: Dialect) -> &Arc<Connections> {
-        let (made, protocol) = match dialect {
-            Dialect::Grpc if self.config.protocol != Protocol::Http2 => {
-                (&self.grpc, Protocol::Http2)
-            }
-            _ => (&self.http, self.config.protocol),
+    /// Sends a request of that dialect: gRPC is always HTTP/2.
+    #[inline]
+    pub(crate) fn send(
+        &self,
+        dialect: Dialect,
+        request: impl FnOnce() -> Request<Body>,
+        gate: Gate,
+    ) -> Sending {
+        if let Some(spoken) = &self.config.spoken
+            && dialect == Dialect::Http
+        {
+            return self.send_as_spoken(spoken, request(), gate);
+        }
+        self.connections(dialect).send(request(), Some(gate))
+    }
+
+    #[inline(never)]
+    fn send_as_spoken(&self, spoken: &Arc<Spoken>, request: Request<Body>, gate: Gate) -> Sending {
+        let of = |protocol| match protocol {
+            Protocol::Http1 => self.made(&self.http, protocol),
+            Protocol::Http2 => self.made(&self.by_http2, protocol),
         };
-        made.get().unwrap_or_else(|| self.make(made, protocol))
+        match spoken.known() {
+            Some(known) => of(known).send(request, Some(gate)),
+            None => {
+                let both = [Protocol::Http1, Protocol::Http2].map(|it| of(it).clone());
+                Connections::send_as_spoken(both, spoken.clone(), request, Some(gate))
+            }
+        }
+    }
+
+    /// The connections for requests of that dialect, where it is not for the server to choose.
+    #[inline]
+    pub(crate) fn connections(&self, dialect: Dialect) -> &Arc<Connections> {
+        match dialect {
+            Dialect::Grpc if self.config.protocol != Protocol::Http2 => {
+                self.made(&self.by_http2, Protocol::Http2)
+            }
+            _ => self.made(&self.http, self.config.protocol),
+        }
+    }
+
+    #[inline]
+    fn made<'c>(
+        &self,
+        cell: &'c OnceLock<Arc<Connections>>,
+        protocol: Protocol,
+    ) -> &'c Arc<Connections> {
+        cell.get().unwrap_or_else(|| self.make(cell, protocol))
     }
 
     #[cold]
@@ -211,7 +256,7 @@ impl EndpointIo {
 
     /// Those that were made.
     fn all(&self) -> impl Iterator<Item = &Arc<Connections>> {
-        [&self.http, &self.grpc].into_iter().filter_map(OnceLock::get)
+        [&self.http, &self.by_http2].into_iter().filter_map(OnceLock::get)
     }
 
     /// Lets go of its connections; others are made when they are needed.
@@ -222,7 +267,7 @@ impl EndpointIo {
     /// Connections of their own for health checks.
     pub(crate) fn for_checks(&self, protocol: Protocol, port: Option<u16>) -> Arc<Connections> {
         let mut config = self.config.clone();
-        config.protocol = protocol;
+        (config.protocol, config.spoken) = (protocol, None);
         if let Some(port) = port {
             config.address.set_port(port);
             // Their ports are those of the service.

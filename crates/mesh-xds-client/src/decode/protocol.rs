@@ -115,8 +115,13 @@ fn http_options(
             if let Some(options) = &config.http2_protocol_options {
                 http2(at.field("http2_protocol_options"), options, made)?;
             }
-            at.finding("is not honoured; HTTP/1.1 is spoken");
-            Ok(UpstreamProtocol::Http1)
+            if let Some(options) = &config.http_protocol_options
+                && is_set(options)
+            {
+                at.field("http_protocol_options").finding("its settings are not honoured");
+            }
+            not_honoured!(at, config, [http3_protocol_options, alternate_protocols_cache_options]);
+            Ok(UpstreamProtocol::Auto)
         }
         None => Ok(UpstreamProtocol::Http1),
     }

@@ -9,11 +9,11 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use mesh_core::Dialect;
 use mesh_core::resource::{
-    Action, ChainAction, Cluster, ClusterLoadAssignment, ClusterSpecifier, Discovery, FilterChain,
-    Forward, HttpConnectionManager, Listener, Metadata, Resource, Resources, RootSource, Route,
-    RouteConfiguration, RouteMatch, RouteSpecifier, ServerListener, Struct, TRANSPORT_SOCKET_MATCH,
-    TransportSocket, TransportSocketMatch, UpstreamProtocol, UpstreamTlsContext, Value,
-    VirtualHost,
+    Action, ChainAction, Cluster, ClusterLoadAssignment, ClusterSpecifier, Discovery,
+    DownstreamTlsContext, FilterChain, Forward, HttpConnectionManager, Listener, Metadata,
+    Resource, Resources, RootSource, Route, RouteConfiguration, RouteMatch, RouteSpecifier,
+    ServerListener, Struct, TRANSPORT_SOCKET_MATCH, TransportSocket, TransportSocketMatch,
+    UpstreamProtocol, UpstreamTlsContext, Value, VirtualHost,
 };
 use mesh_identity::{CertificateProvider, FileWatcher, default_crypto};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,17 +35,21 @@ fn routes(action: Action) -> Arc<RouteConfiguration> {
 
 /// A server that is `THEM`, and says who asks by which version.
 async fn server(ca: &Ca, is_required: bool) -> SocketAddr {
+    server_by(ca, downstream(is_required), "127.0.0.1:0").await
+}
+
+async fn server_by(ca: &Ca, context: DownstreamTlsContext, address: &str) -> SocketAddr {
     let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes(Action::NonForwarding)));
     let mut chain = FilterChain::new("inbound-mtls", ChainAction::Http(Box::new(manager)));
-    chain.tls = Some(Arc::new(downstream(is_required)));
-    let mut listener = ServerListener::new("server", "127.0.0.1:0".parse().unwrap());
+    chain.tls = Some(Arc::new(context));
+    let mut listener = ServerListener::new("server", address.parse().unwrap());
     listener.filter_chains = vec![chain];
     let mesh = Mesh::builder()
         .resources([Resource::from(listener)].into_iter().collect())
         .certificate_provider("default", ca.workload(THEM))
         .build()
         .unwrap();
-    let server = Server::bind(&mesh, "127.0.0.1:0").await.unwrap();
+    let server = Server::bind(&mesh, address).await.unwrap();
     let address = server.local_addr();
     tokio::spawn(server.serve(tower::service_fn(|request: Request<_>| async move {
         let peer = request.extensions().get::<Peer>().unwrap();
@@ -296,4 +300,39 @@ async fn clients_of_a_layer_are_made_where_they_are_said_to_speak_tls() {
     let answer = layer.with_tls().layer(client).oneshot(get()).await.unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, format!("HTTP/1.1 {US}"));
+}
+
+#[tokio::test]
+async fn server_chooses_the_version_where_it_is_asked_to() {
+    let ca = Ca::new();
+    for (offered, expected) in [
+        (&["h2", "http/1.1"][..], "HTTP/2.0"),
+        (&["http/1.1", "h2"], "HTTP/1.1"),
+        (&["http/1.1"], "HTTP/1.1"),
+        (&["h2"], "HTTP/2.0"),
+    ] {
+        let mut context = downstream(true);
+        context.common.alpn_protocols = offered.iter().map(|name| (*name).into()).collect();
+        let address = server_by(&ca, context, "127.0.0.1:0").await;
+        let mut made = cluster(&[address], upstream(&[THEM]));
+        made.protocol = UpstreamProtocol::Auto;
+        let mesh = mesh(made, Some(ca.workload(US)));
+        // The first ones at once: one of them asks, and the others wait.
+        let first = (0..8).map(|_| ask(&mesh, Dialect::Http));
+        for answer in futures_util::future::join_all(first).await {
+            assert_eq!(answer.unwrap(), format!("{expected} {US}"), "{offered:?}");
+        }
+        assert_eq!(ask(&mesh, Dialect::Http).await.unwrap(), format!("{expected} {US}"));
+    }
+    // In plain text nobody chooses.
+    let plain =
+        Server::bind(&Mesh::builder().resources(Resources::new()).build().unwrap(), "127.0.0.1:0");
+    let plain = plain.await.unwrap();
+    let mut made = cluster(&[plain.local_addr()], upstream(&[]));
+    (made.protocol, made.transport_socket) = (UpstreamProtocol::Auto, TransportSocket::RawBuffer);
+    tokio::spawn(plain.serve(tower::service_fn(|request: Request<_>| async move {
+        let text = format!("{:?}", request.version());
+        Ok::<_, std::convert::Infallible>(Response::new(Body::from(text)))
+    })));
+    assert_eq!(ask(&mesh(made, None), Dialect::Http).await.unwrap(), "HTTP/1.1");
 }

@@ -268,6 +268,14 @@ fn http_versions() {
         }),
         ..http::HttpProtocolOptions::default()
     };
+    let auto = http::HttpProtocolOptions {
+        upstream_protocol_options: Some(options::UpstreamProtocolOptions::AutoConfig(
+            Default::default(),
+        )),
+        ..http::HttpProtocolOptions::default()
+    };
+    assert_eq!(protocol(&with_options(any(&auto))), UpstreamProtocol::Auto);
+    findings(Cluster, &with_options(any(&auto)), &[]);
     let field = format!("{at}.use_downstream_protocol_config");
     findings(Cluster, &with_options(any(&follow)), &[&field]);
 }
