@@ -45,7 +45,7 @@ mod spent;
 mod testing;
 
 pub use body::{Body, BoxError};
-pub use client::{Channel, Client, ClientLayer, Record};
+pub use client::{Channel, Client, ClientLayer, Connector, Record};
 pub use deadline::Deadline;
 pub use error::{Error, ErrorKind};
 pub use mesh::{Builder, ClusterStatus, Mesh, Readiness};

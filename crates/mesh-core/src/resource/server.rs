@@ -59,11 +59,12 @@ impl ServerListener {
         contexts.flat_map(|context| context.common.secrets())
     }
 
-    /// What each chain that serves HTTP does with requests, as a root of its own: its position
-    /// among the [`chains`](Self::chains) is part of its name.
+    /// What each chain that serves HTTP does with requests, and each that passes bytes on with
+    /// connections, as a root of its own: its position among the [`chains`](Self::chains) is part
+    /// of its name.
     pub fn roots(&self) -> impl Iterator<Item = Arc<Listener>> {
         self.chains().enumerate().filter_map(|(at, chain)| match &chain.action {
-            ChainAction::Http(manager) => Some(Arc::new(Listener::new(
+            ChainAction::Http(manager) | ChainAction::Tcp(manager) => Some(Arc::new(Listener::new(
                 self.root_name(at),
                 HttpConnectionManager::clone(manager),
             ))),
@@ -129,6 +130,9 @@ impl FilterChain {
 pub enum ChainAction {
     /// HTTP is served.
     Http(Box<HttpConnectionManager>),
+    /// Bytes are passed on as they come (`envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`),
+    /// to the cluster of the only route. What the manager says of requests says nothing here.
+    Tcp(Box<HttpConnectionManager>),
     /// It is closed: the chain has filters that Envoy knows and we do not, and they may guard
     /// something. The text says which.
     Close(Name),

@@ -229,7 +229,16 @@ impl Dialer {
         Ok(match &self.config.tls {
             None if self.config.pipe.is_some() => Box::new(self.pipe().await?),
             None => Box::new(self.tcp().await?),
-            Some(tls) => self.secured(tls, self.config.protocol).await?,
+            Some(tls) => {
+                let made = async {
+                    let stream = self.tcp().await?;
+                    tls.connect_raw(stream).await.map_err(DialError::tls)
+                };
+                match tokio::time::timeout(self.config.connect_timeout, made).await {
+                    Ok(made) => made?,
+                    Err(_) => return Err(DialError::new(timed_out(self.config.connect_timeout))),
+                }
+            }
         })
     }
 }

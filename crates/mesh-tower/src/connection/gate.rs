@@ -25,6 +25,11 @@ impl Gate {
 
     /// A connection's place among those of the cluster; `None` when all are taken.
     pub(super) fn connect(&self) -> Option<ConnectionPermit> {
-        self.state.admit_connection(self.priority).ok()
+        self.admit().ok()
+    }
+
+    /// The same for who does not wait.
+    pub(super) fn admit(&self) -> Result<ConnectionPermit, Overloaded> {
+        self.state.admit_connection(self.priority)
     }
 }

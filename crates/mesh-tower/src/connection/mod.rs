@@ -36,6 +36,7 @@ mod tests;
 mod tls;
 
 pub(crate) use config::{Config, Protocol};
+pub(crate) use dial::Bytes;
 pub(crate) use error::{SendError, SendErrorKind};
 pub(crate) use gate::Gate;
 pub(crate) use head::{has_host, without_userinfo};

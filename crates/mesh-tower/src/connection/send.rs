@@ -2,7 +2,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderValue, Request, Response};
 use hyper::client::conn::TrySendError;
-use mesh_core::cluster::Overloaded;
+use mesh_core::cluster::{ConnectionPermit, Overloaded};
 use tokio::runtime::Handle;
 
 use super::config::{Config, MAX_UNWRITTEN, Protocol};
@@ -188,6 +188,22 @@ impl Connections {
     /// A connection of its own, for what is no HTTP.
     pub(crate) async fn raw(&self) -> std::io::Result<Box<dyn Bytes>> {
         self.dialer.raw().await.map_err(DialError::into_io)
+    }
+
+    /// The same for a request that stands for one, with its place among those of the cluster.
+    pub(crate) async fn raw_for(
+        &self,
+        request: Request<Body>,
+        gate: &Gate,
+    ) -> Result<(Box<dyn Bytes>, ConnectionPermit), SendError> {
+        let permit = match gate.admit() {
+            Ok(permit) => permit,
+            Err(why) => return Err(SendError::overflow(request, why)),
+        };
+        match self.dialer.raw().await {
+            Ok(stream) => Ok((stream, permit)),
+            Err(error) => Err(SendError::connect(request, error)),
+        }
     }
 
     /// Sends a request of no cluster.

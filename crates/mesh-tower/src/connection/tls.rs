@@ -37,6 +37,8 @@ pub(crate) struct Tls {
 pub(crate) struct Settings {
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
+    /// For what is no HTTP.
+    raw: Arc<ClientConfig>,
     /// For servers that choose.
     either: Arc<ClientConfig>,
 }
@@ -66,7 +68,8 @@ impl Settings {
             let tls = tls.clone().with_alpn(alpn(&context.common, own));
             tls.build(&crypto).map_err(failed)
         };
-        Ok(Self { http1: with(&[HTTP1])?, http2: with(&[HTTP2])?, either: with(&[HTTP2, HTTP1])? })
+        let (http1, http2) = (with(&[HTTP1])?, with(&[HTTP2])?);
+        Ok(Self { http1, http2, raw: with(&[])?, either: with(&[HTTP2, HTTP1])? })
     }
 }
 
@@ -121,6 +124,18 @@ impl Tls {
     ) -> Result<Box<Secured>, io::Error> {
         let (config, name) = self.parts(protocol).map_err(io::Error::other)?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
+        let stream = stream.map_err(|error| io::Error::other(HandshakeError::new(error)))?;
+        Ok(Box::new(Secured { stream, tls: self.clone(), heard: false, broken: None }))
+    }
+
+    /// The same for what is no HTTP.
+    pub(super) async fn connect_raw(
+        self: &Arc<Self>,
+        stream: TcpStream,
+    ) -> Result<Box<Secured>, io::Error> {
+        let (_, name) = self.parts(Protocol::Http1).map_err(io::Error::other)?;
+        let settings = self.settings.as_ref().map_err(Clone::clone).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(settings.raw.clone()).connect(name, stream).await;
         let stream = stream.map_err(|error| io::Error::other(HandshakeError::new(error)))?;
         Ok(Box::new(Secured { stream, tls: self.clone(), heard: false, broken: None }))
     }

@@ -178,6 +178,20 @@ fn awaited(uri: &str, resources: &[ResourceStatus]) -> String {
 const NAMED: usize = 3;
 
 impl Subscribed {
+    /// A root that a server's listener has for one of its chains.
+    pub(crate) fn of_chain(root: Name) -> Self {
+        Self {
+            name: root.clone(),
+            authority: "tcp".into(),
+            likely: "tcp".into(),
+            host: HeaderValue::from_static("tcp"),
+            listener: root,
+            hint: RootHint::new(),
+            number: fastrand::u64(..),
+            _following: Following::Fixed,
+        }
+    }
+
     /// The error of a target that cannot be used, still without a reason.
     pub(crate) fn unresolved(&self) -> Error {
         Error::new(ErrorKind::NotReady, format!("target {:?} is not resolved", self.name))

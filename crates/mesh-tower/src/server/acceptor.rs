@@ -18,6 +18,7 @@ use super::limits::Limits;
 use super::registry::Registry;
 use super::serving::{Serving, ServingMode};
 use super::stream::Stream;
+use super::tcp;
 use super::tls::Session;
 use crate::mesh::Mesh;
 
@@ -34,6 +35,9 @@ use crate::mesh::Mesh;
 /// within 10 minutes; those that it would not take any more, within 10 seconds. Where it cannot listen
 /// then, as when another process does at its address, it is not serving, and tries again.
 ///
+/// Connections of a chain with a TCP proxy are not for the server: their bytes are passed on to an
+/// endpoint of the chain's cluster, for as long as this lives.
+///
 /// It owns the listening socket, which closes when the mesh shuts down. Then its connections drain:
 /// answers on HTTP/1.1 ask to close, and each connection ends when its last call has. Only who
 /// speaks HTTP/2 can send `GOAWAY`: a [`Server`](super::Server) does, and another server when its
@@ -48,10 +52,12 @@ pub struct Acceptor {
     pub(super) limits: Arc<Limits>,
     slots: Arc<Semaphore>,
     registry: Registry,
-    draining: Draining,
+    pub(super) draining: Draining,
     failures: u32,
     /// Connections of which it is not known yet what takes them; each has its slot.
     opening: JoinSet<Option<Opened>>,
+    /// Connections whose bytes are passed on; each has its slot.
+    pub(super) passing: JoinSet<()>,
 }
 
 /// A server's socket.
@@ -113,6 +119,7 @@ impl Acceptor {
             draining: inner.drain.server(),
             failures: 0,
             opening: JoinSet::new(),
+            passing: JoinSet::new(),
         };
         // What is known already need not be waited for.
         acceptor.look();
@@ -238,11 +245,11 @@ impl Acceptor {
     }
 
     /// Lets a connection in, unless nothing takes it.
-    fn admit(&self, (slot, stream, session, (local, peer)): Opened) -> Option<Accepted> {
+    fn admit(&mut self, (slot, stream, session, (local, peer)): Opened) -> Option<Accepted> {
         let name = |serving: &Serving| serving.governing().listener.clone();
         let listener = self.serving.as_ref().map(name);
         let conn = Conn::new((peer, local), session, listener.clone(), self.limits.max_headers);
-        let mut limits = None;
+        let (mut limits, mut root) = (None, None);
         if let Some(name) = &listener {
             let serves = self.serving.as_ref().is_some_and(Serving::serves);
             let standing = conn.standing(&self.mesh.inner().hold(), name);
@@ -252,11 +259,16 @@ impl Acceptor {
             }
             let manager = standing.as_ref().and_then(|standing| standing.manager());
             limits = manager.and_then(|manager| self.limits.under(manager)).map(Arc::new);
+            root = standing.and_then(|standing| standing.passes_on().cloned());
         }
         let limits = limits.unwrap_or_else(|| self.limits.clone());
         let draining = self.draining.clone();
         let seat = self.registry.enter(conn.clone(), slot, draining.clone());
-        Some(Accepted::new(stream, conn, (limits, draining), seat))
+        let accepted = Accepted::new(stream, conn, (limits, draining), seat);
+        let Some(root) = root else { return Some(accepted) };
+        while self.passing.try_join_next().is_some() {}
+        self.passing.spawn(tcp::proxy(self.mesh.inner().clone(), accepted, root));
+        None
     }
 
     /// Takes no more connections, and drains those there are. May be called again with another
@@ -268,11 +280,6 @@ impl Acceptor {
         // Those already through their handshake are closed with the others.
         self.opening = JoinSet::new();
         self.registry.drain(cut);
-    }
-
-    /// Waits until the mesh shuts down, and returns its deadline. Cancel safe.
-    pub(super) async fn shutdown(&mut self) -> Instant {
-        self.draining.begun().await
     }
 }
 

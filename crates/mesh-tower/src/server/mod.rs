@@ -36,6 +36,7 @@ mod serve;
 mod service;
 mod serving;
 mod stream;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -70,7 +70,7 @@ impl Standing {
                 }
                 _ => false,
             };
-            is_secured && matches!(chain.action, ChainAction::Http(_))
+            is_secured && !matches!(chain.action, ChainAction::Close(_))
         });
         let at = taken.map_or(0, |(at, _)| at);
         let chain = taken.map(|(at, _)| (listener.root_name(at), RootHint::new()));
@@ -85,9 +85,16 @@ impl Standing {
     pub(super) fn manager(&self) -> Option<&HttpConnectionManager> {
         self.chain.as_ref()?;
         match &self.listener.chains().nth(self.at)?.action {
-            ChainAction::Http(manager) => Some(manager),
+            ChainAction::Http(manager) | ChainAction::Tcp(manager) => Some(manager),
             _ => None,
         }
+    }
+
+    /// The root of a chain that passes bytes on.
+    pub(super) fn passes_on(&self) -> Option<&Name> {
+        let (root, _) = self.chain.as_ref()?;
+        let chain = self.listener.chains().nth(self.at)?;
+        matches!(chain.action, ChainAction::Tcp(_)).then_some(root)
     }
 
     /// Whether a chain takes the connection.

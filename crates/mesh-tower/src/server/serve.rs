@@ -78,19 +78,20 @@ impl Server {
                 },
             }
         }
-        let mut is_cut = false;
+        let (mut is_cut, mut draining) = (false, self.acceptor.draining.clone());
         loop {
+            if connections.tasks.is_empty() && self.acceptor.passing.is_empty() {
+                break;
+            }
             tokio::select! {
                 // The mesh may shut down while the signal's own drain is under way, and with less
                 // time.
-                deadline = self.acceptor.shutdown(), if !is_cut => {
+                deadline = draining.begun(), if !is_cut => {
                     is_cut = true;
                     self.acceptor.close(Some(deadline));
                 }
-                ended = connections.tasks.join_next() => match ended {
-                    Some(ended) => log_panic(ended),
-                    None => break,
-                },
+                Some(ended) = connections.tasks.join_next() => log_panic(ended),
+                Some(ended) = self.acceptor.passing.join_next() => log_panic(ended),
             }
         }
         // Until the last call is over: who asks is told that this server goes, and not that it is

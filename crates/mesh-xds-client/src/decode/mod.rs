@@ -59,6 +59,7 @@ mod structure;
 mod subsets;
 #[cfg(test)]
 mod tests;
+mod tcp_proxy;
 mod tls;
 mod tree;
 mod value;

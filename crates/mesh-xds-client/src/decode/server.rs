@@ -6,12 +6,13 @@ use mesh_pb::envoy::config::listener::v3 as pb;
 use mesh_pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
 use mesh_pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
 use mesh_pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
+use mesh_pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use mesh_pb::google::protobuf::{Any, BoolValue};
 use mesh_pb::type_url;
 use pb::filter::ConfigType;
 
 use super::at::{At, Invalid, not_honoured};
-use super::{address, chain_match, common, listener, tls};
+use super::{address, chain_match, common, listener, tcp_proxy, tls};
 
 /// The types of network filters that Envoy has begin so.
 const ENVOYS_FILTERS: &str = "type.googleapis.com/envoy.extensions.filters.network.";
@@ -108,7 +109,7 @@ fn chain(at: At<'_>, proto: &pb::FilterChain) -> Result<FilterChain, Invalid> {
     Ok(made)
 }
 
-/// One connection manager, as the last filter and the only one that does anything.
+/// One connection manager or TCP proxy, as the last filter and the only one that does anything.
 fn action(at: At<'_>, filters: &[pb::Filter]) -> Result<ChainAction, Invalid> {
     const FIELD: &str = "filters";
     let mut names = std::collections::HashSet::new();
@@ -127,7 +128,14 @@ fn action(at: At<'_>, filters: &[pb::Filter]) -> Result<ChainAction, Invalid> {
             if index + 1 != filters.len() {
                 return Err(at.invalid("the connection manager must be the last filter"));
             }
-            made = Some(listener::manager_of(at, any, listener::Side::Server)?);
+            let manager = listener::manager_of(at, any, listener::Side::Server)?;
+            made = Some(ChainAction::Http(manager.into()));
+        } else if common::is_of::<TcpProxy>(any) {
+            if index + 1 != filters.len() {
+                return Err(at.invalid("the TCP proxy must be the last filter"));
+            }
+            at.refused_by_grpc("it has network filters beside the connection manager");
+            made = Some(ChainAction::Tcp(tcp_proxy::proxy(at, any)?.into()));
         } else {
             check_known(at, any)?;
             at.finding(format!("{} is not supported: the chain closes connections", filter.name));
@@ -137,8 +145,8 @@ fn action(at: At<'_>, filters: &[pb::Filter]) -> Result<ChainAction, Invalid> {
     }
     match (made, unknown) {
         (_, Some(name)) => Ok(ChainAction::Close(name)),
-        (Some(manager), None) => Ok(ChainAction::Http(Box::new(manager))),
-        (None, None) => Err(at.field(FIELD).invalid("has no connection manager")),
+        (Some(made), None) => Ok(made),
+        (None, None) => Err(at.field(FIELD).invalid("has no connection manager or TCP proxy")),
     }
 }
 

@@ -4,5 +4,6 @@ mod attempts;
 mod cancelled;
 mod errors;
 mod script;
+mod tcp;
 mod tls;
 mod wire;

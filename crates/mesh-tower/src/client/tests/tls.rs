@@ -25,10 +25,10 @@ use crate::server::Peer;
 use crate::testing::{Ca, downstream, upstream, uri};
 use crate::{Body, BoxError, Channel, ClientLayer, Error, ErrorKind, Mesh, Server};
 
-const US: &str = "spiffe://cluster.local/ns/default/sa/us";
-const THEM: &str = "spiffe://cluster.local/ns/default/sa/them";
+pub(super) const US: &str = "spiffe://cluster.local/ns/default/sa/us";
+pub(super) const THEM: &str = "spiffe://cluster.local/ns/default/sa/them";
 
-fn routes(action: Action) -> Arc<RouteConfiguration> {
+pub(super) fn routes(action: Action) -> Arc<RouteConfiguration> {
     let host = VirtualHost::new("all", ["*"], vec![Route::new(RouteMatch::prefix("/"), action)]);
     Arc::new(RouteConfiguration::new("routes", vec![host]))
 }
@@ -61,7 +61,7 @@ async fn server_by(ca: &Ca, context: DownstreamTlsContext, address: &str) -> Soc
 }
 
 /// A cluster of those endpoints over TLS.
-fn cluster(endpoints: &[SocketAddr], context: UpstreamTlsContext) -> Cluster {
+pub(super) fn cluster(endpoints: &[SocketAddr], context: UpstreamTlsContext) -> Cluster {
     let mut made = Cluster::new("things");
     let assignment = ClusterLoadAssignment::of_addresses("things", endpoints.iter().copied());
     made.discovery = Discovery::Static(Arc::new(assignment));
@@ -76,7 +76,7 @@ fn resources(cluster: Cluster) -> Resources {
     [Resource::from(Listener::new("things:80", manager)), cluster.into()].into_iter().collect()
 }
 
-fn mesh(cluster: Cluster, provider: Option<CertificateProvider>) -> Mesh {
+pub(super) fn mesh(cluster: Cluster, provider: Option<CertificateProvider>) -> Mesh {
     let mut builder = Mesh::builder().resources(resources(cluster));
     if let Some(provider) = provider {
         builder = builder.certificate_provider("default", provider);

@@ -2,13 +2,15 @@
 
 use mesh_core::ResourceType::Listener;
 use mesh_core::resource::{
-    ChainAction, CidrRange, RouteSpecifier, ServerListener, SourceType, TrafficDirection,
+    Action, ChainAction, CidrRange, ClusterSpecifier as Clusters, RouteSpecifier, ServerListener,
+    SourceType, TrafficDirection,
 };
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::config::listener::v3 as pb;
 use mesh_pb::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
 use mesh_pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use mesh_pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
+use mesh_pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::ClusterSpecifier;
 use mesh_pb::google::protobuf::{Any, BoolValue};
 
 use super::super::Value;
@@ -140,11 +142,48 @@ fn chains_that_are_refused() {
 
 #[test]
 fn chain_with_filters_that_envoy_knows_closes_connections() {
-    let tcp = filter("tcp", any(&TcpProxy::default()));
-    let found = fails_grpc_alone(|l| l.filter_chains[0].filters = vec![tcp.clone()]);
-    assert!(matches!(&found.filter_chains[0].action, ChainAction::Close(name) if &**name == "tcp"));
-    let guarded = fails_grpc_alone(|l| l.filter_chains[0].filters.insert(0, tcp));
+    let redis = Any {
+        type_url: "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProxy"
+            .to_owned(),
+        value: Vec::new(),
+    };
+    let redis = filter("redis", redis);
+    let found = fails_grpc_alone(|l| l.filter_chains[0].filters = vec![redis.clone()]);
+    let ChainAction::Close(name) = &found.filter_chains[0].action else { panic!("not closed") };
+    assert_eq!(&**name, "redis");
+    let guarded = fails_grpc_alone(|l| l.filter_chains[0].filters.insert(0, redis));
     assert!(matches!(guarded.filter_chains[0].action, ChainAction::Close(_)));
+}
+
+#[test]
+fn chain_with_a_tcp_proxy_passes_bytes_on() {
+    let proxy = |change: fn(&mut TcpProxy)| {
+        let mut made = TcpProxy {
+            cluster_specifier: Some(ClusterSpecifier::Cluster("db".to_owned())),
+            max_connect_attempts: number(3),
+            ..Default::default()
+        };
+        change(&mut made);
+        vec![filter("tcp", any(&made))]
+    };
+    let found = fails_grpc_alone(|l| l.filter_chains[0].filters = proxy(|_| ()));
+    let ChainAction::Tcp(manager) = &found.filter_chains[0].action else { panic!("no TCP") };
+    let hour = Some(std::time::Duration::from_secs(3600));
+    assert_eq!(manager.clients.idle_timeout, hour);
+    let RouteSpecifier::Inline(routes) = &manager.routes else { panic!("no routes") };
+    let Action::Forward(forward) = &routes.virtual_hosts[0].routes[0].action else { panic!() };
+    assert!(matches!(&forward.cluster, Clusters::Cluster(name) if &**name == "db"));
+    assert_eq!(forward.retry_policy.as_ref().unwrap().num_retries, 2);
+    let field = "filter_chains[0].filters[0].typed_config";
+    let refused = |change, at: &str, text| {
+        refuses(|l| l.filter_chains[0].filters = proxy(change), &format!("{field}{at}"), text);
+    };
+    refused(|p| p.cluster_specifier = None, ".cluster_specifier", "is missing");
+    refused(|p| p.max_connect_attempts = number(0), ".max_connect_attempts", "at least 1");
+    let empty = |p: &mut TcpProxy| {
+        p.cluster_specifier = Some(ClusterSpecifier::WeightedClusters(Default::default()));
+    };
+    refused(empty, ".weighted_clusters.clusters", "is empty");
 }
 
 #[test]
