@@ -1,12 +1,15 @@
 //! What becomes of servers and their connections when their listener changes.
 
-use mesh_core::resource::{HttpConnectionManager, Resource, ServerListener};
+use mesh_core::resource::{
+    HttpConnectionManager, HttpFilterKind, Rbac, RbacAction, RbacPolicy, RbacRules, Resource, Rule,
+    ServerListener, Value,
+};
 use tokio::net::TcpSocket;
 
-use super::policy::{chain, governed, manager, one, served, with_chains};
+use super::policy::{chain, governed, manager, one, served, two, with_chains};
 use super::upgrades::{echo, echoes, upgraded};
 use super::*;
-use crate::server::ServingMode;
+use crate::server::{Noted, ServingMode};
 
 #[tokio::test]
 async fn server_that_cannot_listen_says_so_and_tries_again() {
@@ -94,5 +97,28 @@ async fn clients_get_the_time_that_their_listener_gives_them() {
             _ => "read",
         };
         assert!(said.ends_with(expected) && said.is_empty() == expected.is_empty(), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn handlers_are_told_what_shadow_rules_would_have_done() {
+    let everybody = RbacPolicy { permissions: vec![Rule::Any], principals: vec![Rule::Any] };
+    let mut rbac = Rbac::default();
+    rbac.shadow_rules = Some(RbacRules::new(RbacAction::Deny, [("later", everybody)]));
+    let mesh = governed(vec![served("/")], vec![HttpFilterKind::Rbac(rbac.into())]);
+    let server = Server::bind(&mesh, ANY).await.unwrap();
+    let (address, _server) = start(server, async |request: Request<RequestBody>| {
+        let noted = request.extensions().get::<Noted>().expect("there are shadow rules");
+        let told = |key| match noted.get("envoy.filters.http.rbac", key) {
+            Some(Value::String(text)) => text.to_string(),
+            other => format!("{other:?}"),
+        };
+        let keys = ["shadow_engine_result", "shadow_effective_policy_id"];
+        Response::new(Body::from(keys.map(told).join(" ")))
+    });
+    for answer in [one(address, get1("/")).await, two(address, get2("/")).await] {
+        assert_eq!(answer.status(), 200, "shadow rules deny nothing");
+        let said = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(said, "denied later");
     }
 }

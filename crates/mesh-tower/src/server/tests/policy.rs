@@ -76,7 +76,7 @@ pub(super) async fn one(address: SocketAddr, request: Request<Empty<Bytes>>) -> 
     soon(client1(address).await.send_request(request)).await.unwrap()
 }
 
-async fn two(address: SocketAddr, request: Request<Empty<Bytes>>) -> Response<Incoming> {
+pub(super) async fn two(address: SocketAddr, request: Request<Empty<Bytes>>) -> Response<Incoming> {
     soon(client2(address).await.send_request(request)).await.unwrap()
 }
 
