@@ -287,23 +287,25 @@ impl Exchange {
         by_route: bool,
         context: &Context<'_>,
     ) {
-        let mut response = Response {
+        let mut seen = Response {
             status: response.status,
             headers: &mut *response.headers,
             request: head,
             version: self.kept.as_ref().map_or(response.version, |kept| kept.version),
             flags: response.flags,
             details: response.details,
+            awaited: None,
         };
         if let (true, Some(route)) = (by_route, self.route()) {
-            snapshot.view(route).change_response(&mut response, context);
+            snapshot.view(route).change_response(&mut seen, context);
         }
         if let Some(chain) = snapshot.filters(self.root, self.route()) {
-            chain.response(&mut response, context);
+            chain.response(&mut seen, context);
         }
         if let Some(via) = snapshot.via(self.root) {
-            append_via(response.headers, via);
+            append_via(seen.headers, via);
         }
+        response.awaited = seen.awaited;
     }
 
     /// The context with what header values may tell of the route, for a request on its way.
@@ -387,6 +389,7 @@ impl Reply {
             version: Version::HTTP_11,
             flags: self.flags,
             details: &self.details,
+            awaited: None,
         }
     }
 }

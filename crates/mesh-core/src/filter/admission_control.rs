@@ -1,6 +1,8 @@
 //! The filter that refuses requests when too many failed of late:
 //! `envoy.extensions.filters.http.admission_control.v3.AdmissionControl`.
 
+use std::sync::Arc;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
@@ -26,13 +28,20 @@ pub(super) fn request(control: &AdmissionControl, context: &Context<'_>) -> Verd
     Verdict::Continue
 }
 
-pub(super) fn response(control: &AdmissionControl, response: &Response<'_>, context: &Context<'_>) {
+pub(super) fn response(
+    control: &Arc<AdmissionControl>,
+    response: &mut Response<'_>,
+    context: &Context<'_>,
+) {
     // What was refused here says nothing of whoever is behind.
     let (Some(status), true) = (response.status, response.details != DENIED) else { return };
     let is_success = match grpc_status(response.headers) {
         Some(status) => control.grpc_success_status.contains(&status),
-        // The status is still to come, in trailers that no filter sees.
-        None if status == StatusCode::OK && is_grpc(response.headers) => true,
+        // The status is still to come, in trailers.
+        None if status == StatusCode::OK && is_grpc(response.headers) => {
+            response.awaited = Some(control.clone());
+            return;
+        }
         None => {
             let status = status.as_u16();
             let mut ranges = control.http_success_status.iter();
@@ -66,7 +75,7 @@ mod tests {
         Context::new(now, SystemTime::UNIX_EPOCH, random, Dialect::Http)
     }
 
-    fn answered(control: &AdmissionControl, now: Instant, status: u16, grpc: Option<&'static str>) {
+    fn answered(control: &Arc<AdmissionControl>, now: Instant, status: u16, grpc: Option<&'static str>) {
         let mut headers = HeaderMap::new();
         if let Some(status) = grpc {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -75,7 +84,9 @@ mod tests {
             }
         }
         let status = StatusCode::from_u16(status).unwrap();
-        response(control, &Response::new(status, &mut headers), &at(now, 0));
+        let mut answer = Response::new(status, &mut headers);
+        response(control, &mut answer, &at(now, 0));
+        assert_eq!(answer.awaited.is_some(), status == StatusCode::OK && grpc == Some(""));
     }
 
     fn refused(control: &AdmissionControl, now: Instant) -> usize {
@@ -99,6 +110,7 @@ mod tests {
             let mut control = AdmissionControl::new(Duration::from_secs(30));
             (control.aggression, control.max_rejection_probability) = (aggression, most);
             let now = Instant::now();
+            let control = Arc::new(control);
             (0..well).for_each(|_| answered(&control, now, 200, None));
             (0..sick).for_each(|_| answered(&control, now, 500, None));
             let share = control.rejection_probability(now);
@@ -112,12 +124,14 @@ mod tests {
         let mut control = AdmissionControl::new(Duration::from_secs(10));
         control.rps_threshold = 5;
         let now = Instant::now();
+        let control = Arc::new(control);
         (0..4).for_each(|_| answered(&control, now, 503, None));
         assert_eq!(refused(&control, now), 0);
         answered(&control, now, 503, None);
         assert!(refused(&control, now) > 0);
         // Five in two seconds are fewer.
         assert_eq!(refused(&control, now + Duration::from_secs(2)), 0);
+        let mut control = Arc::into_inner(control).unwrap();
         control.rps_threshold = 0;
         assert!(refused(&control, now + Duration::from_secs(9)) > 0);
         assert_eq!(refused(&control, now + Duration::from_secs(10)), 0);
@@ -125,7 +139,7 @@ mod tests {
 
     #[test]
     fn statuses_of_both_kinds_count_and_own_answers_do_not() {
-        let control = AdmissionControl::new(Duration::from_secs(30));
+        let control = Arc::new(AdmissionControl::new(Duration::from_secs(30)));
         let now = Instant::now();
         for (status, grpc) in
             [(200, None), (404, None), (200, Some("0")), (200, Some("5")), (200, Some(""))]
@@ -133,17 +147,23 @@ mod tests {
             answered(&control, now, status, grpc);
         }
         let sum = control.samples.sum(now);
-        assert_eq!((sum.requests, sum.successes), (5, 5));
+        assert_eq!((sum.requests, sum.successes), (4, 4));
+        // What was awaited: a status of success, another, and none.
+        control.call_ended(now, Some(0));
+        control.call_ended(now, Some(14));
+        control.call_ended(now, None);
+        let sum = control.samples.sum(now);
+        assert_eq!((sum.requests, sum.successes), (7, 5));
         for (status, grpc) in [(500, None), (200, Some("14")), (503, Some(""))] {
             answered(&control, now, status, grpc);
         }
         let sum = control.samples.sum(now);
-        assert_eq!((sum.requests, sum.successes), (8, 5));
+        assert_eq!((sum.requests, sum.successes), (10, 5));
         let mut headers = HeaderMap::new();
         let mut own = Response::new(StatusCode::SERVICE_UNAVAILABLE, &mut headers);
         own.details = DENIED;
-        response(&control, &own, &at(now, 0));
-        assert_eq!(control.samples.sum(now).requests, 8);
+        response(&control, &mut own, &at(now, 0));
+        assert_eq!(control.samples.sum(now).requests, 10);
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode, Version};
@@ -10,7 +11,7 @@ use crate::exchange::{Reply, ResponseFlags};
 use crate::head::Head;
 use crate::headers::{Facts, ResponseFacts};
 use crate::origin::Origin;
-use crate::resource::{ActiveFault, Metadata, RouteLimits};
+use crate::resource::{ActiveFault, AdmissionControl, Metadata, RouteLimits};
 
 /// A request on its way through the filters.
 ///
@@ -95,6 +96,8 @@ pub struct Response<'a> {
     pub flags: ResponseFlags,
     /// Envoy's response code details.
     pub details: &'a str,
+    /// Who wants to know how a gRPC call ended whose status is still to come, in its trailers.
+    pub awaited: Option<Arc<AdmissionControl>>,
 }
 
 impl<'a> Response<'a> {
@@ -108,6 +111,7 @@ impl<'a> Response<'a> {
             version,
             flags,
             details: "via_upstream",
+            awaited: None,
         }
     }
 

@@ -44,6 +44,12 @@ impl AdmissionControl {
         }
     }
 
+    /// Counts a gRPC call by the status in its trailers, or without any.
+    pub fn call_ended(&self, now: Instant, status: Option<u16>) {
+        let is_success = status.is_some_and(|status| self.grpc_success_status.contains(&status));
+        self.samples.record(now, is_success);
+    }
+
     /// The share of requests that is to be refused now.
     pub fn rejection_probability(&self, now: Instant) -> f64 {
         let Sampled { requests, successes, seconds } = self.samples.sum(now);

@@ -8,7 +8,7 @@ use mesh_core::Dialect;
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState, LoadReport};
 use mesh_core::resilience::Outcome;
-use mesh_core::resource::ActiveFault;
+use mesh_core::resource::{ActiveFault, AdmissionControl};
 
 use super::idle::{Idle, IdleTimer};
 use super::{load, now};
@@ -63,6 +63,8 @@ pub(super) struct OpenCall {
     counted: Option<CountedRequest>,
     /// Whether how it ended is in the trailers.
     awaits_status: bool,
+    /// Whose counts its status is for.
+    admits: Option<Arc<AdmissionControl>>,
     /// How long it may be silent.
     idle: Option<IdleTimer>,
 }
@@ -92,6 +94,11 @@ impl OpenCall {
         let is_well = !is_call || told == Some(OK);
         counted.set_succeeded(is_well && !status.is_server_error());
         self.counted = Some(counted);
+    }
+
+    /// Has its status count for the admission of others.
+    pub(super) fn admit_by(&mut self, control: Arc<AdmissionControl>) {
+        self.admits = Some(control);
     }
 
     /// Has it end when it is silent for too long.
@@ -126,6 +133,9 @@ impl OpenCall {
         }
         if let (Some(counted), true) = (&mut self.counted, self.awaits_status) {
             counted.set_succeeded(trailers.and_then(status_of) == Some(OK));
+        }
+        if let Some(control) = self.admits.take() {
+            control.call_ended(now(), trailers.and_then(status_of));
         }
         let Some(state) = &self.state else { return };
         let observed = match trailers {

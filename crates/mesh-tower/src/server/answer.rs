@@ -1,16 +1,17 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use mesh_core::exchange::Reply;
-use mesh_core::resource::ActiveFault;
+use mesh_core::resource::{ActiveFault, AdmissionControl};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
@@ -19,6 +20,7 @@ use super::conn::Call;
 use super::limits::end_of;
 use super::policy::{Governed, Ruling};
 use crate::body::BoxError;
+use crate::client::now;
 use crate::deadline::Deadline;
 use crate::spent;
 
@@ -138,6 +140,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let mut awaited = None;
         let answer = loop {
             match this.state.as_mut().project() {
                 StateProjection::Answered { reply } => {
@@ -161,7 +164,7 @@ where
                         spent::tell(head.status, &mut head.headers);
                     }
                     if let Some(governed) = &this.governed {
-                        governed.change(&mut head);
+                        awaited = governed.change(&mut head);
                     }
                     break Response::from_parts(head, Either::Left(body));
                 }
@@ -173,7 +176,7 @@ where
         }
         let is_closing = *this.is_http1 && call.as_ref().is_some_and(Call::is_closing);
         let faults = this.governed.take().map_or_else(Vec::new, |governed| governed.faults);
-        let held = (call, faults);
+        let held = Held { _call: call, _faults: faults, awaited };
         let mut answer = answer.map(|body| AnswerBody { body, deadline, held: Some(held) });
         if is_closing {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -196,7 +199,27 @@ pin_project! {
         body: Either<R, Full<Bytes>>,
         deadline: Option<Deadline>,
         // The call lasts until its answer has been sent, and so do faults that count.
-        held: Option<(Option<Call>, Vec<ActiveFault>)>,
+        held: Option<Held>,
+    }
+}
+
+/// What goes on until an answer has been sent.
+struct Held {
+    _call: Option<Call>,
+    _faults: Vec<ActiveFault>,
+    /// Who waits for the status of a gRPC call.
+    awaited: Option<Arc<AdmissionControl>>,
+}
+
+impl Held {
+    /// Tells who waits what came of the call.
+    #[cold]
+    fn told(&mut self, trailers: Option<&HeaderMap>) {
+        if let Some(control) = self.awaited.take() {
+            let status = trailers.and_then(|trailers| trailers.get("grpc-status"));
+            let status = status.and_then(|status| status.to_str().ok()?.parse().ok());
+            control.call_ended(now(), status);
+        }
     }
 }
 
@@ -214,6 +237,13 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         let frame = ready!(Deadline::within(*this.deadline, || this.body.poll_frame(cx)));
+        if let Some(held) = this.held.as_mut().filter(|held| held.awaited.is_some()) {
+            match &frame {
+                Some(Ok(frame)) if !frame.is_trailers() => {}
+                Some(Ok(frame)) => held.told(frame.trailers_ref()),
+                _ => held.told(None),
+            }
+        }
         if !matches!(frame, Some(Ok(_))) {
             *this.held = None;
         }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Method, Request, StatusCode, response};
 use mesh_core::canonical::{self, Unnamed};
 use mesh_core::exchange::{Exchange, Failure, Next, Reply};
 use mesh_core::filter::{self, Context};
-use mesh_core::resource::{ActiveFault, ChainAction, HttpConnectionManager, Name, ServerListener};
+use mesh_core::resource::{ActiveFault, AdmissionControl, ChainAction, HttpConnectionManager, Name, ServerListener};
 use mesh_core::server::{Arrival, filter_chain};
 use mesh_core::snapshot::{Decision, NoRoute, RootHint, RootIndex};
 use mesh_core::{Dialect, Head, Origin};
@@ -254,12 +254,16 @@ impl Governed {
     }
 
     /// Makes of the application's answer what configuration asks for.
-    pub(super) fn change(&self, head: &mut response::Parts) {
-        if self.exchange.changes_response(&self.hold) {
-            let mut seen = filter::Response::new(head.status, &mut head.headers);
-            let context = context(self.dialect, self.random);
-            self.exchange.respond(&self.hold, &mut seen, &context);
+    ///
+    /// And who waits for the status of a gRPC call, which is to come in its trailers.
+    pub(super) fn change(&self, head: &mut response::Parts) -> Option<Arc<AdmissionControl>> {
+        if !self.exchange.changes_response(&self.hold) {
+            return None;
         }
+        let mut seen = filter::Response::new(head.status, &mut head.headers);
+        let context = context(self.dialect, self.random);
+        self.exchange.respond(&self.hold, &mut seen, &context);
+        seen.awaited
     }
 }
 

@@ -9,7 +9,7 @@ use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState};
 use mesh_core::exchange::{Failure, ResponseFlags};
 use mesh_core::resilience::{Ended, Outcome, is_settled};
-use mesh_core::resource::RetryPolicy;
+use mesh_core::resource::{AdmissionControl, RetryPolicy};
 use mesh_core::{Dialect, filter};
 
 use super::again::is_spent;
@@ -19,7 +19,7 @@ use crate::client::asked::Asked;
 use crate::client::body::{ResponseBody, UnderWay};
 use crate::client::copy::Copy;
 use crate::client::failing::{Failing, failure_of};
-use crate::client::load;
+use crate::client::{load, now};
 use crate::client::messages::context;
 use crate::client::outliers::{OpenCall, tell, weigh};
 use crate::client::step::Start;
@@ -138,24 +138,32 @@ impl Flight {
         }
         let (head, body) = response.into_parts();
         // The body takes the endpoint along.
-        let head = self.changed_head(head);
+        let (head, awaited) = self.changed_head(head);
+        match awaited {
+            Some(control) if body.is_end_stream() => control.call_ended(now(), None),
+            Some(control) => call.get_or_insert_default().admit_by(control),
+            None => {}
+        }
         Response::from_parts(head, self.hand_over(body, call))
     }
 
-    fn changed_head(&mut self, mut head: Parts) -> Parts {
+    /// The head of an answer, and who waits for a status in its trailers.
+    fn changed_head(&mut self, mut head: Parts) -> (Parts, Option<Arc<AdmissionControl>>) {
+        let mut awaited = None;
         let attempts = self.retries() + 1;
-        let Some(history) = &mut self.history else { return head };
+        let Some(history) = &mut self.history else { return (head, None) };
         if let Some(exchange) = &history.exchange {
             let mut context = context(self.dialect, self.random.first());
             context.names.attempts = attempts;
             context.names.upstream = self.endpoint.as_ref().map(|endpoint| endpoint.address());
             let mut seen = filter::Response::new(head.status, &mut head.headers);
             exchange.respond(&self.hold, &mut seen, &context);
+            awaited = seen.awaited;
         }
         for cookie in history.cookies.drain(..) {
             head.headers.append(header::SET_COOKIE, cookie);
         }
-        head
+        (head, awaited)
     }
 
     /// What to do about an attempt without an answer.
