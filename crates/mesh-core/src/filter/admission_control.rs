@@ -75,7 +75,12 @@ mod tests {
         Context::new(now, SystemTime::UNIX_EPOCH, random, Dialect::Http)
     }
 
-    fn answered(control: &Arc<AdmissionControl>, now: Instant, status: u16, grpc: Option<&'static str>) {
+    fn answered(
+        control: &Arc<AdmissionControl>,
+        now: Instant,
+        status: u16,
+        grpc: Option<&'static str>,
+    ) {
         let mut headers = HeaderMap::new();
         if let Some(status) = grpc {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

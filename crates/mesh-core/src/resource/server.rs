@@ -64,10 +64,9 @@ impl ServerListener {
     /// of its name.
     pub fn roots(&self) -> impl Iterator<Item = Arc<Listener>> {
         self.chains().enumerate().filter_map(|(at, chain)| match &chain.action {
-            ChainAction::Http(manager) | ChainAction::Tcp(manager) => Some(Arc::new(Listener::new(
-                self.root_name(at),
-                HttpConnectionManager::clone(manager),
-            ))),
+            ChainAction::Http(manager) | ChainAction::Tcp(manager) => Some(Arc::new(
+                Listener::new(self.root_name(at), HttpConnectionManager::clone(manager)),
+            )),
             ChainAction::Close(_) => None,
         })
     }

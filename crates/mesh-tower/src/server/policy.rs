@@ -8,7 +8,9 @@ use http::{HeaderMap, HeaderName, Method, Request, StatusCode, response};
 use mesh_core::canonical::{self, Unnamed};
 use mesh_core::exchange::{Exchange, Failure, Next, Reply};
 use mesh_core::filter::{self, Context};
-use mesh_core::resource::{ActiveFault, AdmissionControl, ChainAction, HttpConnectionManager, Name, ServerListener};
+use mesh_core::resource::{
+    ActiveFault, AdmissionControl, ChainAction, HttpConnectionManager, Name, ServerListener,
+};
 use mesh_core::server::{Arrival, filter_chain};
 use mesh_core::snapshot::{Decision, NoRoute, RootHint, RootIndex};
 use mesh_core::{Dialect, Head, Origin};

@@ -57,9 +57,9 @@ mod session;
 mod split;
 mod structure;
 mod subsets;
+mod tcp_proxy;
 #[cfg(test)]
 mod tests;
-mod tcp_proxy;
 mod tls;
 mod tree;
 mod value;

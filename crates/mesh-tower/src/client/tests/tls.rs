@@ -336,3 +336,21 @@ async fn server_chooses_the_version_where_it_is_asked_to() {
     })));
     assert_eq!(ask(&mesh(made, None), Dialect::Http).await.unwrap(), "HTTP/1.1");
 }
+
+#[tokio::test]
+async fn pipe_is_never_spoken_to_in_plain_text_where_tls_is_asked_for() {
+    let folder = std::env::temp_dir().join(format!("mesh-pipe-{}", std::process::id()));
+    let listener = tokio::net::UnixListener::bind(&folder).unwrap();
+    let pipe = mesh_core::resource::Endpoint::at_pipe(folder.to_str().unwrap());
+    let mut made = cluster(&[], upstream(&[THEM]));
+    let mut assignment =
+        ClusterLoadAssignment::of_addresses("things", ["127.0.0.1:1".parse().unwrap()]);
+    assignment.localities[0].endpoints = vec![pipe];
+    made.discovery = Discovery::Static(Arc::new(assignment));
+    let (kind, text) = refused(made, Some(Ca::new().workload(US))).await;
+    std::fs::remove_file(&folder).unwrap();
+    assert_eq!(kind, ErrorKind::Connect);
+    assert!(text.contains("is not spoken to over TLS"), "{text}");
+    let nobody = tokio::time::timeout(std::time::Duration::from_millis(50), listener.accept());
+    assert!(nobody.await.is_err(), "nothing was sent");
+}
