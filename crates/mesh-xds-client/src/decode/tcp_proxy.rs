@@ -76,6 +76,7 @@ fn cluster(at: At<'_>, proto: Option<&Proto>) -> Result<ClusterSpecifier, Invali
     }
 }
 
+#[allow(deprecated, reason = "an older field that Envoy still reads")]
 fn report(at: At<'_>, proto: &pb::TcpProxy) {
     not_honoured!(
         at,

@@ -325,9 +325,8 @@ async fn server_chooses_the_version_where_it_is_asked_to() {
         assert_eq!(ask(&mesh, Dialect::Http).await.unwrap(), format!("{expected} {US}"));
     }
     // In plain text nobody chooses.
-    let plain =
-        Server::bind(&Mesh::builder().resources(Resources::new()).build().unwrap(), "127.0.0.1:0");
-    let plain = plain.await.unwrap();
+    let open = Mesh::builder().resources(Resources::new()).build().unwrap();
+    let plain = Server::bind(&open, "127.0.0.1:0").await.unwrap();
     let mut made = cluster(&[plain.local_addr()], upstream(&[]));
     (made.protocol, made.transport_socket) = (UpstreamProtocol::Auto, TransportSocket::RawBuffer);
     tokio::spawn(plain.serve(tower::service_fn(|request: Request<_>| async move {

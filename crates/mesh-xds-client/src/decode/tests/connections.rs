@@ -114,14 +114,17 @@ fn options_that_are_refused() {
 }
 
 #[test]
-fn automatic_and_followed_versions_are_reported_and_their_limits_read() {
+fn limits_of_versions_that_are_chosen_or_followed_are_read() {
     let http2 = json!({"http2_protocol_options": {"max_concurrent_streams": 4}});
-    for kind in ["auto_config", "use_downstream_protocol_config"] {
+    let followed = "use_downstream_protocol_config";
+    let at = format!("typed_extension_protocol_options[{KEY:?}].{followed}");
+    for (kind, protocol, fields) in [
+        ("auto_config", UpstreamProtocol::Auto, &[][..]),
+        (followed, UpstreamProtocol::Http1, &[at.as_str()]),
+    ] {
         let cluster = with_options(&json!({kind: http2}));
-        let at = format!("typed_extension_protocol_options[{KEY:?}].{kind}");
-        let fields = [at.as_str()];
-        let Value::Cluster(made) = findings(Cluster, &cluster, &fields) else { panic!() };
-        assert_eq!(made.protocol, UpstreamProtocol::Http1);
+        let Value::Cluster(made) = findings(Cluster, &cluster, fields) else { panic!() };
+        assert_eq!(made.protocol, protocol);
         assert_eq!(made.connections.http2.max_concurrent_streams, Some(4));
     }
 }
