@@ -63,7 +63,12 @@ async fn grpc_calls_count_by_the_status_in_their_trailers() {
         async { Ok::<_, BoxError>(answer?) }
     });
     let server = serve(any_port(), service).await;
-    let written = Written::new(&[server.address()]).with_filter(FILTER, &json!({}));
+    let config = json!({
+        "success_criteria": {"grpc_criteria": {"grpc_success_status": [0]}},
+        "sampling_window": "120s",
+        "max_rejection_probability": {"default_value": {"value": 90}, "runtime_key": "k"},
+    });
+    let written = Written::new(&[server.address()]).with_filter(FILTER, &config);
     let live = written.channel_of(Dialect::Grpc).await;
     for _ in 0..350 {
         let request = Request::post("/things/Get").header("content-type", "application/grpc");
