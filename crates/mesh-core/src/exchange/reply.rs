@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::ResponseFlags;
+use crate::filter::Response;
+use crate::head::Head;
 use crate::resource::ActiveFault;
 
 /// An answer made here (Envoy: a local reply).
@@ -108,5 +110,20 @@ pub(crate) fn grpc_status(status: StatusCode) -> u16 {
         404 => 12,
         429 | 502..=504 => 14,
         _ => 2,
+    }
+}
+
+impl Reply {
+    /// As filters see it.
+    pub(super) fn response<'r>(&'r mut self, request: Option<Head<'r>>) -> Response<'r> {
+        Response {
+            status: Some(self.status),
+            headers: &mut self.headers,
+            request,
+            version: Version::HTTP_11,
+            flags: self.flags,
+            details: &self.details,
+            awaited: None,
+        }
     }
 }

@@ -380,20 +380,6 @@ impl Kept {
     }
 }
 
-impl Reply {
-    fn response<'r>(&'r mut self, request: Option<Head<'r>>) -> Response<'r> {
-        Response {
-            status: Some(self.status),
-            headers: &mut self.headers,
-            request,
-            version: Version::HTTP_11,
-            flags: self.flags,
-            details: &self.details,
-            awaited: None,
-        }
-    }
-}
-
 /// Names a proxy behind those that are named already (RFC 9110, 7.6.3).
 fn append_via(headers: &mut HeaderMap, own: &HeaderValue) {
     let mut named: Vec<&[u8]> = headers.get_all(VIA).iter().map(HeaderValue::as_bytes).collect();
