@@ -12,10 +12,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_pb::type_url;
 use mesh_tests::serve::any_port;
 use mesh_tests::written::{typed, written};
-use mesh_tests::{Ads, eventually, within};
+use mesh_tests::{Ads, Control, eventually, within, yaml};
 use mesh_tower::server::{RequestBody, ServingMode};
-use mesh_tower::{Body, BoxError, Mesh, Server};
+use mesh_tower::{Body, BoxError, Channel, Mesh, Server};
 use mesh_xds_client::Bootstrap;
+use mesh_xds_client::bootstrap::ServerFeatures;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -243,4 +244,57 @@ async fn losing_the_control_plane_changes_nothing_for_a_server() {
     }
     assert!(node.mesh.readiness().is_ready());
     within("shutdown", node.mesh.shutdown(Duration::from_secs(20))).await;
+}
+
+/// A server that asks our control plane as a sidecar does.
+async fn inbound(delta: bool) {
+    let control = Control::start(&[("none.yaml", "")]).await;
+    let mut features = ServerFeatures::default();
+    (features.delta, features.envoy) = (delta, true);
+    let bootstrap = Bootstrap::builder(control.xds().to_string())
+        .with_node_id("sidecar~127.0.0.1~server.default~default.svc.cluster.local")
+        .with_server_features(features)
+        .with_server_listener_template("xds.istio.io/grpc/lds/inbound/%s");
+    let mesh = Mesh::builder().bootstrap(bootstrap.build().unwrap()).build().unwrap();
+    let modes: Arc<Mutex<Vec<ServingMode>>> = Arc::default();
+    let told = modes.clone();
+    let server = Server::bind(&mesh, any_port()).await.unwrap();
+    let server = server.with_mode_callback(move |mode| told.lock().unwrap().push(mode.clone()));
+    let address = server.local_addr();
+    let app = tower::service_fn(|_: Request<RequestBody>| async {
+        Ok::<_, BoxError>(Response::new(Body::from("hello")))
+    });
+    tokio::spawn(server.serve(app));
+    let told = || {
+        modes.lock().unwrap().iter().find_map(|mode| match mode {
+            ServingMode::NotServing(why) if why.contains("no inbound filter chain") => Some(()),
+            _ => None,
+        })
+    };
+    eventually("not serving", told).await;
+    let service = yaml::service("echo", 9080, "HTTP", &[(address, "v1")]);
+    control.write("service.yaml", &service);
+    let client = mesh_tests::mesh(control.xds());
+    let channel = Channel::new(&client, "echo:9080").unwrap();
+    within("answer", async {
+        while !mesh_tests::get(&channel, "/").await.is_ok_and(|answer| answer.text() == "hello") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(modes.lock().unwrap().last(), Some(&ServingMode::Serving));
+    // Its service gone, it serves on, as what is deleted stays.
+    control.remove("service.yaml");
+    eventually("news", || (control.plane().generation() > 2).then_some(())).await;
+    assert_eq!(mesh_tests::get(&channel, "/").await.unwrap().text(), "hello");
+}
+
+#[tokio::test]
+async fn sidecars_inbound_chains_govern_a_server_by_the_state_of_the_world() {
+    inbound(false).await;
+}
+
+#[tokio::test]
+async fn sidecars_inbound_chains_govern_a_server_by_delta() {
+    inbound(true).await;
 }

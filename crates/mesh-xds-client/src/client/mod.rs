@@ -50,6 +50,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::bootstrap::{Ask, Bootstrap, Target};
+use crate::graph::inbound;
 use crate::session::ResourceDump;
 use interests::{Interests, Kind};
 use names::Names;
@@ -105,9 +106,15 @@ impl Client {
     }
 
     /// Wants the listener of a server at `address`, until the subscription is dropped; `None` when
-    /// the bootstrap has no `server_listener_resource_name_template` for it (gRFC A36).
+    /// the bootstrap has no `server_listener_resource_name_template` for it (gRFC A36). Of a
+    /// [sidecar](Ask::Envoy), these are the chains of its inbound listener for that port.
     pub fn subscribe_server(&self, address: SocketAddr) -> Option<Subscription> {
-        let listener = self.bootstrap.server_listener_name(address)?;
+        let listener = match self.ask {
+            Ask::Envoy if self.bootstrap.server_listener_template().is_some() => {
+                inbound::name(address)
+            }
+            _ => self.bootstrap.server_listener_name(address)?,
+        };
         Some(Subscription::new(self.interests.clone(), listener, Kind::Server))
     }
 

@@ -39,7 +39,7 @@ mod server;
 mod tests;
 
 pub use interest::Interest;
-pub(crate) use outbound::Outbound;
+pub(crate) use outbound::{Outbound, inbound};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

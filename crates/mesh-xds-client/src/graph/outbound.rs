@@ -3,9 +3,10 @@
 //! A sidecar's listeners are made for connections that are redirected to it: each has an address
 //! and a port, and serves all hosts that can be reached there. For a target this finds the one that
 //! its connection would have come to, and tells the graph of it as if it were a Listener by the
-//! target's name.
+//! target's name. A server is told of the chains that take connections to its port in the same way.
 
 mod choice;
+pub(crate) mod inbound;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +21,13 @@ use mesh_core::{ResourceId, ResourceType};
 use crate::decode::Value;
 use crate::session::Event;
 
-/// All listeners that came, and the targets that want one.
+/// All listeners that came, and the targets and servers that want one.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     /// Whether a listener that is gone is gone for targets (gRFC A88), or stays.
     fails_on_data_errors: bool,
     listeners: BTreeMap<Name, Arc<ServerListener>>,
+    /// Servers go by names of their own.
     targets: HashMap<Name, Chosen>,
     /// When the last listener came that was not there before.
     grown: Option<Instant>,
@@ -36,7 +38,7 @@ pub(crate) struct Outbound {
 #[derive(Debug, Default)]
 struct Chosen {
     /// The listener, and what was made of it.
-    made: Option<(Arc<ServerListener>, Arc<Listener>)>,
+    made: Option<(Arc<ServerListener>, Value)>,
     /// Why there is none, from the session: nobody answers, or not in time.
     failure: Option<Arc<Failure>>,
 }
@@ -120,14 +122,23 @@ impl Outbound {
         }
         // No listener of that name: a target, for which the session has something to say.
         let Some(target) = self.targets.get_mut(name) else { return Vec::new() };
-        target.failure = event.failure;
+        target.failure = match event.failure {
+            // Nothing has a server's name; what it lacks is a chain.
+            Some(failure)
+                if failure.kind == FailureKind::DoesNotExist
+                    && inbound::address(name).is_some() =>
+            {
+                Some(missing(name, FailureKind::DoesNotExist))
+            }
+            failure => failure,
+        };
         self.settle(&event.id.name).into_iter().collect()
     }
 
     fn settle_ports(&mut self, port: u16, other: Option<u16>) -> Vec<Event> {
         let is_there = |target: &&Name| {
             let there = choice::port(target);
-            there == port || Some(there) == other
+            there == port || Some(there) == other || inbound::address(target).is_some()
         };
         let concerned: Vec<Name> = self.targets.keys().filter(is_there).cloned().collect();
         concerned.iter().filter_map(|target| self.settle(target)).collect()
@@ -137,27 +148,43 @@ impl Outbound {
     fn settle(&mut self, name: &Name) -> Option<Event> {
         let target = self.targets.get_mut(name)?;
         let id = ResourceId::new(ResourceType::Listener, name.clone());
-        let Some((listener, manager)) = choice::choose(self.listeners.values(), name) else {
+        let local = inbound::address(name);
+        let chosen = match local {
+            Some(local) => {
+                inbound::choose(self.listeners.values(), local).map(|found| (found, None))
+            }
+            None => choice::choose(self.listeners.values(), name)
+                .map(|(found, manager)| (found, Some(manager))),
+        };
+        let Some((listener, manager)) = chosen else {
             if target.made.is_some() {
                 target.failure = Some(missing(name, FailureKind::Deleted));
             }
             if self.fails_on_data_errors {
                 target.made = None;
             }
-            let value = target.made.as_ref().map(|(_, made)| Value::Listener(made.clone()));
+            let value = target.made.as_ref().map(|(_, made)| made.clone());
             let failure = target.failure.clone();
             return (value.is_some() || failure.is_some()).then(|| Event::new(id, value, failure));
         };
         let unchanged = target.made.as_ref().filter(|(chosen, _)| Arc::ptr_eq(chosen, listener));
         let made = match unchanged {
             Some((_, made)) => made.clone(),
-            None => Arc::new(Listener::new(name.clone(), manager.clone())),
+            None => match (local, manager) {
+                (Some(local), _) => {
+                    Value::ServerListener(Arc::new(inbound::made(listener, name, local)))
+                }
+                (None, Some(manager)) => {
+                    Value::Listener(Arc::new(Listener::new(name.clone(), manager.clone())))
+                }
+                (None, None) => return None,
+            },
         };
         target.made = Some((listener.clone(), made.clone()));
         self.expecting.remove(name);
         // That no listener has the target's own name is as it should be.
         target.failure.take_if(|failure| failure.kind != FailureKind::Unreachable);
-        Some(Event::new(id, Some(Value::Listener(made)), target.failure.clone()))
+        Some(Event::new(id, Some(made), target.failure.clone()))
     }
 }
 
@@ -167,6 +194,9 @@ const SETTLING: Duration = Duration::from_secs(1);
 
 fn missing(target: &Name, kind: FailureKind) -> Arc<Failure> {
     let id = ResourceId::new(ResourceType::Listener, target.clone());
-    let text = "no outbound listener of the sidecar's serves HTTP there";
+    let text = match inbound::address(target) {
+        Some(_) => "the sidecar has no inbound filter chain for that port",
+        None => "no outbound listener of the sidecar's serves HTTP there",
+    };
     Arc::new(Failure::new(id, kind, text, None))
 }

@@ -18,6 +18,7 @@ use super::{BLACK_HOLE, PASSTHROUGH};
 pub(in super::super) fn cluster(name: &str) -> Option<Cluster> {
     let kind = match name {
         PASSTHROUGH => DiscoveryType::OriginalDst,
+        _ if super::inbound::is_cluster(name) => DiscoveryType::OriginalDst,
         BLACK_HOLE => DiscoveryType::Static,
         _ => return None,
     };

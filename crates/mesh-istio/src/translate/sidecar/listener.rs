@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::super::listener::manager;
 use super::super::name::ClusterName;
 use super::super::{any, duration};
-use super::{PASSTHROUGH, VIRTUAL_OUTBOUND, address, listener_name, ports};
+use super::{PASSTHROUGH, VIRTUAL_OUTBOUND, address, inbound, listener_name, ports};
 use crate::model::Model;
 use crate::node::{Mode, Node};
 
@@ -27,6 +27,9 @@ use crate::node::{Mode, Node};
 pub(in super::super) fn listener(model: &Model, node: &Node, name: &str) -> Option<Listener> {
     if name == VIRTUAL_OUTBOUND {
         return (!node.bound).then(virtual_outbound);
+    }
+    if name == inbound::NAME {
+        return inbound::listener(model, node);
     }
     let (ip, port) = name.split_once('_')?;
     let (ip, port): (IpAddr, u16) = (ip.parse().ok()?, port.parse().ok()?);
@@ -75,7 +78,7 @@ fn virtual_outbound() -> Listener {
     }
 }
 
-fn at(name: &str, ip: IpAddr, port: u16, chain: FilterChain) -> Listener {
+pub(super) fn at(name: &str, ip: IpAddr, port: u16, chain: FilterChain) -> Listener {
     let socket = SocketAddress {
         address: ip.to_string(),
         port_specifier: Some(PortSpecifier::PortValue(port.into())),
@@ -95,7 +98,7 @@ fn bind(listener: Listener, node: &Node) -> Listener {
     Listener { bind_to_port, ..listener }
 }
 
-fn chain(filter: &str, config: mesh_pb::google::protobuf::Any) -> FilterChain {
+pub(super) fn chain(filter: &str, config: mesh_pb::google::protobuf::Any) -> FilterChain {
     let config_type = Some(ConfigType::TypedConfig(config));
     FilterChain {
         filters: vec![Filter { name: filter.to_owned(), config_type }],
@@ -103,7 +106,7 @@ fn chain(filter: &str, config: mesh_pb::google::protobuf::Any) -> FilterChain {
     }
 }
 
-fn tcp_proxy(cluster: &str) -> mesh_pb::google::protobuf::Any {
+pub(super) fn tcp_proxy(cluster: &str) -> mesh_pb::google::protobuf::Any {
     let proxy = TcpProxy {
         stat_prefix: cluster.to_owned(),
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
@@ -115,7 +118,7 @@ fn tcp_proxy(cluster: &str) -> mesh_pb::google::protobuf::Any {
 const TCP_PROXY: &str =
     "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 /// Envoy's well-known names of the filters.
-const TCP_PROXY_NAME: &str = "envoy.filters.network.tcp_proxy";
-const MANAGER_NAME: &str = "envoy.filters.network.http_connection_manager";
+pub(super) const TCP_PROXY_NAME: &str = "envoy.filters.network.tcp_proxy";
+pub(super) const MANAGER_NAME: &str = "envoy.filters.network.http_connection_manager";
 /// Istio's, to which a sidecar's rules redirect.
 const VIRTUAL_OUTBOUND_PORT: u16 = 15_001;

@@ -4,9 +4,11 @@
 //!
 //! A node of which nobody redirects the connections (metadata `INTERCEPTION_MODE` of `NONE`) is
 //! sent listeners that are bound, at `127.0.0.1`; any other those that a redirected connection is
-//! handed to, and the one at 15001 that does so.
+//! handed to, and the one at 15001 that does so; and `virtualInbound` at 15006, with a filter chain for
+//! each port on which the node's address is an endpoint of some service.
 
 mod clusters;
+mod inbound;
 mod listener;
 mod routes;
 
@@ -38,6 +40,7 @@ pub(super) fn names(model: &Model, node: &Node, kind: ResourceType) -> Vec<Strin
             );
             if !node.bound {
                 names.insert(VIRTUAL_OUTBOUND.to_owned());
+                names.extend(inbound::has_any(model, node).then(|| inbound::NAME.to_owned()));
             }
             names.into_iter().collect()
         }
@@ -48,6 +51,7 @@ pub(super) fn names(model: &Model, node: &Node, kind: ResourceType) -> Vec<Strin
         ResourceType::Cluster => {
             let mut names = all(model, node, kind);
             names.extend([BLACK_HOLE, PASSTHROUGH].map(str::to_owned));
+            names.extend(inbound::clusters(model, node));
             names
         }
         ResourceType::ClusterLoadAssignment | ResourceType::Secret => all(model, node, kind),

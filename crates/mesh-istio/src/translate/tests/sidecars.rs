@@ -86,6 +86,48 @@ fn routes_of_a_port_hold_its_services_by_name_and_all_else_goes_on() {
 }
 
 #[test]
+fn what_comes_in_has_a_chain_for_each_port_of_the_node() {
+    let workload = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n\
+         metadata: {name: own}\nspec:\n  hosts: [own.example]\n  resolution: STATIC\n  \
+         ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: t, protocol: TCP}]\n  \
+         endpoints: [{address: 127.0.0.77, ports: {http: 8080, t: 8081}}, {address: 127.0.0.78}]\n";
+    let model = model(workload);
+    let mut node = here();
+    node.ip = "127.0.0.77".to_owned();
+    let names = model.wildcard(&node, ResourceType::Listener);
+    assert!(names.contains(&"virtualInbound".to_owned()));
+    let listener = model.listener(&node, "virtualInbound").unwrap();
+    let port = |chain: &mesh_pb::envoy::config::listener::v3::FilterChain| {
+        chain.filter_chain_match.as_ref().unwrap().destination_port.unwrap().value
+    };
+    assert_eq!(listener.filter_chains.iter().map(port).collect::<Vec<_>>(), [8080, 8081]);
+    let ConfigType::TypedConfig(any) =
+        listener.filter_chains[0].filters[0].config_type.clone().unwrap()
+    else {
+        panic!()
+    };
+    let manager = hcm::HttpConnectionManager::decode(any.value.as_slice()).unwrap();
+    let Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(routes)) =
+        manager.route_specifier
+    else {
+        panic!()
+    };
+    assert_eq!(cluster_of(&routes.virtual_hosts[0].routes[0]), "inbound|8080||");
+    for kind in [ResourceType::Listener, ResourceType::Cluster] {
+        for name in model.wildcard(&node, kind) {
+            assert_eq!(model.translate(&node, kind, &name).unwrap().name, name);
+        }
+    }
+    let clusters = model.wildcard(&node, ResourceType::Cluster);
+    assert!(clusters.contains(&"inbound|8081||".to_owned()));
+    for other in ["inbound|x||", "inbound|08080||", "inbound|8080|v1|"] {
+        assert_eq!(model.cluster(&node, other), None, "{other}");
+    }
+    assert_eq!(model.listener(&here(), "virtualInbound"), None);
+    assert_eq!(model.listener(&node.clone().with_bound(true), "virtualInbound"), None);
+}
+
+#[test]
 fn a_rule_without_a_service_is_found_on_port_80() {
     let more =
         rule("  hosts: [example.com]\n  http: [{route: [{destination: {host: reviews}}]}]\n");

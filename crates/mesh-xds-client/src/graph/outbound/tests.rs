@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use mesh_core::finding::{Failure, FailureKind};
 use mesh_core::resource::{
-    ChainAction, CidrRange, FilterChain, HttpConnectionManager, RouteSpecifier, ServerListener,
-    TrafficDirection,
+    Action, ChainAction, CidrRange, ClusterSpecifier, FilterChain, Forward, HttpConnectionManager,
+    Route, RouteConfiguration, RouteMatch, RouteSpecifier, ServerListener, TrafficDirection,
+    VirtualHost,
 };
 use mesh_core::{ResourceId, ResourceType};
 
@@ -214,4 +215,49 @@ fn inbound_listeners_are_kept_apart() {
     sidecar().iter().for_each(|made| drop(outbound.take(came(made), now)));
     let names: Vec<String> = outbound.inbound().map(|made| made.name.to_string()).collect();
     assert_eq!(names, ["virtualInbound"]);
+}
+
+/// A sidecar's inbound listener with a chain for each of these ports.
+fn inbound(ports: &[u16]) -> Event {
+    let chain = |port: &u16| {
+        let cluster = format!("inbound|{port}||").as_str().into();
+        let forward = Forward::new(ClusterSpecifier::Cluster(cluster));
+        let route = Route::new(RouteMatch::prefix("/"), Action::Forward(Arc::new(forward)));
+        let host = VirtualHost::new("in", ["*"], vec![route]);
+        let routes = Arc::new(RouteConfiguration::new("in", vec![host]));
+        let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes));
+        let mut made = FilterChain::new("", ChainAction::Http(Box::new(manager)));
+        made.matches.destination_port = Some(*port);
+        made
+    };
+    let mut made = ServerListener::new("virtualInbound", ([0, 0, 0, 0], 15_006).into());
+    made.traffic_direction = TrafficDirection::Inbound;
+    made.refused_by_grpc = Some("it has use_original_dst");
+    made.filter_chains = ports.iter().map(chain).collect();
+    let id = ResourceId::new(ResourceType::Listener, "virtualInbound");
+    Event::new(id, Some(Value::ServerListener(Arc::new(made))), None)
+}
+
+#[test]
+fn server_takes_the_chains_of_its_port_and_is_where_they_lead() {
+    let (mut outbound, now) = (Outbound::new(false), Instant::now());
+    let address: SocketAddr = "10.0.0.1:8080".parse().unwrap();
+    let name = super::inbound::name(address);
+    assert!(outbound.follow(&name, now).is_none());
+    // Not for its port: it may still come, and then it has not.
+    assert!(outbound.take(inbound(&[9090]), now).is_empty());
+    let told = outbound.expire(now + SETTLING);
+    assert_eq!(told[0].failure.as_ref().unwrap().kind, FailureKind::DoesNotExist);
+    let told = outbound.take(inbound(&[9090, 8080]), now);
+    let [event] = &told[..] else { panic!("{told:?}") };
+    let Some(Value::ServerListener(made)) = &event.value else { panic!("{event:?}") };
+    assert!(event.failure.is_none() && event.id.name == name && made.is_for(address));
+    assert_eq!((made.refused_by_grpc, made.filter_chains.len()), (None, 1));
+    let ChainAction::Http(manager) = &made.filter_chains[0].action else { panic!() };
+    let RouteSpecifier::Inline(routes) = &manager.routes else { panic!() };
+    assert!(matches!(routes.virtual_hosts[0].routes[0].action, Action::NonForwarding));
+    // Gone: what is known stays, and is said to be old.
+    let told = outbound.take(inbound(&[9090]), now);
+    assert!(told[0].value.is_some());
+    assert_eq!(told[0].failure.as_ref().unwrap().kind, FailureKind::Deleted);
 }
