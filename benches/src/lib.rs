@@ -3,6 +3,7 @@
 //! The stub is the same on both sides of every comparison: a request with four headers is built
 //! and answered at once, so that the difference is what the mesh adds.
 
+pub mod paired;
 pub mod tables;
 pub mod updates;
 
@@ -91,7 +92,7 @@ impl Default for Config {
 pub fn resources(config: Config) -> Resources {
     let clusters = ["reviews-v1", "reviews-v2"];
     let retries = config.retries.then(|| RetryPolicy::new(RetryConditions::FIVE_XX));
-    let mut all = Vec::from(routes(config.routes, clusters, retries));
+    let mut all = Vec::from(routes(matcher(), config.routes, clusters, retries));
     for name in clusters {
         all.push(cluster(name).into());
         let addresses =
@@ -123,13 +124,46 @@ pub fn one_endpoint(
     policy.retriable_status_codes.push(StatusCode::SERVICE_UNAVAILABLE);
     policy.avoid_previous_hosts = true;
     policy.host_selection_retry_max_attempts = 5;
-    let all = routes(count, [NAME; 2], retries.then_some(policy)).into_iter();
+    let retries = retries.then_some(policy);
+    let all = routes(matcher(), count, [NAME; 2], retries).into_iter();
     let assignment = ClusterLoadAssignment::of_addresses(NAME, [address]);
     all.chain([cluster.into(), assignment.into()]).collect()
 }
 
+/// The same for gRPC calls, without retries: what makes them calls is what the route looks at.
+pub fn calls_to(address: SocketAddr) -> Resources {
+    const NAME: &str = "reviews-v1";
+    let mut cluster = cluster(NAME);
+    cluster.protocol = UpstreamProtocol::Http2;
+    let kind = ValueMatch::String(StringMatcher::exact("application/grpc"));
+    let matcher = RouteMatch::prefix("/grpc.health.v1.Health/")
+        .with_header(HeaderMatcher::new(header::CONTENT_TYPE, kind))
+        .with_header(HeaderMatcher::new(header::TE, ValueMatch::Present(true)));
+    let all = routes(matcher, 1, [NAME; 2], None).into_iter();
+    let assignment = ClusterLoadAssignment::of_addresses(NAME, [address]);
+    all.chain([cluster.into(), assignment.into()]).collect()
+}
+
+/// What requests match.
+fn matcher() -> RouteMatch {
+    RouteMatch::prefix("/reviews")
+        .with_header(HeaderMatcher::new(
+            HeaderName::from_static("end-user"),
+            ValueMatch::String(StringMatcher::exact("jason")),
+        ))
+        .with_header(HeaderMatcher::new(
+            HeaderName::from_static("accept"),
+            ValueMatch::Present(true),
+        ))
+}
+
 /// A listener and its routes, of which requests match the last.
-fn routes(count: usize, clusters: [&str; 2], retries: Option<RetryPolicy>) -> [Resource; 2] {
+fn routes(
+    matcher: RouteMatch,
+    count: usize,
+    clusters: [&str; 2],
+    retries: Option<RetryPolicy>,
+) -> [Resource; 2] {
     let split = clusters.iter().zip([90, 10]).map(|(name, w)| WeightedCluster::new(*name, w));
     let mut forward = Forward::new(ClusterSpecifier::Weighted(split.collect::<Vec<_>>().into()));
     forward.retry_policy = retries.map(Arc::new);
@@ -138,15 +172,6 @@ fn routes(count: usize, clusters: [&str; 2], retries: Option<RetryPolicy>) -> [R
         let matcher = RouteMatch::prefix(format!("/other/{number}/"));
         Route::new(matcher, Action::Forward(Arc::new(action)))
     });
-    let matcher = RouteMatch::prefix("/reviews")
-        .with_header(HeaderMatcher::new(
-            HeaderName::from_static("end-user"),
-            ValueMatch::String(StringMatcher::exact("jason")),
-        ))
-        .with_header(HeaderMatcher::new(
-            HeaderName::from_static("accept"),
-            ValueMatch::Present(true),
-        ));
     let last = Route::new(matcher, Action::Forward(Arc::new(forward)));
     let host = VirtualHost::new("reviews", [TARGET], others.chain([last]).collect::<Vec<_>>());
     let manager = HttpConnectionManager::new(RouteSpecifier::Rds("reviews".into()));

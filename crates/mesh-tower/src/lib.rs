@@ -43,6 +43,7 @@ pub mod server;
 mod spent;
 #[cfg(test)]
 mod testing;
+mod timers;
 
 pub use body::{Body, BoxError};
 pub use client::{Channel, Client, ClientLayer, Connector, Record};

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_benches::paired::Sender;
 use mesh_benches::{TARGET, put_headers};
 use mesh_core::resource::UpstreamProtocol;
 use mesh_tower::{Body, Channel};
@@ -17,21 +20,23 @@ use crate::{Case, Version};
 
 static ZEROS: [u8; 1024] = [0; 1024];
 
-/// Sends one request after the other.
+/// A contender.
 pub(crate) enum Client {
     /// hyper's own.
     Raw(Raw),
     /// Through the mesh.
     Mesh(Mesh),
+    /// hyper-util's, which has a pool and no mesh.
+    Legacy(Box<Legacy>),
 }
 
-impl Client {
-    /// Sends a request with that many bytes, and reads the answer.
-    pub(crate) async fn send(&mut self, bytes: usize) {
+impl Sender for Client {
+    async fn send(&mut self, bytes: usize) {
         let body = Bytes::from_static(&ZEROS[..bytes]);
         let received = match self {
             Self::Raw(raw) => raw.send(body).await,
             Self::Mesh(mesh) => mesh.send(body).await,
+            Self::Legacy(legacy) => legacy.send(body).await,
         };
         assert_eq!(received, bytes, "the server sends back what it got");
     }
@@ -124,6 +129,31 @@ impl Mesh {
         put_headers(request.headers_mut());
         let answer = self.channel.call(request).await;
         received(answer.expect("the server answers")).await
+    }
+}
+
+/// hyper-util's legacy client. It only finds connections by a whole URI.
+#[derive(Clone)]
+pub(crate) struct Legacy {
+    client: legacy::Client<HttpConnector, Full<Bytes>>,
+    uri: Uri,
+}
+
+impl Legacy {
+    pub(crate) fn new(case: Case, to: SocketAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.http2_only(case.version == Version::Http2);
+        let uri = format!("http://{to}/reviews/0").parse().expect("a valid URI");
+        Self { client: builder.build(connector), uri }
+    }
+
+    async fn send(&mut self, body: Bytes) -> usize {
+        let mut request = Request::new(Full::new(body));
+        *request.uri_mut() = self.uri.clone();
+        put_headers(request.headers_mut());
+        received(self.client.request(request).await.expect("the server answers")).await
     }
 }
 

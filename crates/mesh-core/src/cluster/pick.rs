@@ -50,7 +50,12 @@ impl<A: Attach> ClusterState<A> {
             _ if length == 0 => return None,
             Way::RoundRobin => usable.get(self.turn() % length),
             Way::LeastRequest(choices) => {
-                least(Span::all(usable), *choices, &mut Draws::new(random))
+                let weight = |one: &EndpointState<A>| {
+                    // All that one of them may be asked for is waited for at once.
+                    one.warm();
+                    one.load()
+                };
+                least_by(Span::all(usable), *choices, &mut Draws::new(random), weight)
             }
             Way::Levels(_) | Way::Subsets(_) => return self.pick_slowly(random),
         };

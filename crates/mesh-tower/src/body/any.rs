@@ -49,17 +49,26 @@ impl Body {
     ///
     /// Boxed only when it has something left and is none of `Body`, `Full<Bytes>` and
     /// `Empty<Bytes>`.
+    #[inline]
     pub fn new<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if body.is_end_stream() {
-            return Self::empty();
-        }
         let mut slot = Some(body);
-        if let Some(body) = take::<B, Self>(&mut slot) {
-            return body;
+        match take::<B, Self>(&mut slot) {
+            Some(body) => body,
+            None => Self::made(slot),
+        }
+    }
+
+    fn made<B>(mut slot: Option<B>) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if slot.as_ref().is_none_or(HttpBody::is_end_stream) {
+            return Self::empty();
         }
         if let Some(body) = take::<B, Incoming>(&mut slot) {
             return Self::of(Frames::Incoming(Box::new(body)));

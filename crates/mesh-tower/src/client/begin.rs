@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{Entry, HOST, OccupiedEntry};
+use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request};
 use mesh_core::Dialect;
 use mesh_core::exchange::{Exchange, Failure, Next, ResponseFlags};
@@ -88,6 +89,9 @@ pub(super) fn begin<T: Transport>(
 ) -> Begun<T> {
     let place = beginning.place;
     let head = beginning.request.as_mut().expect("not sent yet");
+    if place.dialect == Dialect::Grpc {
+        name_authority(head, place.target);
+    }
     settle_authority(head, place.target.host())?;
     if let Some(inherited) = Deadline::inherited() {
         inherited.bound(head, now);
@@ -104,6 +108,21 @@ pub(super) fn begin<T: Transport>(
         return Flight::begin(beginning, hold, (route, cluster), random, history, Some(root));
     }
     begin_exchange(beginning, hold, root, random, record)
+}
+
+/// Gives a gRPC call that names no authority its target's, where HTTP/2 has it: from a Host header it
+/// would be taken and put there for each call.
+#[inline(never)]
+fn name_authority(request: &mut Request<Body>, target: &Subscribed) {
+    let Some(authority) = target.in_uri() else { return };
+    if request.uri().authority().is_some() || has_host(request.headers()) {
+        return;
+    }
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.authority = Some(authority.clone());
+    parts.scheme.get_or_insert(Scheme::HTTP);
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from_parts(parts).expect("it has all its parts");
 }
 
 /// Leaves a request one authority, which all decisions and the wire then go by: that of its URI,

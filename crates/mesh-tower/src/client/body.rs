@@ -1,5 +1,4 @@
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -11,12 +10,12 @@ use http_body_util::Full;
 use mesh_core::cluster::{Permit, Picked};
 use mesh_core::resource::ActiveFault;
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 
 use super::outliers::OpenCall;
 use crate::body::BoxError;
 use crate::error::{Error, ErrorKind};
 use crate::mesh::Io;
+use crate::timers::Alarm;
 
 pin_project! {
     /// The body of a response that came through the mesh.
@@ -44,16 +43,9 @@ pin_project! {
 pub(super) struct UnderWay {
     _permit: Option<Permit>,
     endpoint: Option<Picked<Io>>,
-    limit: Limit,
+    /// When the response must be over, and what waits for that.
+    limit: Option<(Instant, Alarm)>,
     call: Option<Box<OpenCall>>,
-}
-
-/// When a response must be over.
-enum Limit {
-    None,
-    At(Instant),
-    /// Waited for.
-    Armed(Pin<Box<Sleep>>),
 }
 
 impl UnderWay {
@@ -61,9 +53,8 @@ impl UnderWay {
     pub(super) fn new(
         permit: Option<Permit>,
         endpoint: Option<Picked<Io>>,
-        deadline: Option<Instant>,
+        limit: Option<(Instant, Alarm)>,
     ) -> Self {
-        let limit = deadline.map_or(Limit::None, Limit::At);
         Self { _permit: permit, endpoint, limit, call: None }
     }
 
@@ -91,11 +82,8 @@ impl UnderWay {
 
     /// Whether its time is over, and which.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
-        if let Limit::At(deadline) = self.limit {
-            self.limit = Limit::Armed(Box::pin(tokio::time::sleep_until(deadline.into())));
-        }
-        if let Limit::Armed(timer) = &mut self.limit
-            && timer.as_mut().poll(cx).is_ready()
+        if let Some((deadline, alarm)) = &mut self.limit
+            && alarm.poll(None, *deadline, cx).is_ready()
         {
             return Poll::Ready("response body timed out");
         }

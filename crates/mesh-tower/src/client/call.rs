@@ -1,12 +1,12 @@
-use std::any::{Any, TypeId};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use mesh_core::cluster::EndpointState;
+use mesh_core::resource::RetryPolicy;
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 
 use super::begin::{Beginning, Begun, begin};
 use super::body::ResponseBody;
@@ -15,11 +15,12 @@ use super::express::{self, Taken};
 use super::flight::{Answered, Flight};
 use super::limits::Limits;
 use super::routing::Place;
-use super::step::{Start, Step, poll_until};
+use super::step::{Start, Step};
 use super::transport::{To, Transport, Unsent};
 use crate::body::{Body, BoxError};
 use crate::error::Error;
-use crate::mesh::{Hold, Random};
+use crate::mesh::{Hold, Io, Random};
+use crate::timers::Alarm;
 
 pin_project! {
     /// One request through the mesh.
@@ -36,9 +37,8 @@ pin_project! {
         pub(super) transport: Option<T>,
         pub(super) flight: Option<Flight>,
         pub(super) copy: Option<Box<Copy>>,
-        // One timer for all waits, armed when something is really waited for.
-        #[pin]
-        pub(super) timer: Option<Sleep>,
+        // One for all waits, set when something is really waited for.
+        pub(super) alarm: Alarm,
     }
 }
 
@@ -66,38 +66,32 @@ impl<T: Transport> Call<T> {
     // On its own, and made by one expression at its end, so that a call is built where its caller
     // keeps it: moving one costs as much as a good part of deciding.
     #[inline(never)]
-    pub(crate) fn new<B>(place: Place<'_>, transport: &T, request: Request<B>) -> Self
+    pub(crate) fn new<B>(place: Place<'_>, transport: &T, mut request: Request<B>) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if TypeId::of::<B>() != TypeId::of::<Body>() {
-            return Self::new(place, transport, request.map(Body::new));
-        }
-        let mut unsent = Some(request);
-        let unsent: &mut Unsent =
-            (&mut unsent as &mut dyn Any).downcast_mut().expect("the types are the same");
-        let own = unsent.as_mut().expect("not sent yet");
         let (hold, random) = (place.mesh.hold(), place.mesh.random());
-        let Some(taken) = express::take(place, &hold, random, own) else {
-            return Self::long(place, transport, unsent, hold, random);
+        let Some(taken) = express::take(place, &hold, random, &mut request) else {
+            return Self::long(place, transport, ours(request), hold, random);
         };
         let Taken { to, permit, endpoint, random } = taken;
-        let (mut copy, mut kept, dialect) = (None, None, place.dialect);
-        let retries = match to.forwarding.retry_policy() {
-            Some(policy) => keep::<T>(policy, to.state, dialect, own, &mut copy),
-            None => false,
+        let way =
+            To { state: to.state, priority: to.forwarding.priority(), dialect: place.dialect };
+        let (mut copy, mut kept) = (None, None);
+        let future = match to.forwarding.retry_policy() {
+            None => transport.send(way, &endpoint, ours(request)),
+            Some(policy) => {
+                let first = First { policy, copy: &mut copy, kept: &mut kept };
+                first.send(transport, way, &endpoint, ours(request))
+            }
         };
-        if retries {
-            kept = Some(transport.clone());
-        }
-        let limits = Limits::new(to.forwarding, dialect, None);
-        let way = To { state: to.state, priority: to.forwarding.priority(), dialect };
-        let future = transport.send(way, &endpoint, || unsent.take().expect("not sent yet"));
+        let retries = kept.is_some();
+        let limits = Limits::new(to.forwarding, place.dialect, None);
         let at = (to.route, to.cluster);
         let flight = Flight::express(hold, at, random, (permit, endpoint), (limits, retries));
         let state = State::Attempt { future };
-        Self { state, transport: kept, flight: Some(flight), copy, timer: None }
+        Self { state, transport: kept, flight: Some(flight), copy, alarm: Alarm::default() }
     }
 
     /// The same of a request of which more is to be decided than its route.
@@ -105,10 +99,11 @@ impl<T: Transport> Call<T> {
     fn long(
         place: Place<'_>,
         transport: &T,
-        request: &mut Unsent,
+        request: Request<Body>,
         hold: Hold,
         random: Random,
     ) -> Self {
+        let request: &mut Unsent = &mut Some(request);
         let Some(root) = hold.root(place.target.listener(), place.target.hint()) else {
             let step = Start::new(place, request).resolving();
             return Self::without_flight(step, Some(transport.clone()));
@@ -118,7 +113,7 @@ impl<T: Transport> Call<T> {
         match begin(beginning, hold, root, random) {
             Ok((mut flight, future)) => {
                 let state = attempting(&mut flight, future);
-                Self { state, transport: kept, flight: Some(flight), copy, timer: None }
+                Self { state, transport: kept, flight: Some(flight), copy, alarm: Alarm::default() }
             }
             Err(halt) => Self::without_flight(Step::halted(*halt), Some(transport.clone())),
         }
@@ -126,8 +121,50 @@ impl<T: Transport> Call<T> {
 
     #[cold]
     fn without_flight(step: Box<Step<T>>, transport: Option<T>) -> Self {
-        Self { state: State::Step { step }, transport, flight: None, copy: None, timer: None }
+        Self {
+            state: State::Step { step },
+            transport,
+            flight: None,
+            copy: None,
+            alarm: Alarm::default(),
+        }
     }
+}
+
+/// The first attempt of a request that may be sent again.
+struct First<'a, T> {
+    policy: &'a RetryPolicy,
+    copy: &'a mut Option<Box<Copy>>,
+    kept: &'a mut Option<T>,
+}
+
+impl<T: Transport> First<'_, T> {
+    #[inline(never)]
+    fn send(
+        self,
+        transport: &T,
+        to: To<'_>,
+        endpoint: &EndpointState<Io>,
+        mut request: Request<Body>,
+    ) -> T::Future {
+        if keep::<T>(self.policy, to.state, to.dialect, &mut request, self.copy) {
+            *self.kept = Some(transport.clone());
+        }
+        transport.send(to, endpoint, request)
+    }
+}
+
+/// The same request, whose body is ours.
+//
+// By its parts, of which only the body is looked at: a request is moved in one piece only where it
+// is sent.
+#[inline(always)]
+fn ours<B>(request: Request<B>) -> Request<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    request.map(Body::new)
 }
 
 impl<T: Transport> Future for Call<T> {
@@ -155,11 +192,11 @@ impl<T: Transport> Future for Call<T> {
                                 continue;
                             }
                             Answered::Taken(call) if flight.changes_response() => {
-                                return Poll::Ready(Ok(flight.changed(response, call)));
+                                return Poll::Ready(Ok(flight.changed(response, call, this.alarm)));
                             }
                             Answered::Taken(call) => {
                                 let (head, body) = response.into_parts();
-                                let body = flight.hand_over(body, call);
+                                let body = flight.hand_over(body, call, this.alarm);
                                 return Poll::Ready(Ok(Response::from_parts(head, body)));
                             }
                         },
@@ -168,7 +205,7 @@ impl<T: Transport> Future for Call<T> {
                             let Some(deadline) = flight.attempt_deadline() else {
                                 return Poll::Pending;
                             };
-                            ready!(poll_until(this.timer.as_mut(), deadline, cx));
+                            ready!(this.alarm.poll(Some(flight.timers()), deadline, cx));
                             flight.timed_out(this.copy)
                         }
                     }

@@ -215,10 +215,10 @@ impl Transport for Raw {
         &self,
         to: To<'_>,
         endpoint: &EndpointState<Io>,
-        request: impl FnOnce() -> Request<Body>,
+        request: Request<Body>,
     ) -> Self::Future {
         let connections = endpoint.attached().connections(to.dialect).clone();
-        let (request, gate) = (request(), Gate::new(to.state, to.priority));
+        let gate = Gate::new(to.state, to.priority);
         Box::pin(async move {
             match connections.raw_for(request, &gate).await {
                 Ok(made) => {

@@ -3,7 +3,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use mesh_core::resource::{Cluster, Endpoint as EndpointSpec, Name, UpstreamProtocol};
+use mesh_core::resource::{Name, UpstreamProtocol};
 use mesh_identity::rustls::ClientConfig;
 use mesh_identity::rustls::pki_types::ServerName;
 
@@ -55,6 +55,24 @@ impl EndpointTls {
 }
 
 impl Endpoint {
+    /// One of a cluster that speaks that protocol.
+    pub(crate) fn new(address: SocketAddr, (cluster, protocol): (Name, UpstreamProtocol)) -> Self {
+        let (pipe, additional_addresses, tls) = Default::default();
+        Self { address, pipe, additional_addresses, cluster, protocol, tls }
+    }
+
+    pub(crate) fn with_pipe(self, pipe: Option<Arc<str>>) -> Self {
+        Self { pipe, ..self }
+    }
+
+    pub(crate) fn with_others(self, others: &[SocketAddr]) -> Self {
+        Self { additional_addresses: others.into(), ..self }
+    }
+
+    pub(crate) fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
+    }
+
     /// The address to connect to, unless it is at a [pipe](Self::pipe).
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -99,13 +117,8 @@ impl Endpoint {
 ///
 /// Behind a lock of the endpoint's own, held to clone one client and for no call of anybody's code:
 /// it is written where the endpoint's load is written anyway.
-//
-// In this order: every request reads the clients, and the first of them next to their lock.
-#[repr(C)]
-pub(crate) struct Slots {
-    clients: RwLock<Clients>,
-    endpoint: Endpoint,
-}
+#[derive(Default)]
+pub(crate) struct Slots(RwLock<Clients>);
 
 /// The first one lies here and not behind a pointer: there is seldom another, and of thousands of
 /// endpoints no pointer's target is in a cache.
@@ -121,48 +134,24 @@ struct Slot {
 }
 
 impl Slots {
-    pub(crate) fn new(cluster: &Cluster, spec: &EndpointSpec, tls: Option<&Arc<Tls>>) -> Self {
-        let endpoint = Endpoint {
-            address: spec.address,
-            pipe: spec.pipe().cloned(),
-            additional_addresses: spec.additional_addresses().into(),
-            cluster: cluster.name.clone(),
-            protocol: cluster.protocol,
-            tls: tls.cloned(),
-        };
-        Self { endpoint, clients: RwLock::default() }
-    }
-
-    /// The client of `layer`, made when it is asked for first. Of two made at once one is kept.
-    /// None is made that does not secure its connections where that is asked for.
+    /// The client of `layer`.
     #[inline(always)]
-    pub(crate) fn client<S>(
-        &self,
-        layer: u64,
-        secures: bool,
-        make: impl Fn(&Endpoint) -> S,
-    ) -> Option<S>
+    pub(crate) fn get<S>(&self, layer: u64) -> Option<S>
     where
         S: Clone + Send + Sync + 'static,
     {
         // A client whose `clone` panics leaves the list as it was.
-        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = find(&clients, layer) {
-            return Some(client);
-        }
-        drop(clients);
-        if self.endpoint.tls.is_some() && !secures {
-            return None;
-        }
-        Some(self.made(layer, make(&self.endpoint)))
+        let clients = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        find(&clients, layer)
     }
 
+    /// The client of `layer` where there was none: of two made at once one is kept.
     #[cold]
-    fn made<S>(&self, layer: u64, client: S) -> S
+    pub(crate) fn keep<S>(&self, layer: u64, client: S) -> S
     where
         S: Clone + Send + Sync + 'static,
     {
-        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = find(&clients, layer) {
             return client;
         }
@@ -176,7 +165,7 @@ impl Slots {
 
     /// Takes out the client of a layer that is gone.
     pub(crate) fn remove(&self, layer: u64) {
-        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.0.write().unwrap_or_else(PoisonError::into_inner);
         clients.others.retain(|slot| slot.layer != layer);
         if clients.first.as_ref().is_some_and(|slot| slot.layer == layer) {
             clients.first = clients.others.pop();
@@ -192,6 +181,6 @@ fn find<S: Clone + 'static>(clients: &Clients, layer: u64) -> Option<S> {
 
 impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slots").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Slots").finish_non_exhaustive()
     }
 }

@@ -10,7 +10,6 @@ use mesh_core::cluster::{Permit, Picked};
 use mesh_core::snapshot::Express;
 
 use super::routing::Place;
-use crate::body::Body;
 use crate::deadline::Deadline;
 use crate::mesh::{Hold, Io, Random};
 
@@ -24,11 +23,11 @@ pub(super) struct Taken<'s> {
 
 /// Routes a request, admits it, and picks an endpoint.
 #[inline(always)]
-pub(super) fn take<'s>(
+pub(super) fn take<'s, B>(
     place: Place<'_>,
     hold: &'s Hold,
     mut random: Random,
-    request: &mut Request<Body>,
+    request: &mut Request<B>,
 ) -> Option<Taken<'s>> {
     // Extensions hold deadlines and records.
     if place.dialect != Dialect::Http || !request.extensions().is_empty() {

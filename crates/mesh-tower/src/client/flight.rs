@@ -4,6 +4,7 @@ mod end;
 mod told;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request};
@@ -32,6 +33,7 @@ use crate::body::Body;
 use crate::deadline::EXPECTED_TIMEOUT;
 use crate::error::Error;
 use crate::mesh::{Hold, Io, Random};
+use crate::timers::Timers;
 pub(super) use beside::Held;
 use told::{left_until, write_grpc_timeout};
 
@@ -206,7 +208,7 @@ impl Flight {
             changes_response |= history.idle.is_some();
         }
         let to = To { state, priority: forwarding.priority(), dialect };
-        let request = || unsent.take().expect("not sent yet");
+        let request = unsent.take().expect("not sent yet");
         let future = transport.send(to, &endpoint, request);
         let flight = Self {
             hold,
@@ -333,7 +335,7 @@ impl Flight {
         let forwarding = self.hold.forwarding(self.route).expect("the decision was to forward");
         let to = To { state, priority: forwarding.priority(), dialect: self.dialect };
         let endpoint = self.endpoint.as_ref().expect("an attempt has an endpoint");
-        transport.send(to, endpoint, || request)
+        transport.send(to, endpoint, request)
     }
 
     /// When the attempt under way must be over.
@@ -344,6 +346,12 @@ impl Flight {
             None => limit,
             Some(idle) => limit.into_iter().chain(idle.deadline()).min(),
         }
+    }
+
+    /// Where its deadlines are noted.
+    #[inline]
+    pub(super) fn timers(&self) -> &Arc<Timers> {
+        self.hold.timers()
     }
 
     /// How long the request may be silent, if that counts.

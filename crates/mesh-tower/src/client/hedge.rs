@@ -7,16 +7,16 @@ use std::time::Instant;
 
 use http::{Request, Response};
 use mesh_core::cluster::outlier::Observed;
-use tokio::time::Sleep;
 
 use super::copy::Copy;
 use super::flight::{Answered, Flight, Held};
 use super::now;
 use super::routing::Answer;
-use super::step::{Start, poll_until};
+use super::step::Start;
 use super::transport::{Failed, Transport};
 use crate::body::Body;
 use crate::error::Error;
+use crate::timers::Alarm;
 
 /// The attempts of one request.
 pub(super) struct Hedged<T: Transport> {
@@ -58,11 +58,11 @@ impl<T: Transport> Hedged<T> {
         flight: &mut Flight,
         copy: &mut Option<Box<Copy>>,
         transport: &T,
-        mut timer: Pin<&mut Option<Sleep>>,
+        alarm: &mut Alarm,
         cx: &mut Context<'_>,
     ) -> Poll<Finished<T::Body>> {
         loop {
-            if let Some(finished) = self.poll_attempts(flight, copy, cx) {
+            if let Some(finished) = self.poll_attempts(flight, copy, alarm, cx) {
                 return Poll::Ready(finished);
             }
             let now = now();
@@ -90,7 +90,7 @@ impl<T: Transport> Hedged<T> {
             let Some(next) = limits.chain(again).chain(flight.silence_or_end()).min() else {
                 return Poll::Pending;
             };
-            ready!(poll_until(timer.as_mut(), next, cx));
+            ready!(alarm.poll(Some(flight.timers()), next, cx));
         }
     }
 
@@ -123,6 +123,7 @@ impl<T: Transport> Hedged<T> {
         &mut self,
         flight: &mut Flight,
         copy: &mut Option<Box<Copy>>,
+        alarm: &mut Alarm,
         cx: &mut Context<'_>,
     ) -> Option<Finished<T::Body>> {
         let mut at = 0;
@@ -135,7 +136,7 @@ impl<T: Transport> Hedged<T> {
             flight.take_up(&mut attempt.held);
             let is_hedged = attempt.held.is_hedged;
             let finished = match result {
-                Ok(response) => self.answered(response, is_hedged, flight, copy),
+                Ok(response) => self.answered(response, is_hedged, flight, (copy, alarm)),
                 Err(failed) => self.broke(failed, is_hedged, flight, copy),
             };
             if finished.is_some() {
@@ -156,7 +157,7 @@ impl<T: Transport> Hedged<T> {
         response: Response<T::Body>,
         is_hedged: bool,
         flight: &mut Flight,
-        copy: &mut Option<Box<Copy>>,
+        (copy, alarm): (&mut Option<Box<Copy>>, &mut Alarm),
     ) -> Option<Finished<T::Body>> {
         let (status, headers) = (response.status(), response.headers());
         let is_bad = flight.is_retriable(status, headers);
@@ -172,7 +173,7 @@ impl<T: Transport> Hedged<T> {
             Answered::Taken(_) if is_bad && self.has_others() => None,
             Answered::Taken(call) => {
                 self.attempts.clear();
-                Some(Finished::Ended(Ok(flight.changed(response, call))))
+                Some(Finished::Ended(Ok(flight.changed(response, call, alarm))))
             }
         }
     }

@@ -21,7 +21,7 @@ use super::transport::{Failed, To, Transport};
 use crate::body::{Body, BoxError};
 use crate::error::{Error, ErrorKind};
 use crate::layers::outcome;
-use crate::mesh::{Io, Mesh, Subscribed};
+use crate::mesh::{EndpointIo, Io, Mesh, Subscribed};
 
 /// Puts your own HTTP client under the mesh's decisions.
 ///
@@ -142,17 +142,29 @@ where
     const GIVES_BACK: bool = false;
 
     #[inline(always)]
-    fn send(
-        &self,
-        _: To<'_>,
-        endpoint: &EndpointState<Io>,
-        request: impl FnOnce() -> Request<Body>,
-    ) -> Attempt<S> {
-        let Shared { id, make, secures, .. } = &*self.shared;
-        match endpoint.attached().clients.client(*id, *secures, make) {
+    fn send(&self, _: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt<S> {
+        let known = endpoint.attached().clients.get(self.shared.id);
+        match known.or_else(|| self.made(endpoint.attached())) {
             Some(client) => Attempt::new(client, request),
             None => Attempt::refused(),
         }
+    }
+}
+
+impl<F, S> Inner<F, S>
+where
+    F: Fn(&Endpoint) -> S,
+    S: Clone + Send + Sync + 'static,
+{
+    /// A client for an endpoint that has none yet; `None` where it would not secure its connections
+    /// and is to.
+    #[cold]
+    fn made(&self, endpoint: &EndpointIo) -> Option<S> {
+        let Shared { id, make, secures, .. } = &*self.shared;
+        if endpoint.tls().is_some() && !secures {
+            return None;
+        }
+        Some(endpoint.clients.keep(*id, make(&endpoint.endpoint())))
     }
 }
 
@@ -179,12 +191,12 @@ where
     /// Calls the client at once when it says that it is ready. One that is not is asked again
     /// with a waker, so that nothing is lost by asking without.
     #[inline(always)]
-    fn new(mut client: S, request: impl FnOnce() -> Request<Body>) -> Self {
+    fn new(mut client: S, request: Request<Body>) -> Self {
         let ready = client.poll_ready(&mut Context::from_waker(Waker::noop()));
         if !matches!(ready, Poll::Ready(Ok(()))) {
-            return Self::otherwise(client, request(), ready);
+            return Self::otherwise(client, request, ready);
         }
-        Self::Called { future: client.call(request()) }
+        Self::Called { future: client.call(request) }
     }
 
     #[cold]
@@ -209,19 +221,31 @@ where
 {
     type Output = Result<Response<B>, Box<Failed>>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let error = match self.project() {
+        match self.project() {
             AttemptProject::Called { future } => match ready!(future.poll(cx)) {
+                Ok(response) => Poll::Ready(Ok(response)),
+                Err(error) => Poll::Ready(Err(failed(error.into()))),
+            },
+            AttemptProject::Otherwise { step } => step.poll(cx),
+        }
+    }
+}
+
+impl<S, B> Step<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    #[inline(never)]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<B>, Box<Failed>>> {
+        let error = match self {
+            Self::Waiting(oneshot) => match ready!(oneshot.as_mut().poll(cx)) {
                 Ok(response) => return Poll::Ready(Ok(response)),
                 Err(error) => error.into(),
             },
-            AttemptProject::Otherwise { step } => match &mut **step {
-                Step::Waiting(oneshot) => match ready!(oneshot.as_mut().poll(cx)) {
-                    Ok(response) => return Poll::Ready(Ok(response)),
-                    Err(error) => error.into(),
-                },
-                Step::Failed(error) => error.take().expect("polled after it failed"),
-            },
+            Self::Failed(error) => error.take().expect("polled after it failed"),
         };
         Poll::Ready(Err(failed(error)))
     }

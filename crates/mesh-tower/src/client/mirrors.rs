@@ -102,7 +102,7 @@ impl Copy {
         let runtime = endpoint.attached().runtime().clone();
         let answered = async move {
             let _held = permit;
-            let request = || head.map(|_| Body::from(body));
+            let request = head.map(|_| Body::from(body));
             let sent = endpoint.attached().send(dialect, request, gate).await;
             // What is not answered counts as failed.
             let Ok(response) = sent else { return };

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use mesh_core::Dialect;
-use tokio::time::Sleep;
 
 use super::begin::{Beginning, Begun, Delayed, Halt, begin, fix_deadline};
 use super::call::{Call, State, begun_later};
@@ -167,7 +166,8 @@ impl<T: Transport> Call<T> {
                 return Poll::Ready(Some(result.take().expect("polled after it ended")));
             }
             Some(Step::Backoff { until, request }) => {
-                ready!(poll_until(this.timer.as_mut(), *until, cx));
+                let timers = this.flight.as_ref().map(Flight::timers);
+                ready!(this.alarm.poll(timers, *until, cx));
                 let request = request.take().expect("taken when the wait is over, once");
                 let flight = this.flight.as_mut().expect("a retry has a flight");
                 match flight.expired() {
@@ -178,8 +178,7 @@ impl<T: Transport> Call<T> {
             Some(Step::Hedged { hedged }) => {
                 let flight = this.flight.as_mut().expect("attempts have a flight");
                 let transport = this.transport.as_ref().expect("kept where others may follow");
-                let timer = this.timer.as_mut();
-                match ready!(hedged.poll(flight, this.copy, transport, timer, cx)) {
+                match ready!(hedged.poll(flight, this.copy, transport, this.alarm, cx)) {
                     Finished::Ended(Ok(answer)) => return Poll::Ready(Some(Ok(answer))),
                     // With it goes what the attempts hold.
                     Finished::Ended(error) => State::Step { step: Step::ended(error) },
@@ -197,7 +196,7 @@ impl<T: Transport> Call<T> {
                 begun_later(begun, this.flight)
             }
             Some(Step::Delay { until, delayed }) => {
-                ready!(poll_until(this.timer.as_mut(), *until, cx));
+                ready!(this.alarm.poll(None, *until, cx));
                 let delayed = delayed.take().expect("taken when the wait is over, once");
                 let by = this.transport.take().expect("kept while a request waits");
                 let begun = delayed.go_on(&by, this.copy, this.transport);
@@ -233,20 +232,4 @@ fn attempt<T: Transport>(
 fn wait_until(after: Duration, flight: Option<&mut Flight>) -> Instant {
     let until = now() + after;
     flight.and_then(Flight::total_deadline).map_or(until, |total| until.min(total))
-}
-
-/// Waits on the one timer, which is armed, or set anew, when it does not stand there already.
-#[inline(never)]
-pub(super) fn poll_until(
-    mut timer: Pin<&mut Option<Sleep>>,
-    deadline: Instant,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let deadline = tokio::time::Instant::from_std(deadline);
-    match timer.as_mut().as_pin_mut() {
-        None => timer.set(Some(tokio::time::sleep_until(deadline))),
-        Some(sleep) if sleep.deadline() != deadline => sleep.reset(deadline),
-        Some(_) => {}
-    }
-    timer.as_pin_mut().map_or(Poll::Ready(()), |sleep| sleep.poll(cx))
 }

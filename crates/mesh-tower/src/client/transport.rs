@@ -31,12 +31,12 @@ pub(crate) trait Transport: Clone {
 
     /// Sends the request, which it takes.
     //
-    // Takes it where it is used: what is given by value is copied on the way, all 256 bytes of it.
+    // Part of its caller, so that the request is not copied on the way, all 256 bytes of it.
     fn send(
         &self,
         to: To<'_>,
         endpoint: &EndpointState<Io>,
-        request: impl FnOnce() -> Request<Body>,
+        request: Request<Body>,
     ) -> Self::Future;
 }
 
@@ -98,13 +98,8 @@ impl Transport for Direct {
 
     const GIVES_BACK: bool = true;
 
-    #[inline]
-    fn send(
-        &self,
-        to: To<'_>,
-        endpoint: &EndpointState<Io>,
-        request: impl FnOnce() -> Request<Body>,
-    ) -> Attempt {
+    #[inline(always)]
+    fn send(&self, to: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt {
         let gate = Gate::new(to.state, to.priority);
         Attempt(endpoint.attached().send(to.dialect, request, gate))
     }

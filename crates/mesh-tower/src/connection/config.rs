@@ -60,10 +60,8 @@ impl Config {
         Self { pipe, ..self }
     }
 
-    /// Has the server choose the version, where it is asked for that: in TLS.
-    pub(crate) fn chosen_by_server(mut self, is_chosen: bool) -> Self {
-        self.spoken = (is_chosen && self.tls.is_some()).then(Arc::default);
-        self
+    pub(crate) fn with_spoken(self, spoken: Option<Arc<Spoken>>) -> Self {
+        Self { spoken, ..self }
     }
 
     pub(crate) fn with_others(self, others: &[SocketAddr]) -> Self {
@@ -80,8 +78,8 @@ impl Config {
         self
     }
 
-    pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
-        Self { tls: tls.map(Arc::new), ..self }
+    pub(crate) fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// For how many streams there is to be room for each that an endpoint carries; `None` where

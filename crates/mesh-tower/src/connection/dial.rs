@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use mesh_core::cluster::ConnectionPermit;
 use mesh_core::resource::Http2Options;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +19,7 @@ use super::config::{self, Config, Protocol};
 use super::error::DialError;
 use super::http1::Sender;
 use super::http2::{Live, Streams};
+use super::spawns::Spawns;
 use super::tls::{Secured, Tls};
 use super::{eyeballs, socket};
 use crate::body::Body;
@@ -65,7 +66,7 @@ impl Dialer {
     /// An HTTP/1.1 connection. To be polled on the runtime.
     //
     // Its place comes back with an error, for who is told of it before the place is free.
-    pub(super) async fn http1(&self, open: Open) -> Result<Sender, (DialError, Open)> {
+    pub(super) async fn http1(&self, open: Open) -> Result<Box<Sender>, (DialError, Open)> {
         match &self.config.tls {
             None if self.config.pipe.is_some() => match self.pipe().await {
                 Ok(stream) => self.http1_over(stream, open).await,
@@ -86,7 +87,7 @@ impl Dialer {
         &self,
         stream: S,
         open: Open,
-    ) -> Result<Sender, (DialError, Open)> {
+    ) -> Result<Box<Sender>, (DialError, Open)> {
         match http1::handshake(TokioIo::new(stream)).await {
             Ok((sender, connection)) => {
                 let connection = connection.with_upgrades();
@@ -116,7 +117,7 @@ impl Dialer {
             options.http2;
         let stream_window = initial_stream_window_bytes.unwrap_or(config::STREAM_WINDOW_BYTES);
         let window = initial_connection_window_bytes.unwrap_or(config::CONNECTION_WINDOW_BYTES);
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let mut builder = http2::Builder::new(Spawns);
         if let Some(pings) = &options.http2.keepalive {
             builder
                 .timer(TokioTimer::new())
@@ -270,7 +271,7 @@ async fn idle(streams: Arc<Streams>, interval: Option<Duration>) {
 
 /// Runs a connection and watches how many streams the server allows.
 struct Http2Driver<S: Bytes> {
-    connection: http2::Connection<TokioIo<S>, Body, TokioExecutor>,
+    connection: http2::Connection<TokioIo<S>, Body, Spawns>,
     streams: Arc<Streams>,
     /// Wraps around.
     polls: u8,

@@ -6,6 +6,16 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use super::config::Protocol;
 
+/// The first host, or authority, that had to be made for requests to an endpoint: most of them are for
+/// one, and to read it again takes longer than to compare.
+#[derive(Debug, Default)]
+pub(super) struct Usual {
+    /// HTTP/1.1's.
+    host: OnceLock<HeaderValue>,
+    /// HTTP/2's.
+    authority: OnceLock<Authority>,
+}
+
 /// Puts a request's head into the form of the wire.
 ///
 /// The authority is that of the URI when it has one (RFC 9112 §3.2.2), else that of the Host header:
@@ -13,18 +23,18 @@ use super::config::Protocol;
 /// (§3.2), HTTP/2 the whole URI and no Host (RFC 9113 §8.3.1). Headers that belong to an HTTP/1.1
 /// connection are taken out by hyper.
 ///
-/// Hosts that are `usual` are not made anew for each request: most of one endpoint are for one.
+/// What is `usual` is not made anew for each request.
 pub(super) fn prepare<B>(
     request: &mut Request<B>,
     protocol: Protocol,
-    usual: &OnceLock<HeaderValue>,
+    usual: &Usual,
 ) -> Result<(), &'static str> {
     if *request.method() == Method::CONNECT {
         return Err("CONNECT is not supported");
     }
     match protocol {
-        Protocol::Http1 => for_http1(request, usual),
-        Protocol::Http2 => for_http2(request),
+        Protocol::Http1 => for_http1(request, &usual.host),
+        Protocol::Http2 => for_http2(request, &usual.authority),
     }
 }
 
@@ -55,7 +65,7 @@ fn for_http1<B>(
     Ok(())
 }
 
-fn for_http2<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+fn for_http2<B>(request: &mut Request<B>, usual: &OnceLock<Authority>) -> Result<(), &'static str> {
     *request.version_mut() = Version::HTTP_2;
     let host = match has_host(request.headers()) {
         true => request.headers_mut().remove(HOST),
@@ -70,7 +80,11 @@ fn for_http2<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     if !bare {
         let authority = match (&parts.authority, &host) {
             (Some(authority), _) => without_userinfo(authority).parse(),
-            (None, Some(host)) => Authority::try_from(host.as_bytes()),
+            (None, Some(host)) => match usual.get() {
+                Some(usual) if usual.as_str().as_bytes() == host.as_bytes() => Ok(usual.clone()),
+                _ => Authority::try_from(host.as_bytes())
+                    .inspect(|made| drop(usual.set(made.clone()))),
+            },
             (None, None) => return Err(NO_AUTHORITY),
         };
         parts.authority = Some(authority.map_err(|_| BAD_HOST)?);
@@ -128,7 +142,7 @@ mod tests {
         ];
         for (uri, host, wire, wire_host) in table {
             let mut request = request(uri, host);
-            prepare(&mut request, Protocol::Http1, &OnceLock::new()).unwrap();
+            prepare(&mut request, Protocol::Http1, &Usual::default()).unwrap();
             assert_eq!(request.uri().to_string(), wire);
             assert_eq!(request.uri().authority(), None);
             assert_eq!(request.headers()[HOST], wire_host);
@@ -146,7 +160,7 @@ mod tests {
         ];
         for (uri, host, wire) in table {
             let mut request = request(uri, host);
-            prepare(&mut request, Protocol::Http2, &OnceLock::new()).unwrap();
+            prepare(&mut request, Protocol::Http2, &Usual::default()).unwrap();
             assert_eq!(request.uri().to_string(), wire);
             assert!(!request.headers().contains_key(HOST));
         }
@@ -155,12 +169,12 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_written() {
         for protocol in [Protocol::Http1, Protocol::Http2] {
-            assert!(prepare(&mut request("/x", None), protocol, &OnceLock::new()).is_err());
+            assert!(prepare(&mut request("/x", None), protocol, &Usual::default()).is_err());
             let mut connect = Request::connect("a:80").body(()).unwrap();
-            assert!(prepare(&mut connect, protocol, &OnceLock::new()).is_err());
+            assert!(prepare(&mut connect, protocol, &Usual::default()).is_err());
         }
         assert!(
-            prepare(&mut request("/x", Some("not a host")), Protocol::Http2, &OnceLock::new())
+            prepare(&mut request("/x", Some("not a host")), Protocol::Http2, &Usual::default())
                 .is_err()
         );
     }

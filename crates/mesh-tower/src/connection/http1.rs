@@ -1,40 +1,55 @@
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Request;
 use mesh_core::resource::ConnectionOptions;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::config::{MAX_PRECONNECTS, MAX_UNWRITTEN};
 use super::dial::{Dialer, Open};
 use super::error::DialError;
 use super::gate::Gate;
 use super::send::Failure;
+use super::sending::Answered;
 use super::span::Span;
 use crate::body::Body;
 
 /// A connection.
+//
+// Boxed where it is held, as it goes from the pool to each request and back.
 #[derive(Debug)]
 pub(super) struct Sender {
     inner: hyper::client::conn::http1::SendRequest<Body>,
     span: Span,
+    /// What hyper waits with for the answer to the one request under way. It has no name, and a box
+    /// for each request would be allocated and freed each time.
+    answer: ReusableBoxFuture<'static, Answered>,
 }
 
 impl Sender {
     pub(super) fn new(
         inner: hyper::client::conn::http1::SendRequest<Body>,
         options: &ConnectionOptions,
-    ) -> Self {
-        Self { inner, span: Span::begin(options) }
+    ) -> Box<Self> {
+        let answer = ReusableBoxFuture::new(std::future::pending());
+        Box::new(Self { inner, span: Span::begin(options), answer })
     }
 
-    /// The connection, for one request.
-    pub(super) fn for_request(&mut self) -> &mut hyper::client::conn::http1::SendRequest<Body> {
+    /// Hands it a request.
+    pub(super) fn send(&mut self, request: Request<Body>) {
         // Nobody else has it, and whether there may be another was seen when it was taken.
         let _is_last = self.span.count();
-        &mut self.inner
+        self.answer.set(self.inner.try_send_request(request));
+    }
+
+    /// The answer to that request.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answered> {
+        self.answer.poll(cx)
     }
 
     /// Whether it takes no further request.
@@ -69,7 +84,7 @@ struct Idle {
 
 #[derive(Debug)]
 struct Resting {
-    sender: Sender,
+    sender: Box<Sender>,
     since_sweep: u64,
 }
 
@@ -82,7 +97,7 @@ impl Resting {
 /// A connection that a request waits for, given back when the request has another or is gone.
 struct Held<'p> {
     pool: &'p Arc<Pool>,
-    sender: Option<Sender>,
+    sender: Option<Box<Sender>>,
 }
 
 impl Drop for Held<'_> {
@@ -103,7 +118,7 @@ impl Pool {
         self: &Arc<Self>,
         tries: usize,
         gate: Option<&Gate>,
-    ) -> Result<Sender, Failure> {
+    ) -> Result<Box<Sender>, Failure> {
         let idle = if tries < MAX_UNWRITTEN { self.take() } else { None };
         if let Some(ratio) = self.dialer.config.preconnect_ratio() {
             self.preconnect(ratio, idle.is_none(), gate);
@@ -151,7 +166,7 @@ impl Pool {
     /// An endpoint without any connection gets one in any case, as in Envoy: it could wait for the
     /// other endpoints' for ever. And as there, a connection that cannot be made fails all who wait:
     /// each would find out for itself, one after the other.
-    async fn wait(self: &Arc<Self>, gate: &Gate) -> Result<Sender, Failure> {
+    async fn wait(self: &Arc<Self>, gate: &Gate) -> Result<Box<Sender>, Failure> {
         let _waiting = gate.wait().map_err(Failure::Overflow)?;
         let before = self.lock().failures;
         let mut held = Held { pool: self, sender: None };
@@ -203,7 +218,7 @@ impl Pool {
     /// is ready, or the server answered early and still reads the request. It is left where it is.
     /// On several threads a pool so comes to hold a connection or two more than there are requests
     /// at once; waiting a few turns for the task was tried, and did not change that.
-    pub(super) fn take(&self) -> Option<Sender> {
+    pub(super) fn take(&self) -> Option<Box<Sender>> {
         let mut idle = self.lock();
         while idle.stack.last().is_some_and(|top| top.sender.is_over()) {
             idle.stack.pop();
@@ -213,14 +228,14 @@ impl Pool {
     }
 
     /// The topmost idle connection that is not ready yet.
-    fn take_unready(&self) -> Option<Sender> {
+    fn take_unready(&self) -> Option<Box<Sender>> {
         let mut idle = self.lock();
         let open = idle.stack.iter().rposition(|resting| !resting.sender.is_over())?;
         Some(idle.stack.remove(open).sender)
     }
 
     /// Takes a connection back whose response has ended.
-    pub(super) fn put(self: &Arc<Self>, sender: Sender) {
+    pub(super) fn put(self: &Arc<Self>, sender: Box<Sender>) {
         if sender.is_over() {
             // The place of one that has had its time is free for another.
             drop(sender);
@@ -242,7 +257,7 @@ impl Pool {
     }
 
     /// A new connection. It is made on the runtime, and kept when nobody waits for it any more.
-    async fn dial(self: &Arc<Self>, open: Open) -> Result<Sender, Failure> {
+    async fn dial(self: &Arc<Self>, open: Open) -> Result<Box<Sender>, Failure> {
         let (sender, dialed) = oneshot::channel();
         let pool = Arc::clone(self);
         self.dialer.runtime.spawn(async move {

@@ -30,6 +30,7 @@ mod send;
 mod sending;
 mod socket;
 mod span;
+mod spawns;
 mod spoken;
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ pub struct Received {
 
 /// What a request holds of its connection, and its response gives back at its end.
 pub(super) enum Lease {
-    Http1 { sender: http1::Sender, pool: Arc<http1::Pool> },
+    Http1 { sender: Box<http1::Sender>, pool: Arc<http1::Pool> },
     Http2 { stream: http2::Stream },
 }
 

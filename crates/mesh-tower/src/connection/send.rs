@@ -1,6 +1,7 @@
-use std::sync::{Arc, OnceLock};
+use std::future::poll_fn;
+use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::client::conn::TrySendError;
 use mesh_core::cluster::{ConnectionPermit, Overloaded};
 use tokio::runtime::Handle;
@@ -9,7 +10,7 @@ use super::config::{Config, MAX_UNWRITTEN, Protocol};
 use super::dial::{Bytes, Dialer};
 use super::error::{DialError, SendError};
 use super::gate::Gate;
-use super::head::prepare;
+use super::head::{Usual, prepare};
 use super::received::{Lease, Received};
 use super::sending::Sending;
 use super::spoken::Spoken;
@@ -23,8 +24,7 @@ use crate::body::Body;
 pub(crate) struct Connections {
     pub(super) dialer: Dialer,
     pool: Pool,
-    /// The host of the first request that had to be given one.
-    host: OnceLock<HeaderValue>,
+    usual: Usual,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Connections {
             Protocol::Http1 => Pool::Http1(http1::Pool::new(dialer.clone())),
             Protocol::Http2 => Pool::Http2(http2::Pool::new(dialer.clone())),
         };
-        Self { dialer, pool, host: OnceLock::new() }
+        Self { dialer, pool, usual: Usual::default() }
     }
 
     /// Sends a request; what comes of it is the head of its response.
@@ -67,7 +67,7 @@ impl Connections {
         mut request: Request<Body>,
         gate: Option<Gate>,
     ) -> Sending {
-        if let Err(why) = prepare(&mut request, self.dialer.config.protocol, &self.host) {
+        if let Err(why) = prepare(&mut request, self.dialer.config.protocol, &self.usual) {
             let error = SendError::invalid(request, why);
             return Sending::otherwise(std::future::ready(Err(error)));
         }
@@ -76,15 +76,14 @@ impl Connections {
             _ if self.dialer.config.preconnect_ratio().is_some() => {}
             Pool::Http1(pool) => {
                 if let Some(mut sender) = pool.take() {
-                    let answer = sender.for_request().try_send_request(request);
-                    let on = Lease::Http1 { sender, pool: Arc::clone(pool) };
-                    return Sending::handed(on, self, gate, answer);
+                    sender.send(request);
+                    return Sending::alone((sender, Arc::clone(pool)), self, gate);
                 }
             }
             Pool::Http2(pool) => {
                 if let Some(stream) = pool.join() {
                     let answer = stream.sender().try_send_request(request);
-                    return Sending::handed(Lease::Http2 { stream }, self, gate, answer);
+                    return Sending::beside(stream, self, gate, answer);
                 }
             }
         }
@@ -152,7 +151,8 @@ impl Connections {
                         Ok(sender) => sender,
                         Err(failure) => return Err(failure.of(request)),
                     };
-                    let answered = sender.for_request().try_send_request(request).await;
+                    sender.send(request);
+                    let answered = poll_fn(|cx| sender.poll_answer(cx)).await;
                     let on = Lease::Http1 { sender, pool: Arc::clone(pool) };
                     match answered {
                         Ok(response) => return Ok(response.map(|body| Received::over(body, on))),

@@ -12,48 +12,68 @@ use super::error::SendError;
 use super::gate::Gate;
 use super::received::{Lease, Received};
 use super::send::Connections;
+use super::{http1, http2};
 use crate::body::Body;
 
 /// A request on its way to its endpoint, until the head of its answer has come.
 ///
-/// One that found a connection was handed to it already: what is left is to wait for the answer, and
-/// one small box, because the future that hyper waits with has no name. Dropping it gives up the
-/// request, as [`Connections::send`] says.
+/// One that found a connection was handed to it already: what is left is to wait for the answer. The
+/// future that hyper waits with has no name: an HTTP/1.1 connection has one box for all of its
+/// requests, and on an HTTP/2 one each has its own. Dropping it gives up the request, as [`Connections::send`] says.
 pub(crate) struct Sending(State);
 
 enum State {
-    Handed(Pin<Box<Handed<Answer>>>),
+    /// On an HTTP/1.1 connection, which has a place to wait in for its one request.
+    Alone { on: Option<(Box<http1::Sender>, Arc<http1::Pool>)>, again: Again },
+    /// Beside others.
+    Beside(Pin<Box<Beside<Answer>>>),
     /// It waits for a connection, is sent another time, or cannot be sent.
     Otherwise(Pin<Box<dyn Future<Output = Sent> + Send>>),
 }
 
 type Sent = Result<Response<Received>, SendError>;
 
-type Answered = Result<Response<Incoming>, TrySendError<Request<Body>>>;
+pub(super) type Answered = Result<Response<Incoming>, TrySendError<Request<Body>>>;
 
 type Answer = dyn Future<Output = Answered> + Send;
 
 pin_project! {
-    struct Handed<F: ?Sized> {
-        on: Option<Lease>,
-        connections: Arc<Connections>,
-        gate: Option<Gate>,
+    struct Beside<F: ?Sized> {
+        on: Option<http2::Stream>,
+        again: Again,
         #[pin]
         answer: F,
     }
 }
 
+/// What it takes to send a request another time.
+struct Again {
+    connections: Arc<Connections>,
+    gate: Option<Gate>,
+}
+
 impl Sending {
-    /// A request that a connection has.
+    /// A request that an HTTP/1.1 connection has.
     #[inline]
-    pub(super) fn handed(
-        on: Lease,
+    pub(super) fn alone(
+        on: (Box<http1::Sender>, Arc<http1::Pool>),
+        connections: &Arc<Connections>,
+        gate: Option<Gate>,
+    ) -> Self {
+        let connections = Arc::clone(connections);
+        Self(State::Alone { on: Some(on), again: Again { connections, gate } })
+    }
+
+    /// A request that an HTTP/2 connection has.
+    #[inline]
+    pub(super) fn beside(
+        on: http2::Stream,
         connections: &Arc<Connections>,
         gate: Option<Gate>,
         answer: impl Future<Output = Answered> + Send + 'static,
     ) -> Self {
-        let connections = Arc::clone(connections);
-        Self(State::Handed(Box::pin(Handed { on: Some(on), connections, gate, answer })))
+        let again = Again { connections: Arc::clone(connections), gate };
+        Self(State::Beside(Box::pin(Beside { on: Some(on), again, answer })))
     }
 
     /// A request that no connection has yet.
@@ -66,26 +86,57 @@ impl Sending {
 impl Future for Sending {
     type Output = Sent;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
-        let handed = match &mut self.0 {
-            State::Handed(handed) => handed.as_mut().project(),
+        let error = match &mut self.0 {
+            State::Alone { on, .. } => {
+                let (sender, _) = on.as_mut().expect("polled after it was answered");
+                match ready!(sender.poll_answer(cx)) {
+                    Ok(response) => {
+                        let (sender, pool) = on.take().expect("it was there just now");
+                        let on = Lease::Http1 { sender, pool };
+                        return Poll::Ready(Ok(response.map(|body| Received::over(body, on))));
+                    }
+                    Err(error) => error,
+                }
+            }
+            State::Beside(beside) => {
+                let beside = beside.as_mut().project();
+                match ready!(beside.answer.poll(cx)) {
+                    Ok(response) => {
+                        let stream = beside.on.take().expect("polled after it was answered");
+                        let on = Lease::Http2 { stream };
+                        return Poll::Ready(Ok(response.map(|body| Received::over(body, on))));
+                    }
+                    Err(error) => error,
+                }
+            }
             State::Otherwise(sent) => return sent.as_mut().poll(cx),
         };
-        let error = match ready!(handed.answer.poll(cx)) {
-            Ok(response) => {
-                let on = handed.on.take().expect("polled after it was answered");
-                let (head, body) = response.into_parts();
-                return Poll::Ready(Ok(Response::from_parts(head, Received::over(body, on))));
+        self.again(error, cx)
+    }
+}
+
+impl Sending {
+    /// Goes on with a request that got no answer.
+    #[cold]
+    fn again(&mut self, error: TrySendError<Request<Body>>, cx: &mut Context<'_>) -> Poll<Sent> {
+        let (on, again) = match &mut self.0 {
+            State::Alone { on, again } => {
+                (on.take().map(|(sender, pool)| Lease::Http1 { sender, pool }), again)
             }
-            Err(error) => error,
+            State::Beside(beside) => {
+                let beside = beside.as_mut().project();
+                (beside.on.take().map(|stream| Lease::Http2 { stream }), beside.again)
+            }
+            State::Otherwise(sent) => return sent.as_mut().poll(cx),
         };
-        let (connections, gate) = (Arc::clone(handed.connections), handed.gate.take());
-        match connections.given_back(handed.on.take(), error, 1) {
+        let (connections, gate) = (Arc::clone(&again.connections), again.gate.take());
+        match connections.given_back(on, error, 1) {
             Ok(request) => {
                 let again = async move { connections.deliver(request, gate, 2).await };
                 *self = Self::otherwise(again);
-                self.poll(cx)
+                Pin::new(self).poll(cx)
             }
             Err(error) => Poll::Ready(Err(error)),
         }

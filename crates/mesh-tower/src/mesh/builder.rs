@@ -192,7 +192,7 @@ impl Builder {
         let governs_servers = source.governs_servers(&snapshot);
         let inner = Arc::new(Inner {
             providers,
-            published: Published::new(&snapshot, findings),
+            published: Published::new(&snapshot, findings, &runtime),
             changed: Notify::new(),
             waiters: wait::Waiters::default(),
             random: random::Source::new(self.seed),

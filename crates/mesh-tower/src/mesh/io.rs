@@ -1,11 +1,14 @@
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use http::Request;
 use mesh_core::cluster::LoadStats;
 use mesh_core::resource::{
-    Cluster, Endpoint as EndpointSpec, UpstreamProtocol, UpstreamTlsContext,
+    Cluster, ConnectionOptions, Endpoint as EndpointSpec, Name, UpstreamProtocol,
+    UpstreamTlsContext,
 };
 use mesh_core::{Attach, Dialect};
 use tokio::runtime::Handle;
@@ -13,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::Providers;
 use crate::body::Body;
-use crate::client::Slots;
+use crate::client::{Endpoint, Slots};
 use crate::connection::{
     Config, Connections, Gate, Protocol, Sending, SettingsError, Spoken, Tls, TlsSettings,
 };
@@ -28,6 +31,8 @@ pub(crate) struct Io {
     seed: u64,
     providers: Arc<Providers>,
     secured: Arc<Mutex<Secured>>,
+    /// What the endpoint that was made last has in common with those of its cluster.
+    common: Arc<Mutex<Option<Arc<Common>>>>,
     /// Where requests are counted, if there is a control plane to tell of them.
     load_stats: Option<Arc<LoadStats>>,
 }
@@ -40,8 +45,8 @@ type Made = Result<Arc<TlsSettings>, SettingsError>;
 
 impl Io {
     pub(crate) fn new(runtime: Handle, providers: Arc<Providers>) -> Self {
-        let (signal, secured) = (Arc::default(), Arc::default());
-        Self { runtime, signal, seed: 0, providers, secured, load_stats: None }
+        let (signal, secured, common) = Default::default();
+        Self { runtime, signal, seed: 0, providers, secured, common, load_stats: None }
     }
 
     /// The settings of a TLS context, the same for all of its endpoints.
@@ -59,6 +64,22 @@ impl Io {
         }
         secured.insert(place, (Arc::downgrade(context), made.clone()));
         made
+    }
+
+    /// What the endpoints of a cluster have in common: one for all that are made one after the other.
+    fn common(&self, cluster: &Cluster) -> Arc<Common> {
+        let mut last = self.common.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = match last.take().filter(|common| common.is_of(cluster)) {
+            Some(common) => common,
+            None => Arc::new(Common {
+                cluster: cluster.name.clone(),
+                protocol: cluster.protocol,
+                connect_timeout: cluster.connect_timeout,
+                options: cluster.connections.clone(),
+                runtime: self.runtime.clone(),
+            }),
+        };
+        last.insert(made).clone()
     }
 
     /// One without certificate providers.
@@ -117,7 +138,7 @@ impl ClusterIo {
 /// What hangs on an endpoint: its connections by protocol, and users' own clients.
 ///
 /// Connections and all they need are made when they are asked for first: of thousands of endpoints
-/// that would be a third of the memory.
+/// that would be most of the memory. So is what a maker of clients is shown.
 //
 // In this order: what every request reads is in front, next to the endpoint's load.
 #[derive(Debug)]
@@ -128,8 +149,39 @@ pub(crate) struct EndpointIo {
     /// Those of HTTP/2, where the cluster may speak HTTP/1.1: gRPC's among them.
     by_http2: OnceLock<Arc<Connections>>,
     draining: AtomicBool,
+    protocol: Protocol,
+    common: Arc<Common>,
+    own: Option<Box<Own>>,
+    address: SocketAddr,
+}
+
+/// What the endpoints of a cluster have in common.
+#[derive(Debug)]
+struct Common {
+    cluster: Name,
+    protocol: UpstreamProtocol,
+    connect_timeout: Duration,
+    options: Arc<ConnectionOptions>,
     runtime: Handle,
-    config: Config,
+}
+
+/// What few endpoints have beside an address.
+#[derive(Debug, Default)]
+struct Own {
+    pipe: Option<Arc<str>>,
+    others: Arc<[SocketAddr]>,
+    tls: Option<Arc<Tls>>,
+    /// Where the server chooses the HTTP version.
+    spoken: Option<Arc<Spoken>>,
+}
+
+impl Common {
+    fn is_of(&self, cluster: &Cluster) -> bool {
+        Arc::ptr_eq(&self.options, &cluster.connections)
+            && self.cluster == cluster.name
+            && self.protocol == cluster.protocol
+            && self.connect_timeout == cluster.connect_timeout
+    }
 }
 
 impl Attach for Io {
@@ -152,52 +204,84 @@ impl Attach for Io {
 
     fn endpoint(&self, cluster: &Cluster, spec: &EndpointSpec) -> EndpointIo {
         let tls = Tls::of(cluster, spec, |context| self.settings(context));
-        let is_chosen = cluster.protocol == UpstreamProtocol::Auto;
-        let config = config(cluster, spec).with_tls(tls).chosen_by_server(is_chosen);
+        let others = spec.additional_addresses();
+        // Where it is asked for the server chooses, in TLS alone.
+        let is_chosen = cluster.protocol == UpstreamProtocol::Auto && tls.is_some();
+        let spoken = is_chosen.then(Arc::default);
+        let is_usual = tls.is_none() && spec.pipe().is_none() && others.is_empty();
+        let own = (!is_usual).then(|| {
+            let (pipe, others) = (spec.pipe().cloned(), others.into());
+            Box::new(Own { pipe, others, tls: tls.map(Arc::new), spoken })
+        });
         EndpointIo {
             http: OnceLock::new(),
             by_http2: OnceLock::new(),
             draining: AtomicBool::new(false),
-            clients: Slots::new(cluster, spec, config.tls.as_ref()),
-            runtime: self.runtime.clone(),
-            config,
+            clients: Slots::default(),
+            protocol: match cluster.protocol {
+                UpstreamProtocol::Http2 => Protocol::Http2,
+                _ => Protocol::Http1,
+            },
+            common: self.common(cluster),
+            own,
+            address: spec.address,
         }
     }
 
     fn serves(&self, known: &EndpointIo, cluster: &Cluster, spec: &EndpointSpec) -> bool {
-        *known.config.others == *spec.additional_addresses()
-            && known.config.pipe.as_ref() == spec.pipe()
-            && Tls::serves(known.config.tls.as_deref(), cluster, spec)
+        known.others() == spec.additional_addresses()
+            && known.pipe() == spec.pipe()
+            && Tls::serves(known.tls().map(|tls| &**tls), cluster, spec)
     }
 }
 
-fn config(cluster: &Cluster, spec: &EndpointSpec) -> Config {
-    let protocol = match cluster.protocol {
-        UpstreamProtocol::Http2 => Protocol::Http2,
-        _ => Protocol::Http1,
-    };
-    Config::new(spec.address, protocol)
-        .with_pipe(spec.pipe().cloned())
-        .with_others(spec.additional_addresses())
-        .with_connect_timeout(cluster.connect_timeout)
-        .with_options(&cluster.connections)
-}
-
 impl EndpointIo {
+    /// The endpoint, as a maker of clients sees it.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        let Common { cluster, protocol, .. } = &*self.common;
+        Endpoint::new(self.address, (cluster.clone(), *protocol))
+            .with_pipe(self.pipe().cloned())
+            .with_others(self.others())
+            .with_tls(self.tls().cloned())
+    }
+
+    /// How connections to it are made.
+    fn config(&self, protocol: Protocol) -> Config {
+        Config::new(self.address, protocol)
+            .with_pipe(self.pipe().cloned())
+            .with_others(self.others())
+            .with_connect_timeout(self.common.connect_timeout)
+            .with_options(&self.common.options)
+            .with_tls(self.tls().cloned())
+            .with_spoken(self.spoken().cloned())
+    }
+
+    fn pipe(&self) -> Option<&Arc<str>> {
+        self.own.as_ref()?.pipe.as_ref()
+    }
+
+    fn others(&self) -> &[SocketAddr] {
+        self.own.as_ref().map_or(&[], |own| &own.others)
+    }
+
+    /// `None` where it is spoken with in plain text.
+    pub(crate) fn tls(&self) -> Option<&Arc<Tls>> {
+        self.own.as_ref()?.tls.as_ref()
+    }
+
+    fn spoken(&self) -> Option<&Arc<Spoken>> {
+        self.own.as_ref()?.spoken.as_ref()
+    }
+
     /// Sends a request of that dialect: gRPC is always HTTP/2.
     #[inline]
-    pub(crate) fn send(
-        &self,
-        dialect: Dialect,
-        request: impl FnOnce() -> Request<Body>,
-        gate: Gate,
-    ) -> Sending {
-        if let Some(spoken) = &self.config.spoken
+    pub(crate) fn send(&self, dialect: Dialect, request: Request<Body>, gate: Gate) -> Sending {
+        if let Some(spoken) = self.spoken()
             && dialect == Dialect::Http
         {
-            return self.send_as_spoken(spoken, request(), gate);
+            return self.send_as_spoken(spoken, request, gate);
         }
-        self.connections(dialect).send(request(), Some(gate))
+        self.connections(dialect).send(request, Some(gate))
     }
 
     #[inline(never)]
@@ -219,10 +303,10 @@ impl EndpointIo {
     #[inline]
     pub(crate) fn connections(&self, dialect: Dialect) -> &Arc<Connections> {
         match dialect {
-            Dialect::Grpc if self.config.protocol != Protocol::Http2 => {
+            Dialect::Grpc if self.protocol != Protocol::Http2 => {
                 self.made(&self.by_http2, Protocol::Http2)
             }
-            _ => self.made(&self.http, self.config.protocol),
+            _ => self.made(&self.http, self.protocol),
         }
     }
 
@@ -242,9 +326,7 @@ impl EndpointIo {
         protocol: Protocol,
     ) -> &'c Arc<Connections> {
         let made = cell.get_or_init(|| {
-            let mut config = self.config.clone();
-            config.protocol = protocol;
-            Arc::new(Connections::new(config, self.runtime.clone()))
+            Arc::new(Connections::new(self.config(protocol), self.common.runtime.clone()))
         });
         // With the fence of `drain`: it sees what was made, or is seen here.
         fence(Ordering::SeqCst);
@@ -266,19 +348,18 @@ impl EndpointIo {
 
     /// Connections of their own for health checks.
     pub(crate) fn for_checks(&self, protocol: Protocol, port: Option<u16>) -> Arc<Connections> {
-        let mut config = self.config.clone();
-        (config.protocol, config.spoken) = (protocol, None);
+        let mut config = self.config(protocol).with_spoken(None);
         if let Some(port) = port {
             config.address.set_port(port);
             // Their ports are those of the service.
             config.others = Arc::default();
         }
-        Arc::new(Connections::new(config, self.runtime.clone()))
+        Arc::new(Connections::new(config, self.common.runtime.clone()))
     }
 
     /// Where its connections live.
     pub(crate) fn runtime(&self) -> &Handle {
-        &self.runtime
+        &self.common.runtime
     }
 
     /// Keeps no connection from now on.

@@ -27,7 +27,7 @@ mod wait;
 
 pub use builder::Builder;
 pub use clusters::ClusterStatus;
-pub(crate) use io::Io;
+pub(crate) use io::{EndpointIo, Io};
 pub(crate) use providers::Providers;
 pub(crate) use published::Hold;
 pub(crate) use random::Random;

@@ -11,6 +11,7 @@ use mesh_core::{Finding, Snapshot};
 
 use super::Io;
 use super::pins::Pins;
+use crate::timers::Timers;
 
 /// The most shards: threads beyond this share one, which costs them a contended count and no more.
 const MAX_SHARDS: usize = 64;
@@ -21,7 +22,7 @@ const MAX_SHARDS: usize = 64;
 /// `Arc` from one shared count costs 52 ns with two threads, from its own 9 ns. What a thread took
 /// last it finds again without its shard, as long as nothing was published since. What is published
 /// carries tables of endpoints as well, so that a request that has its Snapshot has those too: it is
-/// renewed when they change.
+/// renewed when they change. And deadlines of requests are noted by shards as well.
 #[derive(Debug)]
 pub(crate) struct Published {
     shards: Box<[Shard]>,
@@ -32,12 +33,16 @@ pub(crate) struct Published {
 
 #[derive(Debug)]
 #[repr(align(128))]
-struct Shard(ArcSwap<Handle>);
+struct Shard {
+    handle: ArcSwap<Handle>,
+    timers: Arc<Timers>,
+}
 
 #[derive(Debug)]
 struct Handle {
     snapshot: Arc<Snapshot<Io>>,
     pins: Pins,
+    timers: Arc<Timers>,
 }
 
 /// A request's hold on its Snapshot.
@@ -48,10 +53,19 @@ struct Handle {
 pub(crate) struct Hold(Arc<Handle>);
 
 impl Published {
-    pub(crate) fn new(snapshot: &Arc<Snapshot<Io>>, findings: Vec<Finding>) -> Self {
+    /// The first one in force. Deadlines are looked at on `runtime`.
+    pub(crate) fn new(
+        snapshot: &Arc<Snapshot<Io>>,
+        findings: Vec<Finding>,
+        runtime: &tokio::runtime::Handle,
+    ) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
         let shards = threads.next_power_of_two().min(MAX_SHARDS);
-        let shard = || Shard(ArcSwap::from_pointee(Handle::new(snapshot)));
+        let shard = || {
+            let timers = Arc::new(Timers::new(runtime.clone()));
+            let handle = ArcSwap::from_pointee(Handle::new(snapshot, &timers));
+            Shard { handle, timers }
+        };
         let shards = (0..shards).map(|_| shard()).collect();
         let number = AtomicU64::new(next_number());
         Self { shards, number, findings: ArcSwap::from_pointee(findings) }
@@ -84,7 +98,7 @@ impl Published {
 
     fn load(&self) -> Hold {
         let shard = thread_number() & (self.shards.len() - 1);
-        Hold(self.shards[shard].0.load_full())
+        Hold(self.shards[shard].handle.load_full())
     }
 
     /// What the resources in force ask for and do not get.
@@ -101,7 +115,7 @@ impl Published {
     /// Puts the tables of endpoints in force that clusters of this Snapshot have now.
     pub(crate) fn renew(&self, snapshot: &Arc<Snapshot<Io>>) {
         for shard in &self.shards {
-            shard.0.store(Arc::new(Handle::new(snapshot)));
+            shard.handle.store(Arc::new(Handle::new(snapshot, &shard.timers)));
         }
         self.number.store(next_number(), Ordering::Release);
     }
@@ -120,8 +134,9 @@ thread_local! {
 }
 
 impl Handle {
-    fn new(snapshot: &Arc<Snapshot<Io>>) -> Self {
-        Self { snapshot: snapshot.clone(), pins: Pins::new(snapshot.positions()) }
+    fn new(snapshot: &Arc<Snapshot<Io>>, timers: &Arc<Timers>) -> Self {
+        let pins = Pins::new(snapshot.positions());
+        Self { snapshot: snapshot.clone(), pins, timers: timers.clone() }
     }
 }
 
@@ -138,6 +153,12 @@ impl Hold {
             Some(pinned) => pinned,
             None => self.0.pins.pin(cluster, state),
         }
+    }
+
+    /// Where the deadlines of its requests are noted.
+    #[inline]
+    pub(crate) fn timers(&self) -> &Arc<Timers> {
+        &self.0.timers
     }
 }
 
@@ -173,6 +194,10 @@ fn thread_number() -> usize {
 mod tests {
     use super::*;
 
+    fn runtime() -> tokio::runtime::Handle {
+        tokio::runtime::Handle::current()
+    }
+
     fn snapshot() -> Arc<Snapshot<Io>> {
         let runtime = tokio::runtime::Handle::current();
         let providers =
@@ -188,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn takes_what_was_published_last_also_while_the_one_before_is_held() {
         let (first, second) = (snapshot(), snapshot());
-        let published = Published::new(&first, Vec::new());
+        let published = Published::new(&first, Vec::new(), &runtime());
         let held = published.hold();
         assert!(is(&held, &first) && is(&published.hold(), &first));
         published.publish(&second, Vec::new());
@@ -199,8 +224,8 @@ mod tests {
     #[tokio::test]
     async fn keeps_meshes_apart_on_one_thread() {
         let (one, other) = (snapshot(), snapshot());
-        let of_one = Published::new(&one, Vec::new());
-        let of_other = Published::new(&other, Vec::new());
+        let of_one = Published::new(&one, Vec::new(), &runtime());
+        let of_other = Published::new(&other, Vec::new(), &runtime());
         for _ in 0..2 {
             assert!(is(&of_one.hold(), &one));
             assert!(is(&of_other.hold(), &other));
@@ -210,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn holds_no_snapshot_for_a_thread_without_requests() {
         let (first, second) = (snapshot(), snapshot());
-        let published = Published::new(&first, Vec::new());
+        let published = Published::new(&first, Vec::new(), &runtime());
         drop(published.hold());
         published.publish(&second, Vec::new());
         assert_eq!(Arc::strong_count(&first), 1);

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use http::uri::Authority;
 use mesh_core::resource::{Entry, Name, ServerListener};
 use mesh_core::snapshot::RootHint;
 use mesh_core::{Dialect, Finding, Snapshot};
@@ -31,6 +32,7 @@ pub(crate) struct Subscribed {
     authority: Name,
     likely: Name,
     host: HeaderValue,
+    in_uri: Option<Authority>,
     listener: Name,
     hint: RootHint,
     /// Stays the same for as long as it lives: gRPC's `io.grpc.channel_id`.
@@ -109,6 +111,7 @@ impl Source {
         };
         let likely = Some(target.authority()).filter(|authority| !authority.contains('@'));
         Ok(Subscribed {
+            in_uri: likely.and_then(|authority| Authority::try_from(&**authority).ok()),
             likely: likely.cloned().unwrap_or_else(|| "".into()),
             name: target.name().clone(),
             authority: target.authority().clone(),
@@ -185,6 +188,7 @@ impl Subscribed {
             authority: "tcp".into(),
             likely: "tcp".into(),
             host: HeaderValue::from_static("tcp"),
+            in_uri: None,
             listener: root,
             hint: RootHint::new(),
             number: fastrand::u64(..),
@@ -215,6 +219,11 @@ impl Subscribed {
     /// The authority, as the value of a `host` header.
     pub(crate) fn host(&self) -> &HeaderValue {
         &self.host
+    }
+
+    /// The authority, as part of a URI; `None` where it has user information.
+    pub(crate) fn in_uri(&self) -> Option<&Authority> {
+        self.in_uri.as_ref()
     }
 
     /// The listener's name.

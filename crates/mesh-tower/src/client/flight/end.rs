@@ -28,6 +28,7 @@ use crate::client::{load, now};
 use crate::error::{Error, ErrorKind};
 use crate::mesh::Io;
 use crate::spent;
+use crate::timers::Alarm;
 
 /// Takes what an answer tells of its endpoint's load, or leaves that to its trailers; has the
 /// attempt count until the answer ends.
@@ -105,19 +106,22 @@ impl Flight {
         self.changes_response
     }
 
-    /// The body of the response, which from now on holds what the request held.
+    /// The body of the response, which from now on holds what the request held: its deadline as
+    /// well.
     #[inline(always)]
     pub(in crate::client) fn hand_over<B: http_body::Body>(
         &mut self,
         body: B,
         call: Option<Box<OpenCall>>,
+        alarm: &mut Alarm,
     ) -> ResponseBody<B> {
         let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
         // A response without a body is over with its head.
         if body.is_end_stream() {
             return ResponseBody::upstream(body, None);
         }
-        let under_way = UnderWay::new(permit, endpoint, self.total_deadline()).with_call(call);
+        let limit = self.total_deadline().map(|limit| (limit, std::mem::take(alarm)));
+        let under_way = UnderWay::new(permit, endpoint, limit).with_call(call);
         ResponseBody::upstream(body, Some(under_way))
     }
 
@@ -127,6 +131,7 @@ impl Flight {
         &mut self,
         response: Response<B>,
         mut call: Option<Box<OpenCall>>,
+        alarm: &mut Alarm,
     ) -> Response<ResponseBody<B>> {
         // Faults that count do so until the answer has ended.
         let faults = self.history.as_mut().map(|history| std::mem::take(&mut history.faults));
@@ -144,7 +149,7 @@ impl Flight {
             Some(control) => call.get_or_insert_default().admit_by(control),
             None => {}
         }
-        Response::from_parts(head, self.hand_over(body, call))
+        Response::from_parts(head, self.hand_over(body, call, alarm))
     }
 
     /// The head of an answer, and who waits for a status in its trailers.
