@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => table(9),
-        ["allocations"] => Some(allocations()),
+        ["allocations"] => {
+            allocations();
+            Some(())
+        }
         [rounds] => rounds.parse().ok().filter(|rounds| *rounds > 0).and_then(table),
         [contender, bytes, in_flight, rounds] => alone(contender, [bytes, in_flight, rounds]),
         _ => None,
