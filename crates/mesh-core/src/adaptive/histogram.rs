@@ -34,17 +34,17 @@ impl Histogram {
     /// without any.
     pub(super) fn take(&self, share: f64) -> Option<u64> {
         self.count.store(0, Ordering::Release);
-        let counts: Vec<u64> = self.buckets.iter().map(|one| one.swap(0, ORDER).into()).collect();
-        let all: u64 = counts.iter().sum();
+        let all: u64 = self.buckets.iter().map(|one| u64::from(one.load(Ordering::Acquire))).sum();
         let wanted = ((all as f64 * share).ceil() as u64).clamp(1, all.max(1));
-        let mut seen = 0;
-        for (at, count) in counts.into_iter().enumerate() {
-            seen += count;
-            if seen >= wanted {
-                return (all > 0).then(|| middle(at));
+        let (mut seen, mut found) = (0, None);
+        // What comes in between the two looks is only ever more.
+        for (at, one) in self.buckets.iter().enumerate() {
+            seen += u64::from(one.swap(0, ORDER));
+            if found.is_none() && seen >= wanted {
+                found = Some(at);
             }
         }
-        None
+        found.map(middle)
     }
 
     pub(super) fn clear(&self) {

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, VIA};
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use super::{Failure, Reply};
 use crate::canonical::canonicalize;
 use crate::cluster::Session;
-use crate::filter::{Context, Request, Response, Verdict};
+use crate::filter::{Admission, Context, Request, Response, Verdict};
 use crate::head::Head;
 use crate::origin::Origin;
 use crate::resource::{ActiveFault, Metadata};
@@ -22,8 +22,7 @@ pub struct Exchange {
     decision: Option<Decision>,
     kept: Option<Box<Kept>>,
     session: Option<Box<Session>>,
-    held: Vec<ActiveFault>,
-    began: Instant,
+    admitted: Option<Admission>,
     noted: Option<Box<Metadata>>,
 }
 
@@ -76,15 +75,8 @@ impl Exchange {
         request: &mut Request<'_>,
         context: &Context<'_>,
     ) -> (Self, Next) {
-        let mut exchange = Self {
-            root,
-            decision: None,
-            kept: None,
-            session: None,
-            held: Vec::new(),
-            began: context.now,
-            noted: None,
-        };
+        let mut exchange =
+            Self { root, decision: None, kept: None, session: None, admitted: None, noted: None };
         let options = snapshot.canonical(root).copied().unwrap_or_default();
         let internal_only = snapshot.internal_only_headers(root);
         if let Some(reply) = canonicalize(&options, internal_only, request) {
@@ -117,10 +109,11 @@ impl Exchange {
             let noted = request.noted.take().or(self.noted.take());
             let wanted = || chain.tells().then(|| Box::new(request.origin.metadata.clone()));
             request.noted = noted.or_else(wanted);
+            request.admitted = self.admitted.take();
             let verdict = chain.request(from, request, context);
             self.noted = request.noted.take();
             self.session = request.session.take().or(self.session.take());
-            self.held.append(&mut request.held);
+            self.admitted = request.admitted.take();
             match verdict {
                 Verdict::Continue => {}
                 Verdict::Delay { after, next, active } => {
@@ -170,8 +163,8 @@ impl Exchange {
     }
 
     /// What filters let through and count until the answer has ended: to be held until then.
-    pub fn take_held(&mut self) -> Vec<ActiveFault> {
-        std::mem::take(&mut self.held)
+    pub fn take_held(&mut self) -> impl Iterator<Item = ActiveFault> {
+        self.admitted.iter_mut().flat_map(Admission::take)
     }
 
     /// The route that was chosen.
@@ -212,6 +205,7 @@ impl Exchange {
         let head = self.kept.as_deref().map(Kept::head);
         let mut context = self.told(snapshot, head.as_ref(), context);
         context.session = self.session();
+        context.admitted = self.admitted.as_ref();
         let context = &context;
         self.respond_to(snapshot, head, response, true, context);
     }
@@ -252,7 +246,9 @@ impl Exchange {
         context: &Context<'_>,
     ) -> Reply {
         let head = self.kept.as_deref().map(Kept::head);
-        let context = &self.told(snapshot, head.as_ref(), context);
+        let mut context = self.told(snapshot, head.as_ref(), context);
+        context.admitted = self.admitted.as_ref();
+        let context = &context;
         // The route changes an answer before it has a status and a body. What it says of the body's
         // type counts, what it removes is not there yet.
         let content_type = reply.headers.remove(CONTENT_TYPE);
@@ -325,7 +321,6 @@ impl Exchange {
         context: &Context<'c>,
     ) -> Context<'c> {
         let mut context = *context;
-        context.began = Some(self.began);
         let Some(route) = self.route() else { return context };
         let view = snapshot.view(route);
         context.limits = view.rate_limits();

@@ -81,9 +81,10 @@ impl Chain {
     }
 }
 
-/// What the filter in that place sees: random bits of its own, so that two of a kind draw apart.
+/// What the filter in that place sees: the place, and random bits of its own, so that two of a kind
+/// draw apart.
 fn at_step<'a>(context: &Context<'a>, at: usize) -> Context<'a> {
     // Odd, so that no two places have the same.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-    Context { random: context.random ^ STEP.wrapping_mul(at as u64), ..*context }
+    Context { random: context.random ^ STEP.wrapping_mul(at as u64), step: at, ..*context }
 }

@@ -39,8 +39,8 @@ pub struct Request<'a> {
     /// Where filters note what they decided, and look for what others noted, if anybody wants to
     /// know: begins as a copy of the origin's metadata.
     pub noted: Option<Box<Metadata>>,
-    /// What filters let through and count until the answer has ended.
-    pub held: Vec<ActiveFault>,
+    /// What the last filter said of it that counts requests until their answers have ended.
+    pub admitted: Option<Admission>,
     /// The session that a filter found it to be of.
     pub session: Option<Box<Session>>,
 }
@@ -66,7 +66,7 @@ impl<'a> Request<'a> {
             version,
             origin,
             noted: None,
-            held: Vec::new(),
+            admitted: None,
             session: None,
         }
     }
@@ -140,10 +140,12 @@ pub struct Context<'a> {
     pub names: Names<'a>,
     /// The rate limits of the route.
     pub limits: RouteLimits<'a>,
-    /// When the request was first looked at, for the answer.
-    pub began: Option<Instant>,
+    /// What the request was let through by, for the answer.
+    pub admitted: Option<&'a Admission>,
     /// The session of the request, for the answer.
     pub session: Option<&'a Session>,
+    /// The filter's place in its chain.
+    pub(super) step: usize,
 }
 
 /// Names and notes that header values may tell.
@@ -172,7 +174,41 @@ impl Context<'_> {
     /// At that time, with those random bits, for that dialect, and nothing known of the route.
     pub fn new(now: Instant, time: SystemTime, random: u64, dialect: Dialect) -> Self {
         let (names, limits) = (Names::default(), RouteLimits::default());
-        Self { now, time, random, dialect, names, limits, began: None, session: None }
+        let (admitted, session, step) = (None, None, 0);
+        Self { now, time, random, dialect, names, limits, admitted, session, step }
+    }
+}
+
+/// That a filter let a request through, which counts there until its answer has ended.
+#[derive(Debug)]
+pub struct Admission {
+    pub(super) since: Instant,
+    /// The filter's place in its chain.
+    pub(super) step: usize,
+    pub(super) active: Option<ActiveFault>,
+    /// What a filter before it said. One in a chain is usual.
+    pub(super) before: Option<Box<Admission>>,
+}
+
+impl Admission {
+    /// When the filter in that place let it through.
+    pub(super) fn since(&self, step: usize) -> Option<Instant> {
+        match (self.step == step, &self.before) {
+            (true, _) => Some(self.since),
+            (false, Some(before)) => before.since(step),
+            (false, None) => None,
+        }
+    }
+
+    /// What counts the request, each to be held until its answer has ended.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = ActiveFault> + use<'_> {
+        let mut next = Some(self);
+        std::iter::from_fn(move || {
+            let one = next.take()?;
+            next = one.before.as_deref_mut();
+            Some(one.active.take())
+        })
+        .flatten()
     }
 }
 

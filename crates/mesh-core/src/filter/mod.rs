@@ -32,5 +32,5 @@ pub use chain::Chain;
 pub(crate) use chains::Chains;
 pub use cors::Policies;
 pub use header_mutation::Levels;
-pub use message::{Context, Names, Request, Response, Verdict};
+pub use message::{Admission, Context, Names, Request, Response, Verdict};
 pub use step::Step;

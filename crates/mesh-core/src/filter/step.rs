@@ -107,7 +107,7 @@ impl Step {
             Self::LocalRateLimit(limit) => rate_limit::response(limit, response, context),
             Self::StatefulSession(session) => session::response(session, response, context),
             Self::AdaptiveConcurrency(filter) => {
-                adaptive_concurrency::response(filter, response, context);
+                adaptive_concurrency::response(filter, context);
             }
             Self::AdmissionControl(control) => {
                 admission_control::response(control, response, context);
