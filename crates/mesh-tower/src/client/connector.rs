@@ -28,7 +28,8 @@ use crate::mesh::{Inner, Io, Mesh, Subscribed};
 /// A connection goes where a `GET` of `/` would go, by the same listener, routes, balancing, circuit
 /// breakers and outlier detection, with the mesh's TLS, and counts as one request for as long as it
 /// lives. A connection that cannot be made is tried again as the route's retry policy says. The
-/// handshake offers the protocols that the cluster's TLS context names, without HTTP's.
+/// handshake offers the protocols that the cluster's TLS context names, without HTTP's. What the
+/// route says of mirrors does not count: there is no request to copy.
 ///
 /// ```
 /// # use mesh_core::resource::Resources;
@@ -210,6 +211,7 @@ impl Transport for Raw {
     type Future = Making;
 
     const GIVES_BACK: bool = true;
+    const CARRIES_REQUESTS: bool = false;
 
     fn send(
         &self,

@@ -166,7 +166,7 @@ impl Flight {
             history.get_or_insert_default().counted = state.count(&endpoint);
         }
         // Only now: what is refused here is not mirrored.
-        if forwarding.mirrors() {
+        if T::CARRIES_REQUESTS && forwarding.mirrors() {
             mirror(&hold.view(route), &hold, dialect, request, drawn, &mut random);
         }
         let asked = history.as_deref().and_then(|history| history.asked.as_deref());

@@ -29,6 +29,9 @@ pub(crate) trait Transport: Clone {
     /// needed to try again.
     const GIVES_BACK: bool;
 
+    /// Whether what arrives at the endpoint is the request, of which a copy may go to another.
+    const CARRIES_REQUESTS: bool = true;
+
     /// Sends the request, which it takes.
     //
     // Part of its caller, so that the request is not copied on the way, all 256 bytes of it.

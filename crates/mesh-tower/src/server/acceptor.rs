@@ -16,6 +16,7 @@ use super::conn::Conn;
 use super::drain::Draining;
 use super::limits::Limits;
 use super::registry::Registry;
+use super::serve::log_panic;
 use super::serving::{Serving, ServingMode};
 use super::stream::Stream;
 use super::tcp;
@@ -266,8 +267,11 @@ impl Acceptor {
         let seat = self.registry.enter(conn.clone(), slot, draining.clone());
         let accepted = Accepted::new(stream, conn, (limits, draining), seat);
         let Some(root) = root else { return Some(accepted) };
-        while self.passing.try_join_next().is_some() {}
-        self.passing.spawn(tcp::proxy(self.mesh.inner().clone(), accepted, root));
+        while let Some(ended) = self.passing.try_join_next() {
+            log_panic(ended);
+        }
+        let (mesh, draining) = (self.mesh.inner().clone(), self.draining.clone());
+        self.passing.spawn(tcp::proxy(mesh, accepted, draining, root));
         None
     }
 

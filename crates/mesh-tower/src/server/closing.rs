@@ -114,6 +114,27 @@ pub(super) async fn over(conn: Conn, limits: Arc<Limits>, mut draining: Draining
     }
 }
 
+/// Waits until a connection whose bytes are passed on is to be cut: there is nothing it could be
+/// asked to finish, so that idleness and age end it at once.
+pub(super) async fn cut(conn: &Conn, limits: &Limits, mut draining: Draining) {
+    let mut orders = conn.orders();
+    let old = async {
+        aged(limits.max_connection_age).await;
+        sleep(limits.max_connection_age_grace.unwrap_or_default()).await;
+    };
+    let drained = async {
+        // Who took it may be gone by now.
+        conn.drain(Some(draining.begun().await));
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = orders.cut() => {}
+        () = unused(conn, limits.idle_timeout, true) => {}
+        () = old => {}
+        () = drained => {}
+    }
+}
+
 /// Waits until the last call is over and its answer sent, as far as that can be told from outside:
 /// what the server wrote last was a while ago.
 async fn finished(conn: &Conn) {

@@ -50,7 +50,8 @@ pub struct Limits {
     /// How long a connection may live before it is drained (gRFC A9); no limit. A tenth more or
     /// less, drawn for each, so that those opened together do not end together.
     pub max_connection_age: Option<Duration>,
-    /// How long calls may go on after that; no limit.
+    /// How long calls may go on after that; no limit. Connections whose bytes are passed on are cut
+    /// at its end, and at once where there is none.
     pub max_connection_age_grace: Option<Duration>,
 }
 

@@ -128,8 +128,9 @@ where
     }
 }
 
-fn log_panic(ended: Result<(), JoinError>) {
+/// Tells of the task of a connection that did not end by itself.
+pub(super) fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "a handler ended its connection");
+        tracing::error!(%error, "a connection's task failed");
     }
 }

@@ -5,6 +5,7 @@ mod limits;
 mod modes;
 mod policy;
 mod probes;
+mod tcp;
 mod tls;
 mod upgrades;
 

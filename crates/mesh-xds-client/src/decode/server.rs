@@ -134,7 +134,7 @@ fn action(at: At<'_>, filters: &[pb::Filter]) -> Result<ChainAction, Invalid> {
             if index + 1 != filters.len() {
                 return Err(at.invalid("the TCP proxy must be the last filter"));
             }
-            at.refused_by_grpc("it has network filters beside the connection manager");
+            at.refused_by_grpc("it has a TCP proxy");
             made = Some(ChainAction::Tcp(tcp_proxy::proxy(at, any)?.into()));
         } else {
             check_known(at, any)?;

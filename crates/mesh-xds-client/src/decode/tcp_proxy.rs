@@ -25,6 +25,8 @@ pub(super) fn proxy(at: At<'_>, any: &Any) -> Result<HttpConnectionManager, Inva
     let mut forward = Forward::new(cluster(at, proto.cluster_specifier.as_ref())?);
     // Making a connection has its own timeout, and nothing else is to be in time.
     forward.timeout = Some(Duration::ZERO);
+    // The idle timeout is the connection's, not that of making the other one.
+    forward.idle_timeout = Some(Duration::ZERO);
     if let Some(attempts) = &proto.max_connect_attempts {
         if attempts.value == 0 {
             return Err(at.field("max_connect_attempts").invalid("must be at least 1"));
@@ -38,7 +40,10 @@ pub(super) fn proxy(at: At<'_>, any: &Any) -> Result<HttpConnectionManager, Inva
     let routes = RouteConfiguration::new(proto.stat_prefix.as_str(), vec![host]);
     let mut made = HttpConnectionManager::new(RouteSpecifier::Inline(Arc::new(routes)));
     let idle = common::optional_duration(at.field("idle_timeout"), proto.idle_timeout.as_ref())?;
-    made.clients.idle_timeout = Some(idle.unwrap_or(IDLE_TIMEOUT));
+    let idle = Some(idle.unwrap_or(IDLE_TIMEOUT));
+    made.clients.idle_timeout = idle;
+    // A client that takes no bytes is idle, too, and not for less.
+    made.stream_idle_timeout = idle;
     made.clients.max_connection_duration = common::optional_duration(
         at.field("max_downstream_connection_duration"),
         proto.max_downstream_connection_duration.as_ref(),

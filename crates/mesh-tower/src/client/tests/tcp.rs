@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mesh_core::resource::{
     Action, ChainAction, Cluster, ClusterSpecifier, FilterChain, Forward, HttpConnectionManager,
-    Resource, RouteSpecifier, ServerListener, TransportSocket,
+    Listener, MirrorCluster, MirrorPolicy, Resource, RouteSpecifier, ServerListener,
+    TransportSocket,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::tls::{THEM, US, cluster, mesh, routes};
 use crate::testing::{Ca, downstream, upstream};
@@ -122,15 +124,13 @@ async fn endpoint_that_nobody_listens_at_is_told() {
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
 
-#[tokio::test]
-async fn silent_connection_ends_after_the_idle_timeout_and_all_with_the_server() {
-    let ca = Ca::new();
-    let idle = Some(Duration::from_millis(200));
+#[tokio::test(start_paused = true)]
+async fn silent_connection_ends_after_the_idle_timeout() {
+    let (ca, idle) = (Ca::new(), Duration::from_secs(10));
     let upstreams = plain(&[counting().await]);
     let (_server, address) =
-        passing(&ca, upstreams.clone(), |manager| manager.clients.idle_timeout = idle).await;
-    let ours = |address| mesh(cluster(&[address], upstream(&[THEM])), Some(ca.workload(US)));
-    let client = ours(address);
+        passing(&ca, upstreams, |manager| manager.clients.idle_timeout = Some(idle)).await;
+    let client = mesh(cluster(&[address], upstream(&[THEM])), Some(ca.workload(US)));
     let connector = Connector::new(&client, "things:80").unwrap();
     let began = Instant::now();
     let mut connection = soon(connector.connect()).await.unwrap();
@@ -138,16 +138,41 @@ async fn silent_connection_ends_after_the_idle_timeout_and_all_with_the_server()
     // Whether it is told or broken off is for TLS to say.
     let _ended = soon(connection.read_to_end(&mut read)).await;
     assert_eq!(read, b"hello ");
-    assert!(began.elapsed() >= Duration::from_millis(200));
+    assert!(began.elapsed() >= idle);
+}
 
-    let (server, address) = passing(&ca, upstreams, |_| ()).await;
-    let client = ours(address);
+#[tokio::test(start_paused = true)]
+async fn connection_ends_with_the_server() {
+    let ca = Ca::new();
+    let (server, address) = passing(&ca, plain(&[counting().await]), |_| ()).await;
+    let client = mesh(cluster(&[address], upstream(&[THEM])), Some(ca.workload(US)));
     let connector = Connector::new(&client, "things:80").unwrap();
     let mut connection = soon(connector.connect()).await.unwrap();
     let mut hello = [0; 6];
     soon(connection.read_exact(&mut hello)).await.unwrap();
-    soon(server.shutdown(Duration::from_millis(300))).await;
-    let _ended = soon(connection.read_to_end(&mut read)).await;
+    soon(server.shutdown(Duration::from_secs(10))).await;
+    let _ended = soon(connection.read_to_end(&mut Vec::new())).await;
     let error = soon(connector.connect()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn mirrors_of_the_route_get_nothing() {
+    let shadow = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut shadows = plain(&[shadow.local_addr().unwrap()]);
+    shadows.name = "shadows".into();
+    let things = plain(&[counting().await]);
+    let mut forward = Forward::new(ClusterSpecifier::Cluster(things.name.clone()));
+    forward.request_mirror_policies =
+        vec![MirrorPolicy::new(MirrorCluster::Cluster("shadows".into()))];
+    let routes = routes(Action::Forward(forward.into()));
+    let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes));
+    let resources = [Listener::new("things:80", manager).into(), things.into(), shadows.into()];
+    let resources = resources.into_iter().collect();
+    let client = Mesh::builder().resources(resources).build().unwrap();
+    let connector = Connector::new(&client, "things:80").unwrap();
+    let mut connection = soon(connector.connect()).await.unwrap();
+    let mut hello = [0; 6];
+    soon(connection.read_exact(&mut hello)).await.unwrap();
+    assert!(tokio::time::timeout(LONG, shadow.accept()).await.is_err());
 }

@@ -169,11 +169,18 @@ fn chain_with_a_tcp_proxy_passes_bytes_on() {
     let found = fails_grpc_alone(|l| l.filter_chains[0].filters = proxy(|_| ()));
     let ChainAction::Tcp(manager) = &found.filter_chains[0].action else { panic!("no TCP") };
     let hour = Some(std::time::Duration::from_secs(3600));
-    assert_eq!(manager.clients.idle_timeout, hour);
+    assert_eq!((manager.clients.idle_timeout, manager.stream_idle_timeout), (hour, hour));
+    assert_eq!(found.refused_by_grpc, Some("it has a TCP proxy"));
     let RouteSpecifier::Inline(routes) = &manager.routes else { panic!("no routes") };
     let Action::Forward(forward) = &routes.virtual_hosts[0].routes[0].action else { panic!() };
     assert!(matches!(&forward.cluster, Clusters::Cluster(name) if &**name == "db"));
     assert_eq!(forward.retry_policy.as_ref().unwrap().num_retries, 2);
+    let none = Some(std::time::Duration::ZERO);
+    assert_eq!(forward.idle_timeout, none, "making a connection is not idleness");
+    let endless: fn(&mut TcpProxy) = |p| p.idle_timeout = Some(Default::default());
+    let found = fails_grpc_alone(|l| l.filter_chains[0].filters = proxy(endless));
+    let ChainAction::Tcp(manager) = &found.filter_chains[0].action else { panic!("no TCP") };
+    assert_eq!((manager.clients.idle_timeout, manager.stream_idle_timeout), (none, none));
     let field = "filter_chains[0].filters[0].typed_config";
     let refused = |change, at: &str, text| {
         refuses(|l| l.filter_chains[0].filters = proxy(change), &format!("{field}{at}"), text);
