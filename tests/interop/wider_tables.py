@@ -284,6 +284,16 @@ def origins(draw, number):
                 http_filters=[{"name": "cors", "typed_config": {"@type": FILTERS + "cors.v3.Cors"}}])  # fmt: skip
 
 
+def hops():
+    """What a request says to the next hop alone."""
+    told = [[("te", value)] for value in ("gzip", "trailers", "gzip, trailers", "Trailers;q=0.5, deflate")]
+    told += [[("connection", value), ("x-foo", "1"), ("te", "trailers"), ("cookie", "a=1")]
+             for value in ("close", "keep-alive, x-foo", "x-foo, te", "X-Foo", ",x-foo,", "upgrade, x-foo", "cookie")]
+    told += [[("keep-alive", "timeout=5")], [("proxy-connection", "keep-alive")], [("upgrade", "foo")], [("trailer", "x")],
+             [("connection", "x-foo"), ("connection", "x-bar"), ("x-foo", "1"), ("x-bar", "1")]]  # fmt: skip
+    yield case("hops", one(), headers(*told))
+
+
 def everything():
-    for part in (managers, local_replies, made_by_commands, refusals, at_random):
+    for part in (hops, managers, local_replies, made_by_commands, refusals, at_random):
         yield from part()

@@ -215,7 +215,8 @@ impl Waiting {
         let request = beginning.request.as_mut().expect("not sent yet");
         match next {
             Next::Forward { route, cluster } => {
-                let exchange = exchange.changes_response(&hold).then_some(exchange);
+                let changes = exchange.changes_response(&hold) || hold.local_reply(root).is_some();
+                let exchange = changes.then_some(exchange);
                 let mut history = None;
                 if record.is_some() || exchange.is_some() || !faults.is_empty() {
                     let rest = History::default();

@@ -6,6 +6,7 @@
 //! as the record says, or 200.
 
 mod configuration;
+mod hops;
 mod outcome;
 mod record;
 mod run;

@@ -10,6 +10,7 @@ use mesh_core::snapshot::{ClusterIndex, RootHint, RootIndex, RouteRef};
 use mesh_core::{Dialect, Head, Origin, Snapshot};
 
 use super::configuration::{self, LISTENER};
+use super::hops;
 use super::outcome::{Expect, Mirrored, Upstream, changes};
 use super::record::{Record, Request};
 
@@ -54,6 +55,7 @@ impl Run<'_> {
         let mut method = self.request.method()?;
         let sent = self.request.headers()?;
         let mut headers = sent.clone();
+        hops::take_off(&mut headers);
         if let Some(length) = self.request.content_length() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
