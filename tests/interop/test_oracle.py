@@ -330,7 +330,7 @@ def first_server_lost_after_all_is_known(world):
 
 
 # Of a scenario, until both ask the same.
-ATTEMPTS = 3
+ATTEMPTS = 10
 
 SCENARIOS = [
     first_sync, update_of_every_type, refused_cluster, refused_at_first, good_beside_refused,

@@ -29,10 +29,10 @@
 //! and why) and `/diagnostics`, all JSON.
 //!
 //! It serves the aggregated discovery service, state of the world and incremental. A name that does
-//! not exist is said to be so at once, by `resource_errors` or `removed_resources`. Envoy
-//! as a sidecar is sent Istio's listeners: outbound ones by port, and one for what comes in. [Secrets](ControlPlane::put_secret) that it
-//! is given are sent to every client that asks, so that only who may have them should reach it; it
-//! makes no certificates itself.
+//! not exist is said to be so at once, by `resource_errors` or `removed_resources`. Envoy as a
+//! sidecar is sent Istio's listeners: outbound ones by port, and one for what comes in.
+//! [Secrets](ControlPlane::put_secret) that it is given are sent to every client that asks, so that
+//! only who may have them should reach it; it makes no certificates itself.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

@@ -115,8 +115,7 @@ fn told_by_others(
     if options.original_ip_detection.is_empty() {
         let hops = options.xff_num_trusted_hops;
         if hops == 0 && unnamed == Unnamed::Ignored {
-            let may_be_internal = !headers.contains_key(&FORWARDED_FOR);
-            return Ok(Client { address: None, may_be_internal });
+            return Ok(Client::default());
         }
         let told = from_the_end(headers, hops);
         return Ok(told.map(Client::from).unwrap_or_default());

@@ -22,6 +22,8 @@ mod target;
 mod tls;
 mod traffic;
 
+use std::fmt;
+
 use mesh_pb::envoy::config::cluster::v3::Cluster;
 use mesh_pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use mesh_pb::envoy::config::listener::v3::Listener;
@@ -80,8 +82,8 @@ impl ResourceType {
     }
 }
 
-/// One resource, encoded.
-#[derive(Clone, Debug, PartialEq)]
+/// One resource, encoded. Its content is not part of `Debug`: secrets hold keys.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Resource {
     /// As asked for.
@@ -91,6 +93,16 @@ pub struct Resource {
     /// Changes when the content does, and only then. The bytes of `any` may differ for equal
     /// content: protobuf maps have no order.
     pub fingerprint: u128,
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("name", &self.name)
+            .field("type_url", &self.any.type_url)
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Resource {

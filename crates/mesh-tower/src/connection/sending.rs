@@ -19,7 +19,8 @@ use crate::body::Body;
 ///
 /// One that found a connection was handed to it already: what is left is to wait for the answer. The
 /// future that hyper waits with has no name: an HTTP/1.1 connection has one box for all of its
-/// requests, and on an HTTP/2 one each has its own. Dropping it gives up the request, as [`Connections::send`] says.
+/// requests, and on an HTTP/2 one each has its own. Dropping it gives up the request, as
+/// [`Connections::send`] says.
 pub(crate) struct Sending(State);
 
 enum State {

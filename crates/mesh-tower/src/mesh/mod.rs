@@ -95,8 +95,8 @@ impl Drop for Inner {
 impl Mesh {
     /// The mesh the environment names.
     ///
-    /// `MESH=off`, in any case, gives [`disabled`](Self::disabled); else the bootstrap is the file named by
-    /// `GRPC_XDS_BOOTSTRAP`, or the text in `GRPC_XDS_BOOTSTRAP_CONFIG`. Call it in a tokio
+    /// `MESH=off`, in any case, gives [`disabled`](Self::disabled); else the bootstrap is the file
+    /// named by `GRPC_XDS_BOOTSTRAP`, or the text in `GRPC_XDS_BOOTSTRAP_CONFIG`. Call it in a tokio
     /// runtime, on which connections and the configuration task will live.
     ///
     /// # Errors

@@ -134,7 +134,7 @@ pub(super) fn rule<B>(mesh: &Inner, conn: Option<&Conn>, request: &mut Request<B
     let dialect = dialect_of(request.headers());
     let random = mesh.random().first();
     let arrived = match arrive(&hold, root, conn, request.headers_mut()) {
-        Ok(origin) => origin,
+        Ok(arrived) => arrived,
         Err(reply) => return Ruling::Reply(reply),
     };
     if hold.is_plain(root) && arrived.is_none() {
@@ -154,12 +154,25 @@ pub(super) fn rule<B>(mesh: &Inner, conn: Option<&Conn>, request: &mut Request<B
 struct Caller {
     conn: Conn,
     /// What the connection manager made of that; `None` when it is whom the connection says.
-    arrived: Option<Box<Origin>>,
+    arrived: Option<Arrived>,
+}
+
+/// A client, and the scheme that it used.
+struct Arrived {
+    origin: Box<Origin>,
+    scheme: &'static str,
 }
 
 impl Caller {
     fn origin(&self) -> &Origin {
-        self.arrived.as_deref().unwrap_or(self.conn.origin())
+        self.arrived.as_ref().map_or(self.conn.origin(), |arrived| &*arrived.origin)
+    }
+
+    /// Tells a request what its scheme is, where that is known.
+    fn tell(&self, seen: &mut filter::Request<'_>) {
+        if let Some(arrived) = &self.arrived {
+            seen.scheme = arrived.scheme;
+        }
     }
 }
 
@@ -170,12 +183,12 @@ fn arrive(
     root: RootIndex,
     conn: &Conn,
     headers: &mut HeaderMap,
-) -> Result<Option<Box<Origin>>, Box<Reply>> {
+) -> Result<Option<Arrived>, Box<Reply>> {
     let options = hold.downstream(root).filter(|options| !options.is_idle());
     let Some(options) = options else { return Ok(None) };
     let mut origin = Box::new(conn.origin().clone());
-    canonical::arrive(options, Unnamed::Ignored, &mut origin, headers)?;
-    Ok(Some(origin))
+    let scheme = canonical::arrive(options, Unnamed::Ignored, &mut origin, headers)?;
+    Ok(Some(Arrived { origin, scheme }))
 }
 
 fn begin<B>(
@@ -187,6 +200,7 @@ fn begin<B>(
 ) -> Ruling {
     let context = context(dialect, random);
     let ((exchange, next), written) = with_request_from(request, caller.origin(), None, |seen| {
+        caller.tell(seen);
         Exchange::begin(&hold, root, seen, &context)
     });
     tell(&exchange, request);
@@ -209,6 +223,7 @@ impl Governed {
         let context = context(self.dialect, self.random);
         let Self { caller, hold, exchange, next, .. } = &mut *self;
         let (next, written) = with_request_from(request, caller.origin(), None, |seen| {
+            caller.tell(seen);
             exchange.resume(hold, *next, seen, &context)
         });
         tell(exchange, request);

@@ -155,7 +155,7 @@ impl Session {
         let aliases: Vec<ResourceId> =
             aliases.map(|alias| ResourceId::new(kind, alias.as_str())).collect();
         if let Some(of) = &raw.heartbeat {
-            return self.renew(&id, raw.ttl, [of, version], now);
+            return self.renew(aliases.into_iter().chain([id]), raw.ttl, [of, version], now);
         }
         intake.has_news = true;
         let mut ids = aliases.iter().chain([&id]);
@@ -193,19 +193,28 @@ impl Session {
 
     /// A heartbeat: the value known, of one of these versions, lives on. The state of the world has
     /// versions for all of a type, which a server may tell in either place.
+    /// Lets a resource live on under each of its names that it is known by in that version; the
+    /// last one is its own.
     fn renew(
         &mut self,
-        id: &ResourceId,
+        ids: impl Iterator<Item = ResourceId>,
         ttl: Option<Duration>,
         versions: [&Name; 2],
         now: Instant,
     ) -> Result<(), Refusal> {
-        let known = self.store.get(id.kind, &id.name).filter(|watched| watched.value.is_some());
-        if !known.is_some_and(|watched| versions.contains(&&watched.version)) {
-            return Err(Refusal::of(id, "", "holds no resource, and no such version is known"));
+        let mut result = Ok(());
+        let mut is_known = false;
+        for id in ids {
+            let known = self.store.get(id.kind, &id.name).filter(|watched| watched.value.is_some());
+            if known.is_some_and(|watched| versions.contains(&&watched.version)) {
+                self.store.lifetimes.set(&id, ttl, now);
+                is_known = true;
+            } else {
+                let text = "holds no resource, and no such version is known";
+                result = Err(Refusal::of(&id, "", text));
+            }
         }
-        self.store.lifetimes.set(id, ttl, now);
-        Ok(())
+        if is_known { Ok(()) } else { result }
     }
 
     /// Of Listeners and Clusters each response has all there are: what was received before and

@@ -138,6 +138,7 @@ fn internal_is_who_has_such_an_address_and_no_one_in_between() {
         assert_eq!(found.header("x-envoy-internal"), internal.then_some("true"));
     }
     options.internal = Some(InternalAddresses { ranges: vec![range("127.0.0.0", 8)] });
+    assert!(!arrived(&options, Unnamed::Ignored, &[]).internal);
     options.use_remote_address = true;
     assert!(arrived(&options, Unnamed::Ignored, &[]).internal);
     let told = [("x-forwarded-for", "127.0.0.1")];

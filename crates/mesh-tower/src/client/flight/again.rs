@@ -15,11 +15,11 @@ use crate::spent;
 /// Whether an attempt that is not tried again was answered badly, although all was tried that may be,
 /// or was answered by somebody who says so of another.
 #[cold]
-pub(super) fn is_spent(decision: RetryDecision, ended: &Ended<'_>) -> bool {
+pub(super) fn is_spent(decision: RetryDecision, ended: &Ended<'_>, has_retried: bool) -> bool {
     let bad = matches!(ended.outcome, Outcome::Response { .. } | Outcome::PerTryTimeout);
     match decision {
         RetryDecision::Done => ended.headers.is_some_and(spent::is_told),
-        _ => bad,
+        _ => bad && has_retried,
     }
 }
 

@@ -321,10 +321,18 @@ impl Flight {
         let again = self.again(decision, last, unsent, copy);
         match &again {
             Some(_) => self.endpoint = None,
-            None if is_spent(decision, ended) => spent::note(),
+            None if is_spent(decision, ended, self.has_retried()) => spent::note(),
             None => {}
         }
         again
+    }
+
+    /// Whether it was tried again, or would have been if there were not too many retries already.
+    fn has_retried(&self) -> bool {
+        self.history.as_ref().is_some_and(|history| {
+            history.retries.retries() > 0
+                || history.flags.contains(ResponseFlags::UPSTREAM_OVERFLOW)
+        })
     }
 
     /// Notes what is to be told of the request's end.
