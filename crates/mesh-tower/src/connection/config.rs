@@ -37,6 +37,15 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Http1 => Self::Http2,
+            Self::Http2 => Self::Http1,
+        }
+    }
+}
+
 impl Config {
     pub(crate) fn new(address: SocketAddr, protocol: Protocol) -> Self {
         Self {

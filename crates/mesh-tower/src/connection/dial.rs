@@ -188,16 +188,21 @@ impl Dialer {
             return Err(DialError::new(io::Error::new(io::ErrorKind::Unsupported, why)));
         }
         let made = async {
-            let stream = self.tcp().await?;
             let Some(spoken) = &self.config.spoken else {
+                let stream = self.tcp().await?;
                 return tls.connect(stream, protocol).await.map_err(DialError::tls);
             };
+            if let Some(made) = spoken.take(protocol) {
+                return Ok(made);
+            }
+            let stream = self.tcp().await?;
             let (made, chosen) = tls.connect_either(stream).await.map_err(DialError::tls)?;
             spoken.note(chosen);
-            match chosen == protocol {
-                true => Ok(made),
-                false => Err(DialError::new(io::Error::other("the server chose another HTTP"))),
+            if chosen == protocol {
+                return Ok(made);
             }
+            spoken.keep(made, chosen);
+            Err(DialError::other_http())
         };
         match tokio::time::timeout(self.config.connect_timeout, made).await {
             Ok(made) => made,

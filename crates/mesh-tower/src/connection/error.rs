@@ -56,6 +56,8 @@ pub(crate) enum ConnectFailure {
     Unreachable,
     /// There is a connection, and nobody at its end who is believed, or who believes us.
     Tls,
+    /// The server speaks HTTP in the other version now.
+    OtherHttp,
     Other,
 }
 
@@ -81,6 +83,11 @@ impl DialError {
 
     pub(super) fn into_io(self) -> io::Error {
         io::Error::new(self.source.kind(), self.source)
+    }
+
+    pub(super) fn other_http() -> Self {
+        let source = Arc::new(io::Error::other("the server chose another HTTP"));
+        Self { failure: ConnectFailure::OtherHttp, source }
     }
 
     pub(super) fn tls(source: io::Error) -> Self {
@@ -207,7 +214,9 @@ impl fmt::Display for SendError {
             SendErrorKind::Connect(ConnectFailure::TimedOut) => "connect timed out",
             SendErrorKind::Connect(ConnectFailure::Unreachable) => "address not reachable",
             SendErrorKind::Connect(ConnectFailure::Tls) => "tls handshake failed",
-            SendErrorKind::Connect(ConnectFailure::Other) => "connect failed",
+            SendErrorKind::Connect(ConnectFailure::OtherHttp | ConnectFailure::Other) => {
+                "connect failed"
+            }
             SendErrorKind::NotProcessed => "request not processed by the server",
             SendErrorKind::Reset => "connection ended before the response",
             SendErrorKind::Protocol => "server did not speak http",

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::config::{Config, MAX_UNWRITTEN, Protocol};
 use super::dial::{Bytes, Dialer};
-use super::error::{DialError, SendError};
+use super::error::{ConnectFailure, DialError, SendError, SendErrorKind};
 use super::gate::Gate;
 use super::head::{Usual, prepare};
 use super::received::{Lease, Received};
@@ -32,6 +32,9 @@ enum Pool {
     Http1(Arc<http1::Pool>),
     Http2(Arc<http2::Pool>),
 }
+
+/// How a request fails whose server speaks HTTP in the other version now.
+const OTHER_HTTP: SendErrorKind = SendErrorKind::Connect(ConnectFailure::OtherHttp);
 
 /// Why there is no connection to send on.
 pub(super) enum Failure {
@@ -100,15 +103,63 @@ impl Connections {
         gate: Option<Gate>,
     ) -> Sending {
         Sending::otherwise(async move {
-            let dialer = http1.dialer.clone();
-            let runtime = dialer.runtime.clone();
-            // Who asks may give up; what is found out is for the others as well.
-            let asked = runtime.spawn(async move { spoken.or_ask(dialer.ask()).await }).await;
+            let waiting = match gate.as_ref().map(Gate::wait).transpose() {
+                Ok(waiting) => waiting,
+                Err(why) => return Err(SendError::overflow(request, why)),
+            };
+            let asked = spoken.or_ask(&http1.dialer.runtime, || {
+                let dialer = http1.dialer.clone();
+                // As with the first connection of a pool, which is made in any case.
+                let permit = gate.as_ref().and_then(Gate::connect);
+                async move {
+                    let asked = dialer.ask().await;
+                    drop(permit);
+                    asked
+                }
+            });
+            let asked = asked.await;
+            drop(waiting);
             match asked {
-                Ok(Ok(Protocol::Http1)) => http1.send(request, gate).await,
-                Ok(Ok(Protocol::Http2)) => http2.send(request, gate).await,
+                Ok(Ok(chosen)) => Self::send_either([http1, http2], chosen, request, gate).await,
                 Ok(Err(error)) => Err(SendError::connect(request, error)),
                 Err(_) => Err(SendError::shutdown(request)),
+            }
+        })
+    }
+
+    /// Sends a request to those of these that speak what the server chose last.
+    ///
+    /// When it chooses otherwise then, the request goes to the others.
+    pub(crate) fn send_either(
+        both: [Arc<Self>; 2],
+        mut chosen: Protocol,
+        request: Request<Body>,
+        gate: Option<Gate>,
+    ) -> Sending {
+        let of = move |chosen| match chosen {
+            Protocol::Http1 => Arc::clone(&both[0]),
+            Protocol::Http2 => Arc::clone(&both[1]),
+        };
+        let uri = request.uri().clone();
+        let mut sending = of(chosen).send(request, gate.clone());
+        if sending.is_under_way() {
+            return sending;
+        }
+        Sending::otherwise(async move {
+            let mut tries = 1;
+            loop {
+                let mut error = match sending.await {
+                    Err(error) if error.kind() == OTHER_HTTP && tries < MAX_UNWRITTEN => error,
+                    sent => return sent,
+                };
+                let Some(mut request) = error.take_request() else { return Err(error) };
+                chosen = chosen.other();
+                if chosen == Protocol::Http2 {
+                    // HTTP/1.1 has made it shorter.
+                    *request.uri_mut() = uri.clone();
+                }
+                sending = of(chosen).send(request, gate.clone());
+                tries += 1;
             }
         })
     }
@@ -179,6 +230,7 @@ impl Connections {
 
     /// Lets go of all connections: idle ones close at once, the others with their last request.
     pub(crate) fn clear(&self) {
+        self.close_spare();
         match &self.pool {
             Pool::Http1(pool) => pool.clear(),
             Pool::Http2(pool) => pool.clear(),
@@ -218,9 +270,16 @@ impl Connections {
     /// Requests can still be sent; one that picked this endpoint just before it went away must not
     /// fail for that.
     pub(crate) fn drain(&self) {
+        self.close_spare();
         match &self.pool {
             Pool::Http1(pool) => pool.drain(),
             Pool::Http2(pool) => pool.drain(),
+        }
+    }
+
+    fn close_spare(&self) {
+        if let Some(spoken) = &self.dialer.config.spoken {
+            spoken.clear();
         }
     }
 

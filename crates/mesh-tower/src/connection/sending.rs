@@ -54,6 +54,11 @@ struct Again {
 }
 
 impl Sending {
+    /// Whether a connection has it.
+    pub(super) fn is_under_way(&self) -> bool {
+        !matches!(self.0, State::Otherwise(_))
+    }
+
     /// A request that an HTTP/1.1 connection has.
     #[inline]
     pub(super) fn alone(

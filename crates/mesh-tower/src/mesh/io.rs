@@ -290,12 +290,10 @@ impl EndpointIo {
             Protocol::Http1 => self.made(&self.http, protocol),
             Protocol::Http2 => self.made(&self.by_http2, protocol),
         };
+        let both = [Protocol::Http1, Protocol::Http2].map(|it| of(it).clone());
         match spoken.known() {
-            Some(known) => of(known).send(request, Some(gate)),
-            None => {
-                let both = [Protocol::Http1, Protocol::Http2].map(|it| of(it).clone());
-                Connections::send_as_spoken(both, spoken.clone(), request, Some(gate))
-            }
+            Some(known) => Connections::send_either(both, known, request, Some(gate)),
+            None => Connections::send_as_spoken(both, spoken.clone(), request, Some(gate)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! TLS to endpoints, over real sockets: who is believed, who is not, and why.
 
+mod chosen;
+
 use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -300,40 +302,6 @@ async fn clients_of_a_layer_are_made_where_they_are_said_to_speak_tls() {
     let answer = layer.with_tls().layer(client).oneshot(get()).await.unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, format!("HTTP/1.1 {US}"));
-}
-
-#[tokio::test]
-async fn server_chooses_the_version_where_it_is_asked_to() {
-    let ca = Ca::new();
-    for (offered, expected) in [
-        (&["h2", "http/1.1"][..], "HTTP/2.0"),
-        (&["http/1.1", "h2"], "HTTP/1.1"),
-        (&["http/1.1"], "HTTP/1.1"),
-        (&["h2"], "HTTP/2.0"),
-    ] {
-        let mut context = downstream(true);
-        context.common.alpn_protocols = offered.iter().map(|name| (*name).into()).collect();
-        let address = server_by(&ca, context, "127.0.0.1:0").await;
-        let mut made = cluster(&[address], upstream(&[THEM]));
-        made.protocol = UpstreamProtocol::Auto;
-        let mesh = mesh(made, Some(ca.workload(US)));
-        // The first ones at once: one of them asks, and the others wait.
-        let first = (0..8).map(|_| ask(&mesh, Dialect::Http));
-        for answer in futures_util::future::join_all(first).await {
-            assert_eq!(answer.unwrap(), format!("{expected} {US}"), "{offered:?}");
-        }
-        assert_eq!(ask(&mesh, Dialect::Http).await.unwrap(), format!("{expected} {US}"));
-    }
-    // In plain text nobody chooses.
-    let open = Mesh::builder().resources(Resources::new()).build().unwrap();
-    let plain = Server::bind(&open, "127.0.0.1:0").await.unwrap();
-    let mut made = cluster(&[plain.local_addr()], upstream(&[]));
-    (made.protocol, made.transport_socket) = (UpstreamProtocol::Auto, TransportSocket::RawBuffer);
-    tokio::spawn(plain.serve(tower::service_fn(|request: Request<_>| async move {
-        let text = format!("{:?}", request.version());
-        Ok::<_, std::convert::Infallible>(Response::new(Body::from(text)))
-    })));
-    assert_eq!(ask(&mesh(made, None), Dialect::Http).await.unwrap(), "HTTP/1.1");
 }
 
 #[tokio::test]
