@@ -48,7 +48,9 @@ pub fn run(bytes: &[u8]) {
 fn look(snapshot: &Snapshot<()>, decision: Decision, head: &Head<'_>) {
     if let Decision::Forward { route, .. } | Decision::Respond { route } = decision {
         let view = snapshot.view(route);
-        let _ = view.redirect(head);
+        for made in ["", "/made?x"] {
+            let _ = view.redirect(head, made);
+        }
         let _ = view.path_rewrite(head.path_and_query);
         let _ = view.host_rewrite(head.headers, head.path_and_query);
     }
