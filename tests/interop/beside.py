@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 
+import pytest
 from ads_server import CLUSTER, LISTENER, AdsServer
 from conftest import DEADLINE_S, eventually
 from envoy.config.cluster.v3 import cluster_pb2
@@ -217,6 +218,20 @@ class Beside:
             url = f"http://{TARGET}{path}"
             return self._meshctl.start("load", url, *arguments, bootstrap=self._bootstrap)
         return self._meshctl.start("load", self._url + path, *arguments, off=True)
+
+
+@pytest.fixture
+def started(meshctl, tmp_path):
+    """Makes a pair; it ends with the test."""
+    made = []
+
+    def start(*arguments, **fields):
+        made.append(Beside(meshctl, tmp_path, *arguments, **fields))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.end()
 
 
 def whose(is_ours):

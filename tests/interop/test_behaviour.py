@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import beside
 import pytest
-from beside import Beside, Echo, cluster, endpoint, route, settled, whose
+from beside import Echo, cluster, endpoint, route, settled, started, whose
 
 # Headers of answers that a proxy adds of itself, and those of a connection.
 ITS_OWN = {
@@ -68,20 +68,6 @@ def header(name, value):
 @pytest.fixture
 def echo(meshctl):
     return Echo(meshctl, "v1", listen="0.0.0.0:0")
-
-
-@pytest.fixture
-def started(meshctl, tmp_path):
-    """Makes a pair; it ends with the test."""
-    made = []
-
-    def start(*arguments, **fields):
-        made.append(Beside(meshctl, tmp_path, *arguments, **fields))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.end()
 
 
 # Nobody listens there: it is below those that are handed out, and needs rights.

@@ -10,23 +10,9 @@ import signal
 import time
 
 import pytest
-from beside import Beside, Echo, cluster, endpoint, route, whose
+from beside import Echo, cluster, endpoint, route, started, whose
 
 REQUESTS = 1_500
-
-
-@pytest.fixture
-def started(meshctl, tmp_path):
-    """Makes a pair; it ends with the test."""
-    made = []
-
-    def start(*arguments, **fields):
-        made.append(Beside(meshctl, tmp_path, *arguments, **fields))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.end()
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ use tower_service::Service;
 use super::{TARGET, retries, turn};
 
 /// A mesh to one service, whose failures are tried again three times if the budget allows.
-///
 async fn tier<S, B>(app: S) -> TestMesh
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
