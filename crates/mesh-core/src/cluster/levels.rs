@@ -352,7 +352,8 @@ fn lightest<'s, A: Attach, W: Ord>(
     // Of one alone the weight does not count, and is not in a cache.
     if choices > 1 && part.length > 1 {
         let mut least = weight(best);
-        for _ in 1..choices.min(MAX_CHOICES) {
+        let others = if choices == 2 { 1 } else { choices.min(MAX_CHOICES) - 1 };
+        for _ in 0..others {
             let index = draws.below(part.length - 1);
             let index = index + usize::from(index >= at);
             let other = part.get(index);

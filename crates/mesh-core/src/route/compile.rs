@@ -134,8 +134,11 @@ impl<'c, F: FnMut(&Name) -> ClusterIndex> Compiler<'c, F> {
             auto_host_rewrite: matches!(forward.host_rewrite, Some(HostRewrite::Endpoint)),
             hedges: forward.hedge_on_per_try_timeout.unwrap_or(host.hedge_on_per_try_timeout),
             plain: false,
+            limited: false,
             idle_timeout: idle.filter(|idle| !idle.is_zero()),
         };
+        forwarding.limited =
+            forwarding.timeout(Dialect::Http).is_some() || forwarding.retry_policy.is_some();
         forwarding.plain = !(forwarding.changes()
             || forwarding.redirects
             || forwarding.mirrors

@@ -72,7 +72,7 @@ fn takes_slowly<B>(matcher: &RouteMatch, request: &Request<B>, random: u64) -> b
 impl RouteMatch {
     /// Whether the route asks for nothing but its path and headers.
     #[inline(always)]
-    fn has_only_headers(&self) -> bool {
+    pub(super) fn has_only_headers(&self) -> bool {
         self.query_parameters.is_empty()
             && self.others.is_none()
             && self.runtime_fraction.is_none()

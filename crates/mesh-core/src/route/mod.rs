@@ -24,6 +24,7 @@ mod paths;
 mod prefixes;
 mod redirect;
 mod rewrite;
+mod shortcut;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub(crate) use mirrors::mirrors;
 pub(crate) use others::{cookie, parameter_mismatch};
 pub(crate) use redirect::{location, needs_tls};
 pub(crate) use rewrite::{rewrite_host, rewrite_path, rewrite_to};
+pub(crate) use shortcut::{Shortcut, asks};
 pub use table::Forwarding;
 pub(crate) use table::{Chosen, ClusterChoice, RouteTable, RuleTarget};
 pub(crate) use tree::candidates;

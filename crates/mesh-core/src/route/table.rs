@@ -62,6 +62,7 @@ pub struct Forwarding {
     pub(super) auto_host_rewrite: bool,
     pub(super) hedges: bool,
     pub(super) plain: bool,
+    pub(super) limited: bool,
     pub(super) idle_timeout: Option<Duration>,
 }
 
@@ -71,6 +72,12 @@ impl Forwarding {
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.plain
+    }
+
+    /// Whether a request in plain HTTP, or an attempt at one, may have a limit of time on this route.
+    #[inline]
+    pub fn is_limited(&self) -> bool {
+        self.limited
     }
 
     /// The longest time a request may take on this route.
@@ -287,6 +294,21 @@ impl RouteTable {
 }
 
 impl ClusterChoice {
+    /// The same, and whose it is.
+    #[inline(always)]
+    pub(crate) fn choose_first(
+        ends: &[(u64, ClusterIndex)],
+        random: u64,
+    ) -> Option<(u32, ClusterIndex)> {
+        let point = random % ends.last()?.0.max(1);
+        for (at, (end, cluster)) in (0..).zip(ends) {
+            if point < *end {
+                return Some((at, *cluster));
+            }
+        }
+        None
+    }
+
     /// Which interval of a weighted choice: `random % total`, as Envoy.
     #[inline(always)]
     pub(crate) fn choose<C>(ends: &[(u64, C)], random: u64) -> usize {

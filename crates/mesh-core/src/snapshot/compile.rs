@@ -9,7 +9,7 @@ use crate::cluster::{ClusterState, Home, Tables};
 use crate::filter::Chains;
 use crate::finding::Finding;
 use crate::resource::{Cluster, ClusterLoadAssignment, Entry, Name, Resources, Root};
-use crate::route::RouteTable;
+use crate::route::{RouteTable, Shortcut};
 
 impl<A: Attach> Snapshot<A> {
     /// A Snapshot of `resources`, sharing with `previous` what did not change, and what is not
@@ -107,7 +107,10 @@ fn compile_root<A: Attach>(
     let asks = parts.is_some_and(|(listener, _)| listener.api_listener.changes_messages());
     let plain = chains.is_none() && !asks;
     let express = plain && express::suits(table.as_ref(), &root.authority);
-    RootProgram { name: name.clone(), root: root.clone(), table, host, chains, plain, express }
+    let shortcut = table.as_ref().zip(host.filter(|_| express));
+    let shortcut = shortcut.and_then(|(table, host)| Shortcut::of(table, host)).map(Box::new);
+    let (name, root) = (name.clone(), root.clone());
+    RootProgram { name, root, table, host, chains, plain, express, shortcut }
 }
 
 fn by_service<A: Attach>(clusters: &Slots<ClusterSlot<A>>) -> Box<[(Name, ClusterIndex)]> {

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use http::Request;
+use http::{HeaderName, Request};
 
 use super::{Attach, ClusterIndex, RootIndex, RouteRef, Snapshot};
 use crate::cluster::ClusterState;
-use crate::route::{ClusterChoice, Forwarding, RouteTable, RuleTarget};
+use crate::resource::same;
+use crate::route::{Chosen, ClusterChoice, Forwarding, RouteTable, RuleTarget, asks};
 
 /// Where a request goes that takes the short way.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,53 @@ impl<A: Attach> Snapshot<A> {
             return None;
         }
         let (chosen, target) = table.direct(host, path, request, random)?;
+        self.forward(root, table, chosen, target, random)
+    }
+
+    /// As [`express`](Self::express), of a target whose own host has few and simple routes; `None`
+    /// also where a request sends a header twice or has [one that asks](Self::asks) for something.
+    ///
+    /// # Panics
+    /// As [`route`](Self::route).
+    #[inline(always)]
+    pub fn shortcut<B>(
+        &self,
+        root: RootIndex,
+        request: &Request<B>,
+        authority: &str,
+        random: u64,
+    ) -> Option<Express<'_, A>> {
+        let program = self.program(root);
+        let shortcut = program.shortcut.as_deref()?;
+        if !same(authority.as_bytes(), program.root.authority.as_bytes()) {
+            return None;
+        }
+        let path = request.uri().path();
+        if path.is_empty() {
+            return None;
+        }
+        let route = shortcut.first(path, request.headers())?;
+        let (table, host) = (program.table.as_ref()?, program.host?);
+        let chosen = Chosen { host, route };
+        self.forward(root, table, chosen, table.target_of(chosen), random)
+    }
+
+    /// Whether a header of that name asks for something itself, or names an authority, so that
+    /// requests which have it do not take this way.
+    #[inline(always)]
+    pub fn asks(name: &HeaderName) -> bool {
+        asks(name.as_str().as_bytes())
+    }
+
+    #[inline(always)]
+    fn forward<'s>(
+        &'s self,
+        root: RootIndex,
+        table: &'s RouteTable,
+        chosen: Chosen,
+        target: u32,
+        random: u64,
+    ) -> Option<Express<'s, A>> {
         let RuleTarget::Forward { clusters, forwarding } = table.target(target)? else {
             return None;
         };
@@ -65,8 +113,8 @@ impl<A: Attach> Snapshot<A> {
         let (weighted, cluster) = match clusters {
             ClusterChoice::One(cluster) => (None, *cluster),
             ClusterChoice::Weighted(ends) => {
-                let at = ClusterChoice::choose(ends, random);
-                (Some(at as u32), ends[at].1)
+                let (at, cluster) = ClusterChoice::choose_first(ends, random)?;
+                (Some(at), cluster)
             }
             _ => return None,
         };

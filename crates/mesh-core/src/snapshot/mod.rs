@@ -37,7 +37,7 @@ use crate::cluster::{ClusterState, Tables};
 use crate::filter::Chains;
 use crate::finding::Failure;
 use crate::resource::{Entry, Name, Resources, Root, ServerListener};
-use crate::route::RouteTable;
+use crate::route::{RouteTable, Shortcut};
 use slots::Slots;
 
 /// All configuration of one moment. See the [module](self).
@@ -70,6 +70,8 @@ struct RootProgram {
     plain: bool,
     /// Whether requests may take the [short way](express).
     express: bool,
+    /// The routes of the target's own host, where they are few and simple.
+    shortcut: Option<Box<Shortcut>>,
 }
 
 /// A name that routes or resources refer to.

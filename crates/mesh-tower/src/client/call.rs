@@ -80,7 +80,7 @@ impl<T: Transport> Call<T> {
             To { state: to.state, priority: to.forwarding.priority(), dialect: place.dialect };
         let (mut copy, mut kept) = (None, None);
         let future = match to.forwarding.retry_policy() {
-            None => transport.send(way, &endpoint, ours(request)),
+            None => transport.send_made(way, &endpoint, || ours(request)),
             Some(policy) => {
                 let first = First { policy, copy: &mut copy, kept: &mut kept };
                 first.send(transport, way, &endpoint, ours(request))
@@ -177,29 +177,40 @@ impl<T: Transport> Future for Call<T> {
                 StateProject::Attempt { future } => {
                     let flight = this.flight.as_mut().expect("an attempt has a flight");
                     let polled = future.poll(cx);
-                    // Looked at where it lies, and moved once.
+                    // Looked at where it lies, and moved once: what is made of it is made before.
+                    let mut passed = None;
                     let judged = match &polled {
                         Poll::Ready(Ok(response)) => {
-                            flight.answered(response.status(), response.headers(), this.copy)
+                            let head = (response.status(), response.headers());
+                            match flight.answered(head.0, head.1, this.copy) {
+                                Answered::Taken(call) if !flight.changes_response() => {
+                                    let rest = flight.rest(response.body(), call, this.alarm);
+                                    passed = Some(rest);
+                                    Answered::Taken(None)
+                                }
+                                judged => judged,
+                            }
                         }
                         _ => Answered::Taken(None),
                     };
                     match polled {
-                        Poll::Ready(Ok(response)) => match judged {
-                            Answered::Again(again) => Ok(*again),
-                            Answered::Redirected(start) => {
-                                self.as_mut().redirect(start);
-                                continue;
+                        Poll::Ready(Ok(response)) => {
+                            if let Some(rest) = passed {
+                                let taken = response.map(|body| ResponseBody::upstream(body, rest));
+                                return Poll::Ready(Ok(taken));
                             }
-                            Answered::Taken(call) if flight.changes_response() => {
-                                return Poll::Ready(Ok(flight.changed(response, call, this.alarm)));
+                            match judged {
+                                Answered::Again(again) => Ok(*again),
+                                Answered::Redirected(start) => {
+                                    self.as_mut().redirect(start);
+                                    continue;
+                                }
+                                Answered::Taken(call) => {
+                                    let changed = flight.changed(response, call, this.alarm);
+                                    return Poll::Ready(Ok(changed));
+                                }
                             }
-                            Answered::Taken(call) => {
-                                let (head, body) = response.into_parts();
-                                let body = flight.hand_over(body, call, this.alarm);
-                                return Poll::Ready(Ok(Response::from_parts(head, body)));
-                            }
-                        },
+                        }
                         Poll::Ready(Err(failed)) => flight.broke(failed, this.copy),
                         Poll::Pending => {
                             let Some(deadline) = flight.attempt_deadline() else {

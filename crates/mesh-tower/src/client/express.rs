@@ -5,9 +5,9 @@
 
 use http::header::HeaderMap;
 use http::{HeaderValue, Request, header};
-use mesh_core::Dialect;
 use mesh_core::cluster::{Permit, Picked};
-use mesh_core::snapshot::Express;
+use mesh_core::snapshot::{Express, RootIndex};
+use mesh_core::{Dialect, Snapshot};
 
 use super::routing::Place;
 use crate::deadline::Deadline;
@@ -36,35 +36,37 @@ pub(super) fn take<'s, B>(
     if Deadline::inherited().is_some() {
         return None;
     }
-    if is_special(request.headers()) {
-        return None;
-    }
-    if request.uri().authority().is_none() {
-        name_host(request.headers_mut(), place.target.host());
-    }
     let root = hold.root(place.target.listener(), place.target.hint())?;
     let authority = match request.uri().authority() {
         Some(authority) => authority.as_str(),
         None => place.target.authority(),
     };
-    let to = hold.express(root, request, authority, random.first())?;
+    let to = match hold.shortcut(root, request, authority, random.first()) {
+        Some(to) => to,
+        None => through_table(root, hold, request, authority, random.first())?,
+    };
+    if request.uri().authority().is_none() {
+        name_host(request.headers_mut(), place.target.host());
+    }
     let permit = to.state.admit_as(to.forwarding.priority()).ok()?;
     let tables = hold.tables(to.cluster, to.state);
     let endpoint = to.state.pick_plain(tables, random.next())?;
     Some(Taken { to, permit, endpoint, random })
 }
 
-/// Whether there are headers that ask for something, or that name an authority.
-#[inline(always)]
-fn is_special(headers: &HeaderMap) -> bool {
-    // A loop, and no closure, so that it becomes part of its caller.
-    for name in headers.keys() {
-        let name = name.as_str().as_bytes();
-        if name.starts_with(b"x-envoy-") || name == b"host" {
-            return true;
-        }
+/// The same of targets with many routes, and of hosts that are not the target's own.
+#[inline(never)]
+fn through_table<'s, B>(
+    root: RootIndex,
+    hold: &'s Hold,
+    request: &Request<B>,
+    authority: &str,
+    random: u64,
+) -> Option<Express<'s, Io>> {
+    if request.headers().keys().any(Snapshot::<Io>::asks) {
+        return None;
     }
-    false
+    hold.express(root, request, authority, random)
 }
 
 #[inline(never)]

@@ -142,10 +142,20 @@ where
     const GIVES_BACK: bool = false;
 
     #[inline(always)]
-    fn send(&self, _: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt<S> {
+    fn send(&self, to: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt<S> {
+        self.send_made(to, endpoint, || request)
+    }
+
+    #[inline(always)]
+    fn send_made(
+        &self,
+        _: To<'_>,
+        endpoint: &EndpointState<Io>,
+        make: impl FnOnce() -> Request<Body>,
+    ) -> Attempt<S> {
         let known = endpoint.attached().clients.get(self.shared.id);
         match known.or_else(|| self.made(endpoint.attached())) {
-            Some(client) => Attempt::new(client, request),
+            Some(client) => Attempt::new(client, make),
             None => Attempt::refused(),
         }
     }
@@ -191,12 +201,12 @@ where
     /// Calls the client at once when it says that it is ready. One that is not is asked again
     /// with a waker, so that nothing is lost by asking without.
     #[inline(always)]
-    fn new(mut client: S, request: Request<Body>) -> Self {
+    fn new(mut client: S, make: impl FnOnce() -> Request<Body>) -> Self {
         let ready = client.poll_ready(&mut Context::from_waker(Waker::noop()));
         if !matches!(ready, Poll::Ready(Ok(()))) {
-            return Self::otherwise(client, request, ready);
+            return Self::otherwise(client, make(), ready);
         }
-        Self::Called { future: client.call(request) }
+        Self::Called { future: client.call(make()) }
     }
 
     #[cold]

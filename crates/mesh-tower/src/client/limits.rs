@@ -31,7 +31,12 @@ impl Limits {
     /// The limits of a request whose caller waits no longer than `caller`.
     #[inline(always)]
     pub(super) fn new(forwarding: &Forwarding, dialect: Dialect, caller: Option<Instant>) -> Self {
-        let none = forwarding.timeout(dialect).is_none() && forwarding.retry_policy().is_none();
+        let none = match dialect {
+            Dialect::Http => !forwarding.is_limited(),
+            Dialect::Grpc => {
+                forwarding.timeout(dialect).is_none() && forwarding.retry_policy().is_none()
+            }
+        };
         Self { total: caller, own: None, known: if none { Known::All } else { Known::Nothing } }
     }
 

@@ -223,7 +223,7 @@ impl Mesh {
 
 impl Inner {
     /// The Snapshot in force.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hold(&self) -> Hold {
         self.published.hold()
     }

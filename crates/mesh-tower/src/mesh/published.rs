@@ -72,7 +72,7 @@ impl Published {
     }
 
     /// The Snapshot in force.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hold(&self) -> Hold {
         // Acquire: who reads a number finds in the shards what was published under it.
         let number = self.number.load(Ordering::Acquire);

@@ -33,8 +33,19 @@ fn express<'s>(
     snapshot.express(root_index(snapshot, AUTHORITY), request, authority, random)
 }
 
+fn shortcut<'s>(
+    snapshot: &'s Snapshot<()>,
+    request: &Request<()>,
+    random: u64,
+) -> Option<Express<'s, ()>> {
+    let authority = request.uri().authority().map_or(AUTHORITY, |authority| authority.as_str());
+    snapshot.shortcut(root_index(snapshot, AUTHORITY), request, authority, random)
+}
+
 /// Asserts that both ways come to the same, as far as the short one knows. Whether it does.
 fn agree(snapshot: &Snapshot<()>, request: &Request<()>, random: u64) -> bool {
+    // A host that is named is given later where it is the target's.
+    let asked = request.clone();
     let mut request = request.clone();
     if request.uri().authority().is_none() {
         request.headers_mut().insert(HOST, HeaderValue::from_static(AUTHORITY));
@@ -43,13 +54,15 @@ fn agree(snapshot: &Snapshot<()>, request: &Request<()>, random: u64) -> bool {
     let head = Head::of(request).to_target(AUTHORITY);
     let root = root_index(snapshot, AUTHORITY);
     let decided = snapshot.route(root, &head, Dialect::Http, random);
-    match express(snapshot, request, random) {
+    let agrees = |known: Option<Express<'_, ()>>| match known {
         Some(Express { route, cluster, .. }) => {
             assert_eq!(decided, Decision::Forward { route, cluster }, "{request:?}");
             true
         }
         None => false,
-    }
+    };
+    agrees(shortcut(snapshot, &asked, random));
+    agrees(express(snapshot, request, random))
 }
 
 fn condition() -> impl Strategy<Value = HeaderMatcher> {
@@ -166,4 +179,46 @@ fn short_way_is_for_what_is_only_forwarded() {
             assert_eq!(agree(&snapshot, &request, 1), *known, "case {at}, {uri}");
         }
     }
+}
+
+#[test]
+fn shortcut_is_for_few_and_simple_routes() {
+    let header = |name| {
+        let value = ValueMatch::String(StringMatcher::exact("1"));
+        HeaderMatcher::new(HeaderName::from_static(name), value)
+    };
+    let simple = || RouteMatch::prefix("/a").with_header(header("x-a"));
+    let inverted = |mut matcher: RouteMatch| {
+        matcher.headers[0].invert = true;
+        matcher
+    };
+    let known = |matcher: RouteMatch, count: usize, headers: &[&'static str]| {
+        let routes = vec![Route::new(matcher, forward("a")); count];
+        let host = VirtualHost::new("host", [AUTHORITY], routes);
+        let snapshot = snapshot(RouteConfiguration::new("routes", vec![host]));
+        let mut request = Request::get("http://target:80/a/b").body(()).unwrap();
+        for name in headers {
+            request.headers_mut().append(*name, HeaderValue::from_static("1"));
+        }
+        agree(&snapshot, &request, 1);
+        shortcut(&snapshot, &request, 1).is_some()
+    };
+    assert!(known(simple(), 1, &["x-a"]));
+    assert!(known(simple(), 4, &["x-b", "accept", "x-a"]));
+    assert!(!known(simple(), 5, &["x-a"]), "many routes");
+    assert!(!known(simple(), 1, &["x-b"]), "missing");
+    assert!(!known(inverted(simple()), 1, &["x-a"]) && !known(inverted(simple()), 1, &["x-b"]));
+    assert!(known(RouteMatch::prefix("/"), 1, &[]));
+    for asking in ["host", "x-envoy-max-retries", "x-envoy-"] {
+        assert!(!known(simple(), 1, &["x-a", asking]), "{asking}");
+    }
+    assert!(!known(simple(), 1, &["x-a", "x-a"]) && !known(simple(), 1, &["x-a", "x-b", "x-b"]));
+    let long = "x-a-name-that-is-longer-than-what-is-told-apart";
+    assert!(!known(RouteMatch::prefix("/").with_header(header(long)), 1, &[long]));
+    // Of the same length by what is looked at of it.
+    let far = "x-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    assert!(known(simple(), 1, &[far, "x-a"]));
+    let mut others = simple();
+    others.runtime_fraction = Some(1_000_000);
+    assert!(!known(others, 1, &["x-a"]));
 }

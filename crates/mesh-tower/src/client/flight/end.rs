@@ -106,23 +106,21 @@ impl Flight {
         self.changes_response
     }
 
-    /// The body of the response, which from now on holds what the request held: its deadline as
-    /// well.
+    /// What the body of the response holds from now on: what the request held, its deadline as well.
     #[inline(always)]
-    pub(in crate::client) fn hand_over<B: http_body::Body>(
+    pub(in crate::client) fn rest<B: http_body::Body>(
         &mut self,
-        body: B,
+        body: &B,
         call: Option<Box<OpenCall>>,
         alarm: &mut Alarm,
-    ) -> ResponseBody<B> {
+    ) -> Option<UnderWay> {
         let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
         // A response without a body is over with its head.
         if body.is_end_stream() {
-            return ResponseBody::upstream(body, None);
+            return None;
         }
         let limit = self.total_deadline().map(|limit| (limit, std::mem::take(alarm)));
-        let under_way = UnderWay::new(permit, endpoint, limit).with_call(call);
-        ResponseBody::upstream(body, Some(under_way))
+        Some(UnderWay::new(permit, endpoint, limit).with_call(call))
     }
 
     /// The response where it is changed, and the same.
@@ -149,7 +147,8 @@ impl Flight {
             Some(control) => call.get_or_insert_default().admit_by(control),
             None => {}
         }
-        Response::from_parts(head, self.hand_over(body, call, alarm))
+        let rest = self.rest(&body, call, alarm);
+        Response::from_parts(head, ResponseBody::upstream(body, rest))
     }
 
     /// The head of an answer, and who waits for a status in its trailers.
@@ -243,6 +242,15 @@ impl Flight {
         headers: &HeaderMap,
     ) -> Option<Box<OpenCall>> {
         let state = self.hold.cluster(self.cluster)?;
+        if self.dialect == Dialect::Http && !state.reads_answers() && !Outcome::states_grpc(headers)
+        {
+            // As nearly all: what follows comes to the same.
+            if let Some(endpoint) = &self.endpoint {
+                let observed = Observed::Status(status);
+                tell(state, endpoint, Dialect::Http, observed, || self.random.next());
+            }
+            return None;
+        }
         let mut call = None;
         if state.reads_answers() {
             let counted = self.history.as_mut().and_then(|history| history.counted.take());
