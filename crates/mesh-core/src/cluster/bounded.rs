@@ -29,7 +29,8 @@ impl Bounded {
         if self.factor == 0 {
             return first;
         }
-        let slots = (cluster.requests() + 1) as f64 * f64::from(self.factor) / 100.0;
+        // Who asks was admitted, and is counted already, but for those that ask for no admission.
+        let slots = cluster.requests().max(1) as f64 * f64::from(self.factor) / 100.0;
         let excess = |index: usize| {
             let share = (slots.ceil() * self.weights[index]).ceil().max(1.0);
             f64::from(usable.get(index).load()) / share
