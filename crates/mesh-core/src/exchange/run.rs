@@ -144,6 +144,12 @@ impl Exchange {
                 self.answer(snapshot, request, reply, true, context)
             }
             Some(Decision::Fail(why)) => {
+                // A server's own routes: what they make of a request is for its application.
+                if let NoRoute::NonForwarding(route) = why
+                    && let Err(invalid) = snapshot.view(route).change_request(request, context)
+                {
+                    return self.answer(snapshot, request, invalid.reply(), true, context);
+                }
                 self.keep_if_wanted(snapshot, request);
                 Next::Fail(why)
             }
@@ -183,12 +189,7 @@ impl Exchange {
     /// Whether anything is made of an upstream's response. When not,
     /// [`respond`](Self::respond) need not be called.
     pub fn changes_response<A: Attach>(&self, snapshot: &Snapshot<A>) -> bool {
-        let view = self.route().map(|route| snapshot.view(route));
-        let by_route = view.is_some_and(|view| {
-            let levels = view.response_headers();
-            view.host.include_attempt_count_in_response
-                || levels.into_iter().flatten().any(|level| !level.is_empty())
-        });
+        let by_route = self.route().is_some_and(|route| snapshot.view(route).changes_response());
         let chain = snapshot.filters(self.root, self.route());
         by_route
             || snapshot.via(self.root).is_some()

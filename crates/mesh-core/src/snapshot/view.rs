@@ -308,6 +308,19 @@ impl<'s> RouteView<'s> {
         ])
     }
 
+    /// Whether anything is made of requests or responses on this route.
+    pub fn changes_messages(&self) -> bool {
+        self.host.include_request_attempt_count
+            || self.request_headers().into_iter().flatten().any(|level| !level.is_empty())
+            || self.changes_response()
+    }
+
+    /// Whether anything is made of responses on this route.
+    pub fn changes_response(&self) -> bool {
+        self.host.include_attempt_count_in_response
+            || self.response_headers().into_iter().flatten().any(|level| !level.is_empty())
+    }
+
     fn ordered(
         &self,
         mut levels: [Option<&'s HeaderMutation>; 4],

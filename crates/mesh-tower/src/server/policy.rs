@@ -142,7 +142,9 @@ pub(super) fn rule<B>(mesh: &Inner, conn: Option<&Conn>, request: &mut Request<B
         let mut head = Head::new(method, uri, headers).from_origin(conn.origin());
         head.target = head.authority;
         let decision = hold.route(root, &head, dialect, random);
-        if let Decision::Fail(NoRoute::NonForwarding(_)) = decision {
+        if let Decision::Fail(NoRoute::NonForwarding(route)) = decision
+            && !hold.view(route).changes_messages()
+        {
             return Ruling::Serve(None);
         }
     }
