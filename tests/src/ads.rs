@@ -188,6 +188,8 @@ struct Session {
 
 #[derive(Default)]
 struct Subscription {
+    /// The first request named nothing, and so asked for all of the type.
+    wildcard: bool,
     names: Vec<String>,
     version: String,
     nonce: u64,
@@ -221,7 +223,9 @@ impl Session {
             nonce: request.response_nonce.clone(),
             error: request.error_detail.map(|status| status.message),
         });
-        let subscription = self.types.entry(type_url.clone()).or_default();
+        let wildcard = resource_names.is_empty();
+        let new = || Subscription { wildcard, ..Subscription::default() };
+        let subscription = self.types.entry(type_url.clone()).or_insert_with(new);
         let nonce = request.response_nonce.parse().unwrap_or(0);
         if nonce != subscription.nonce && subscription.nonce != 0 && nonce != 0 {
             return;
@@ -240,10 +244,14 @@ impl Session {
             let state = self.shared.resources.borrow();
             let set = state.0.get(type_url).cloned().unwrap_or_default();
             let find = |name: &String| set.by_name.get(name).cloned();
-            let found: Vec<Any> = subscription.names.iter().filter_map(find).collect();
+            let found: Vec<Any> = match subscription.wildcard {
+                true => set.by_name.values().cloned().collect(),
+                false => subscription.names.iter().filter_map(find).collect(),
+            };
             (state.version(type_url), found)
         };
-        if version == subscription.version || subscription.names.is_empty() {
+        let is_subscribed = subscription.wildcard || !subscription.names.is_empty();
+        if version == subscription.version || !is_subscribed {
             return;
         }
         subscription.version = version.clone();

@@ -1,6 +1,7 @@
 //! A mesh made by code over real servers, for what no control plane is needed for.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use mesh_core::resource::{
 };
 use mesh_identity::CertificateProvider;
 use mesh_tower::{BoxError, Channel, Mesh};
+use tokio::sync::Semaphore;
 
 use mesh_test::serve::{Serving, any_port, serve};
 
@@ -92,6 +94,21 @@ impl Notes {
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("no panic while held").clone()
     }
+}
+
+/// A server whose answers each wait for a permit, and how many requests it has got.
+pub async fn held(permits: Arc<Semaphore>) -> (Serving, Arc<AtomicUsize>) {
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let counted = arrived.clone();
+    let service = tower::service_fn(move |_: Request<Incoming>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let permits = permits.clone();
+        async move {
+            permits.acquire().await?.forget();
+            Ok::<_, BoxError>(Response::new(Full::new(Bytes::new())))
+        }
+    });
+    (serve(any_port(), service).await, arrived)
 }
 
 /// What a mesh is made of.

@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 
+use http::Request;
 use mesh_core::Dialect;
 use mesh_pb::google::protobuf::Any;
 use mesh_pb::{json, type_url};
-use mesh_tower::{Channel, Mesh};
+use mesh_tower::{Body, Channel, Mesh};
 use serde_json::{Value, json};
 
 use crate::client::mesh_with_seed;
@@ -52,6 +53,8 @@ pub struct Written {
     pub manager: Value,
     /// Its filters before the router.
     pub filters: Vec<Value>,
+    /// Fields of the RouteConfiguration beside its virtual host.
+    pub table: Value,
     /// The virtual host; one route of everything to `things` at first.
     pub host: Value,
     clusters: Vec<(String, Value, Value)>,
@@ -62,7 +65,8 @@ impl Written {
     pub fn new(addresses: &[SocketAddr]) -> Self {
         let route = json!({"match": {"prefix": "/"}, "route": {"cluster": "things"}});
         let host = json!({"name": "all", "domains": ["*"], "routes": [route]});
-        let made = Self { manager: json!({}), filters: Vec::new(), host, clusters: Vec::new() };
+        let (manager, table) = (json!({}), json!({}));
+        let made = Self { manager, filters: Vec::new(), table, host, clusters: Vec::new() };
         made.with_cluster("things", &json!({}), &[endpoints(addresses)])
     }
 
@@ -100,6 +104,43 @@ impl Written {
         self
     }
 
+    /// The same with those fields of the connection manager.
+    #[must_use]
+    pub fn with_manager(mut self, fields: Value) -> Self {
+        merge(&mut self.manager, fields);
+        self
+    }
+
+    /// The same with those fields of the RouteConfiguration; its virtual hosts among them take the
+    /// place of the one.
+    #[must_use]
+    pub fn with_table(mut self, fields: Value) -> Self {
+        merge(&mut self.table, fields);
+        self
+    }
+
+    /// The same with those fields of the virtual host.
+    #[must_use]
+    pub fn with_host(mut self, fields: Value) -> Self {
+        merge(&mut self.host, fields);
+        self
+    }
+
+    /// The same with those fields of the first route.
+    #[must_use]
+    pub fn with_first_route(mut self, fields: Value) -> Self {
+        merge(&mut self.host["routes"][0], fields);
+        self
+    }
+
+    /// The same with those fields of the assignment of the cluster `things`.
+    #[must_use]
+    pub fn with_assignment(mut self, fields: Value) -> Self {
+        let things = self.clusters.iter_mut().find(|(name, ..)| name == "things");
+        merge(&mut things.expect("there is one from the start").2, fields);
+        self
+    }
+
     /// Puts all of it on a control plane.
     pub fn put(&self, ads: &Ads) {
         for (name, cluster, assignment) in &self.clusters {
@@ -107,7 +148,8 @@ impl Written {
             ads.put_all([assignment].map(named(type_url::CLUSTER_LOAD_ASSIGNMENT)));
             ads.put_all([cluster].map(named(type_url::CLUSTER)));
         }
-        let routes = json!({"name": "routes", "virtual_hosts": [self.host]});
+        let mut routes = json!({"name": "routes", "virtual_hosts": [self.host]});
+        merge(&mut routes, self.table.clone());
         ads.put("routes", written(type_url::ROUTE_CONFIGURATION, &routes));
         let mut manager = self.manager.clone();
         manager["@type"] = type_url::HTTP_CONNECTION_MANAGER.into();
@@ -149,6 +191,35 @@ pub struct Live {
     pub ads: Ads,
     /// What the control plane was given.
     pub written: Written,
+}
+
+/// A call of gRPC without content to that path, with those headers.
+///
+/// # Panics
+/// When they are none.
+pub fn call(path: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let request = Request::post(path).header("content-type", "application/grpc");
+    let mut request = request.header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(vec![0; 5])).expect("a valid path and headers")
+}
+
+/// A load balancing policy: `envoy.extensions.load_balancing_policies.…`.
+pub fn policy(name: &str, config: &Value) -> Value {
+    let config = typed(&format!("envoy.extensions.load_balancing_policies.{name}"), config);
+    json!({"policies": [{"typed_extension_config": {"name": "p", "typed_config": config}}]})
+}
+
+/// All of a hundred, as fields of filters have it.
+pub fn always() -> Value {
+    json!({"default_value": {"numerator": 100}})
+}
+
+/// A bucket of so many tokens that does not fill while a test runs.
+pub fn bucket(tokens: u32) -> Value {
+    json!({"max_tokens": tokens, "tokens_per_fill": 1, "fill_interval": "3600s"})
 }
 
 /// An extension of a type of Envoy's.

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use mesh_core::Dialect;
 use mesh_core::resource::{
     Cluster, HealthCheck, HealthChecker, HttpHealthCheck, LbPolicy, TcpHealthCheck,
 };
 use mesh_test::{TestMesh, get, within};
+use mesh_tests::serve::{Serving, any_port, serve};
+use mesh_tests::written::{Written, call, endpoints};
 use mesh_tower::{BoxError, Channel};
+use serde_json::json;
 use tower::util::BoxCloneSyncService;
 
 const TARGET: &str = "things:80";
@@ -154,4 +158,70 @@ async fn cluster_without_traffic_is_checked_at_its_own_interval() {
     })
     .await;
     assert!((1..busy.checks() / 3).contains(&quiet.checks()), "{}", quiet.checks());
+}
+
+/// A gRPC server whose health is that of the `serving` of its health service.
+async fn checked_by_calls(serving: Arc<AtomicU16>, calls: Arc<AtomicUsize>) -> Serving {
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        let (serving, calls) = (serving.clone(), calls.clone());
+        async move {
+            let message = match request.uri().path() {
+                "/grpc.health.v1.Health/Check" => {
+                    vec![0, 0, 0, 0, 2, 8, serving.load(Ordering::Relaxed).to_le_bytes()[0]]
+                }
+                _ => {
+                    calls.fetch_add(1, Ordering::Relaxed);
+                    vec![0; 5]
+                }
+            };
+            let trailers = HeaderMap::from_iter([(
+                HeaderName::from_static("grpc-status"),
+                HeaderValue::from_static("0"),
+            )]);
+            let body = Full::<Bytes>::from(message).with_trailers(async { Some(Ok(trailers)) });
+            let answer = Response::builder().header("content-type", "application/grpc");
+            Ok::<_, BoxError>(answer.body(body)?)
+        }
+    });
+    serve(any_port(), service).await
+}
+
+#[tokio::test]
+async fn endpoint_that_says_it_does_not_serve_gets_no_calls() {
+    const SERVING: u16 = 1;
+    const NOT_SERVING: u16 = 2;
+    let check = json!({
+        "timeout": "5s", "interval": "0.02s", "unhealthy_threshold": 1, "healthy_threshold": 1,
+        "no_traffic_interval": "0.02s", "no_traffic_healthy_interval": "0.02s",
+        "grpc_health_check": {"service_name": "things"},
+    });
+    let cluster = json!({
+        "health_checks": [check], "http2_protocol_options": {},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0.0}},
+    });
+    for dialect in [Dialect::Http, Dialect::Grpc] {
+        let health = [SERVING, SERVING].map(|status| Arc::new(AtomicU16::new(status)));
+        let calls: [Arc<AtomicUsize>; 2] = Default::default();
+        let [one, other] = [0, 1].map(|at| checked_by_calls(health[at].clone(), calls[at].clone()));
+        let servers = [one.await, other.await];
+        let addresses = servers.each_ref().map(Serving::address);
+        let written = Written::new(&[]).with_cluster("things", &cluster, &[endpoints(&addresses)]);
+        let live = written.channel_of(dialect).await;
+        let until = async |expected: [bool; 2]| {
+            let used = async || {
+                let before = calls.each_ref().map(|calls| calls.load(Ordering::Relaxed));
+                for _ in 0..6 {
+                    let answer = mesh_tests::send(&live.channel, call("/a/b", &[])).await;
+                    assert_eq!(answer.unwrap().status, 200);
+                }
+                [0, 1].map(|at| calls[at].load(Ordering::Relaxed) > before[at])
+            };
+            within("endpoints in use", async { while used().await != expected {} }).await;
+        };
+        until([true, true]).await;
+        health[0].store(NOT_SERVING, Ordering::Relaxed);
+        until([false, true]).await;
+        health[0].store(SERVING, Ordering::Relaxed);
+        until([true, true]).await;
+    }
 }

@@ -1,21 +1,18 @@
 //! What is held back: by a cluster's endpoints, by breakers, by a server that asks for time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http::Request;
 use mesh_core::Dialect;
 use mesh_core::resource::{
     ClusterLoadAssignment, DropOverload, RetryConditions, RetryPolicy, RouteMatch, RoutingPriority,
 };
 use mesh_tests::client::mesh_error;
-use mesh_tests::serve::{Serving, any_port, serve};
-use mesh_tests::world::{Notes, TARGET, World, forward};
+use mesh_tests::world::{Notes, TARGET, World, forward, held};
 use mesh_tests::{eventually, get, send};
-use mesh_tower::{Body, BoxError, Channel, ErrorKind, Record};
+use mesh_tower::{Body, Channel, ErrorKind, Record};
 use meshctl::proto::EchoRequest;
 use meshctl::proto::echo_client::EchoClient;
 use tokio::sync::Semaphore;
@@ -60,21 +57,6 @@ async fn dropped_call_is_unavailable() {
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("busy"), "{status:?}");
     assert!(server.seen().is_empty());
-}
-
-/// A server whose answers each wait for a permit, and how many requests it has got.
-async fn held(permits: Arc<Semaphore>) -> (Serving, Arc<AtomicUsize>) {
-    let arrived = Arc::new(AtomicUsize::new(0));
-    let counted = arrived.clone();
-    let service = tower::service_fn(move |_: Request<Incoming>| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        let permits = permits.clone();
-        async move {
-            permits.acquire().await?.forget();
-            Ok::<_, BoxError>(Response::new(Full::new(Bytes::new())))
-        }
-    });
-    (serve(any_port(), service).await, arrived)
 }
 
 #[tokio::test]

@@ -1,21 +1,18 @@
 //! Route policies act on real requests: redirects, rewrites, hashes, mirrors, attempts.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Request, Response};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http::{HeaderName, HeaderValue, Request};
 use mesh_core::resource::{
     Action, HashPolicy, HashSource, HeaderMatch, HeaderMatcher, HostRewrite, LbPolicy,
     MirrorCluster, MirrorPolicy, PathRewrite, RateLimitedBackOff, Redirect, ResetHeader,
     ResetHeaderFormat, RetryConditions, RetryPolicy, RingHash, Route, RouteMatch, ValueMatch,
 };
 use mesh_tests::client::mesh_error;
-use mesh_tests::serve::{Serving, any_port, serve};
-use mesh_tests::world::{Notes, World, forward};
+use mesh_tests::serve::any_port;
+use mesh_tests::world::{Notes, World, forward, held};
 use mesh_tests::{eventually, get, send};
 use mesh_tower::{Body, Channel, ErrorKind};
 use tokio::sync::Semaphore;
@@ -176,21 +173,6 @@ async fn request_that_the_policy_does_not_take_is_tried_once() {
     let request = Request::get("/").header("may-retry", "1").body(Body::empty()).unwrap();
     send(&channel, request).await.unwrap();
     assert_eq!(server.seen().len(), 3);
-}
-
-/// A server whose answers each wait for a permit, and how many requests it has got.
-async fn held(permits: Arc<Semaphore>) -> (Serving, Arc<AtomicUsize>) {
-    let arrived = Arc::new(AtomicUsize::new(0));
-    let counted = arrived.clone();
-    let service = tower::service_fn(move |_: Request<Incoming>| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        let permits = permits.clone();
-        async move {
-            permits.acquire().await.unwrap().forget();
-            Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
-        }
-    });
-    (serve(any_port(), service).await, arrived)
 }
 
 /// Sends a request in a task of its own.

@@ -2,18 +2,9 @@
 
 use mesh_core::Dialect;
 use mesh_tests::world::Notes;
-use mesh_tests::written::{Written, endpoints, typed};
+use mesh_tests::written::{Written, endpoints, policy};
 use mesh_tests::{get, within};
-use serde_json::{Value, json};
-
-fn policies(config: &Value) -> Value {
-    json!({"policies": [{"typed_extension_config": {"name": "p", "typed_config": config}}]})
-}
-
-/// The policy `envoy.extensions.load_balancing_policies.…`.
-fn policy(name: &str, config: &Value) -> Value {
-    policies(&typed(&format!("envoy.extensions.load_balancing_policies.{name}"), config))
-}
+use serde_json::json;
 
 #[tokio::test]
 async fn endpoint_that_says_it_has_less_to_do_gets_more_requests() {

@@ -1,17 +1,12 @@
-//! Servers by live configuration (gRFC A36), over xDS and sockets.
+//! When a server serves, and what a change of its listener does to connections.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use mesh_pb::type_url;
 use mesh_tests::serve::any_port;
-use mesh_tests::written::{typed, written};
+use mesh_tests::written::typed;
 use mesh_tests::{Ads, Control, eventually, within, yaml};
 use mesh_tower::server::{RequestBody, ServingMode};
 use mesh_tower::{Body, BoxError, Channel, Mesh, Server};
@@ -20,98 +15,9 @@ use mesh_xds_client::bootstrap::ServerFeatures;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use super::{get, node, routes, text};
+
 const RBAC: &str = "envoy.extensions.filters.http.rbac.v3.RBAC";
-
-/// A server that waits for its listener, and what it says of its mode.
-struct Node {
-    mesh: Mesh,
-    address: SocketAddr,
-    listener: String,
-    modes: Arc<Mutex<Vec<ServingMode>>>,
-}
-
-async fn node(ads: &Ads) -> Node {
-    let bootstrap = Bootstrap::builder(ads.address().to_string())
-        .with_node_id("sidecar~127.0.0.1~server.default~default.svc.cluster.local")
-        .with_server_listener_template("servers/%s")
-        .build()
-        .unwrap();
-    let mesh = Mesh::builder().bootstrap(bootstrap).build().unwrap();
-    let modes: Arc<Mutex<Vec<ServingMode>>> = Arc::default();
-    let told = modes.clone();
-    let server = Server::bind(&mesh, any_port()).await.unwrap();
-    let server = server.with_mode_callback(move |mode| told.lock().unwrap().push(mode.clone()));
-    let address = server.local_addr();
-    let app = tower::service_fn(|request: Request<RequestBody>| async move {
-        let held = request.uri().path() == "/held";
-        let body = request.into_body().collect().await?.to_bytes();
-        // Answered when the client has said all it has to say.
-        let text = if held { "held" } else { "hello" };
-        Ok::<_, BoxError>(Response::new(Body::from([text.as_bytes(), &body].concat())))
-    });
-    tokio::spawn(server.serve(app));
-    Node { mesh, address, listener: format!("servers/{address}"), modes }
-}
-
-impl Node {
-    /// Puts its listener on a control plane.
-    fn put(&self, ads: &Ads, address: SocketAddr, filters: &[Value], matches: &Value) {
-        let mut filters = filters.to_vec();
-        filters.push(json!({"name": "router", "typed_config": {"@type": type_url::ROUTER}}));
-        let manager = json!({
-            "@type": type_url::HTTP_CONNECTION_MANAGER,
-            "stat_prefix": "tests",
-            "rds": {"config_source": {"ads": {}}, "route_config_name": "inbound"},
-            "http_filters": filters,
-        });
-        let socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
-        let listener = json!({
-            "name": self.listener,
-            "address": {"socket_address": socket},
-            "filter_chains": [{
-                "filter_chain_match": matches,
-                "filters": [{"name": "http", "typed_config": manager}],
-            }],
-        });
-        ads.put(&self.listener, written(type_url::LISTENER, &listener));
-    }
-
-    fn modes(&self) -> Vec<ServingMode> {
-        self.modes.lock().unwrap().clone()
-    }
-
-    async fn connect(&self) -> SendRequest<Empty<Bytes>> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let handshake =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-        let (sender, connection) = handshake.await.unwrap();
-        tokio::spawn(connection);
-        sender
-    }
-
-    async fn status(&self, path: &str) -> Option<u16> {
-        let stream = TcpStream::connect(self.address).await.ok()?;
-        let handshake =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-        let (mut sender, connection) = handshake.await.ok()?;
-        tokio::spawn(connection);
-        Some(sender.send_request(get(path)).await.ok()?.status().as_u16())
-    }
-
-    /// Waits until a new connection's request for `path` is answered like that.
-    async fn becomes(&self, path: &str, status: Option<u16>) {
-        within("change", async { while self.status(path).await != status {} }).await;
-    }
-}
-
-fn get(path: &str) -> Request<Empty<Bytes>> {
-    Request::get(format!("http://server{path}")).body(Empty::new()).unwrap()
-}
-
-async fn text(response: Response<Incoming>) -> String {
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    String::from_utf8(body.to_vec()).unwrap()
-}
 
 fn deny(path: &str) -> Value {
     let config = json!({"rules": {"action": "DENY", "policies": {"no": {
@@ -119,17 +25,6 @@ fn deny(path: &str) -> Value {
         "principals": [{"any": true}],
     }}}});
     json!({"name": "rbac", "typed_config": typed(RBAC, &config)})
-}
-
-fn routes(ads: &Ads, action: &str) {
-    let mut route = json!({"match": {"prefix": "/"}});
-    route[action] = match action {
-        "route" => json!({"cluster": "elsewhere"}),
-        _ => json!({}),
-    };
-    let host = json!({"name": "all", "domains": ["*"], "routes": [route]});
-    let routes = json!({"name": "inbound", "virtual_hosts": [host]});
-    ads.put("inbound", written(type_url::ROUTE_CONFIGURATION, &routes));
 }
 
 #[tokio::test]
