@@ -84,7 +84,7 @@ fn decide(
     let cluster = snapshot.cluster(cluster)?;
     let permit = cluster.admit().ok()?;
     let picked = cluster.pick(&Choice::new(Dialect::Http), random).ok()?;
-    picked.observe(false);
+    picked.count_failure();
     let policy = RetryPolicy::new(RetryConditions::FIVE_XX);
     let outcome = resilience::Outcome::ConnectFailure;
     let ended = resilience::Ended::unanswered(outcome, SystemTime::UNIX_EPOCH);

@@ -1,6 +1,7 @@
 //! A caller's deadline, passed on to the calls that are made while its request is handled.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request};
@@ -10,6 +11,10 @@ tokio::task_local! {
     /// When the request that is being handled must be over.
     static INHERITED: Instant;
 }
+
+/// Whether a request was ever handled here that had a deadline. Until then, and so in programs that
+/// are clients alone, none is looked for. Relaxed: who runs within a deadline came by what sets this.
+static EVER: AtomicBool = AtomicBool::new(false);
 
 /// When a request must be over, as a request extension: the caller's deadline.
 ///
@@ -32,11 +37,15 @@ impl Deadline {
     /// where the client told none.
     #[inline]
     pub fn inherited() -> Option<Self> {
+        if !EVER.load(Ordering::Relaxed) {
+            return None;
+        }
         INHERITED.try_with(|deadline| Self(*deadline)).ok()
     }
 
     /// Runs `future` as if the request it belongs to had this deadline.
     pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        note_one();
         INHERITED.scope(self.0, future)
     }
 
@@ -58,7 +67,10 @@ impl Deadline {
     /// Runs `poll` with this deadline inherited.
     pub(crate) fn within<T>(deadline: Option<Self>, poll: impl FnOnce() -> T) -> T {
         match deadline {
-            Some(Self(deadline)) => INHERITED.sync_scope(deadline, poll),
+            Some(Self(deadline)) => {
+                note_one();
+                INHERITED.sync_scope(deadline, poll)
+            }
             None => poll(),
         }
     }
@@ -76,6 +88,13 @@ impl Deadline {
         }
         request.headers_mut().remove(GRPC_TIMEOUT);
         request.extensions_mut().insert(self);
+    }
+}
+
+/// Written once: all threads read it.
+fn note_one() {
+    if !EVER.load(Ordering::Relaxed) {
+        EVER.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,11 +1,12 @@
 use std::fmt;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::load_report::Reported;
+use super::loads::{Load, Loads};
 use super::outlier::Record;
 use crate::dialect::Dialect;
 use crate::resource::{ClientWeights, Endpoint};
@@ -17,16 +18,17 @@ use crate::snapshot::Attach;
 /// locality; connections (inside `A::Endpoint`) live and drain with it.
 //
 // Laid out in this order. Of thousands of endpoints none is in a cache, and each line that a
-// request touches is waited for: load, success and the front of a record follow the counts of the
-// `Arc`, 56 bytes in all, and what is attached comes soon after.
+// request touches is waited for: load and the front of a record follow the counts of the `Arc`, 64
+// bytes in all, and what is attached comes soon after.
 #[repr(C)]
 pub struct EndpointState<A: Attach> {
-    load: AtomicU32,
+    load: Load,
+    /// Whether it ever got a request.
+    used: AtomicBool,
     /// Whether health checks say that it is not to be used.
     failing: AtomicBool,
-    succeeded: AtomicU64,
+    failed: AtomicU32,
     http: Record,
-    failed: AtomicU64,
     attached: A::Endpoint,
     address: Address,
     /// What few clusters need, made when it is first written to.
@@ -82,13 +84,14 @@ impl Default for Rare {
 const UNKNOWN_WEIGHT: u32 = 1;
 
 impl<A: Attach> EndpointState<A> {
-    pub(crate) fn new(spec: &Endpoint, attached: A::Endpoint) -> Self {
+    /// One of a cluster whose loads are kept among those, if it is large.
+    pub(super) fn new(spec: &Endpoint, attached: A::Endpoint, loads: Option<&Arc<Loads>>) -> Self {
         Self {
-            load: AtomicU32::new(0),
+            load: Load::among(loads),
             failing: AtomicBool::new(false),
-            succeeded: AtomicU64::new(0),
+            used: AtomicBool::new(false),
             http: Record::default(),
-            failed: AtomicU64::new(0),
+            failed: AtomicU32::new(0),
             address: Address::new(spec.address),
             rare: OnceLock::new(),
             attached,
@@ -107,16 +110,20 @@ impl<A: Attach> EndpointState<A> {
 
     /// Requests under way.
     pub fn load(&self) -> u32 {
-        self.load.load(Ordering::Relaxed)
+        self.load.get()
     }
 
-    /// Attempts that ended well so far.
-    pub fn succeeded(&self) -> u64 {
-        self.succeeded.load(Ordering::Relaxed)
+    pub(super) fn counted(&self) -> &Load {
+        &self.load
+    }
+
+    /// Whether it ever got a request.
+    pub fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// Attempts that failed so far: no answer, or a 5xx one.
-    pub fn failed(&self) -> u64 {
+    pub fn failed(&self) -> u32 {
         self.failed.load(Ordering::Relaxed)
     }
 
@@ -158,8 +165,8 @@ impl<A: Attach> EndpointState<A> {
     /// for one by one.
     #[inline(always)]
     pub(super) fn warm(&self) {
-        // It lies next to what is attached.
-        std::hint::black_box(self.failed.load(Ordering::Relaxed));
+        // The number lies next to what is attached.
+        std::hint::black_box((self.failed.load(Ordering::Relaxed), self.http.number()));
     }
 
     /// When its slow start began: with the first request that could go to it.
@@ -190,10 +197,9 @@ impl<A: Attach> EndpointState<A> {
         self.rare().given_weight.store(weight, Ordering::Relaxed);
     }
 
-    /// Notes how an attempt ended.
-    pub fn observe(&self, success: bool) {
-        let counter = if success { &self.succeeded } else { &self.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Notes that an attempt failed.
+    pub fn count_failure(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -211,7 +217,9 @@ pub struct Picked<A: Attach>(Arc<EndpointState<A>>);
 
 impl<A: Attach> Picked<A> {
     pub(crate) fn new(endpoint: Arc<EndpointState<A>>) -> Self {
-        endpoint.load.fetch_add(1, Ordering::Relaxed);
+        endpoint.load.begin();
+        // On a line that is written anyway.
+        endpoint.used.store(true, Ordering::Relaxed);
         Self(endpoint)
     }
 }
@@ -226,7 +234,7 @@ impl<A: Attach> Deref for Picked<A> {
 
 impl<A: Attach> Drop for Picked<A> {
     fn drop(&mut self) {
-        self.0.load.fetch_sub(1, Ordering::Relaxed);
+        self.0.load.end();
     }
 }
 

@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 use super::EndpointState;
 use super::hashing::xx_hash;
 use super::home::Home;
+use super::loads::{Dense, Loads, MANY};
 use super::plain::Plain;
 use super::subsets::Grouping;
 use crate::resource::{
@@ -32,6 +33,8 @@ pub(super) struct Membership<A: Attach> {
     pub(super) grouping: Option<Arc<Grouping>>,
     /// The caller's own cluster, where zones are looked at.
     pub(super) home: Option<Arc<Home>>,
+    /// Where loads are, when there are many.
+    pub(super) dense: Option<Arc<Dense>>,
     /// By address; `None` when they are few enough to be looked through.
     all: Option<Arc<ByAddress<A>>>,
     /// The number of each address, made when it is first asked for: by requests with sessions.
@@ -55,6 +58,7 @@ type Shared<A> = (
     Option<Arc<Grouping>>,
     Option<Arc<Home>>,
     Option<Arc<ByAddress<A>>>,
+    Option<Arc<Dense>>,
 );
 
 /// What decides about an endpoint.
@@ -89,6 +93,9 @@ impl<A: Attach> Membership<A> {
         let mut all: Option<ByAddress<A>> = (count > FEW).then(with_room);
         let mut states: Vec<Arc<EndpointState<A>>> = Vec::with_capacity(count);
         let mut slots = Vec::with_capacity(count);
+        let kept = previous.and_then(|previous| previous.dense.as_ref());
+        let loads = (count > MANY)
+            .then(|| kept.map_or_else(|| Arc::new(Loads::new(count)), |kept| kept.loads.clone()));
         let is_asked = cluster.uses_tls() || previous.is_some_and(Self::has_other_ways);
         for (number, locality) in (0..).zip(localities) {
             for spec in &locality.endpoints {
@@ -102,7 +109,8 @@ impl<A: Attach> Membership<A> {
                 // still name one, and it is one endpoint all the same.
                 let make = || {
                     let make = || {
-                        let made = EndpointState::new(spec, attach.endpoint(cluster, spec));
+                        let attached = attach.endpoint(cluster, spec);
+                        let made = EndpointState::new(spec, attached, loads.as_ref());
                         // One that joins others is not used until it was checked, as in Envoy. The
                         // first ones are: there is nobody else.
                         made.set_failing(previous.is_some() && cluster.health_check.is_some());
@@ -128,7 +136,9 @@ impl<A: Attach> Membership<A> {
             let specs = localities.flat_map(|locality| &locality.endpoints);
             Arc::new(Grouping::new(spec, specs))
         });
-        let shared = (states.into(), grouping, home, all.map(Arc::new));
+        let dense = loads
+            .map(|loads| Arc::new(Dense::of(&loads, states.iter().map(|state| state.counted()))));
+        let shared = (states.into(), grouping, home, all.map(Arc::new), dense);
         Self::of(assignment, given, slots.into(), shared)
     }
 
@@ -136,7 +146,7 @@ impl<A: Attach> Membership<A> {
         assignment: Entry<ClusterLoadAssignment>,
         given: Entry<ClusterLoadAssignment>,
         slots: Box<[Slot]>,
-        (states, grouping, home, all): Shared<A>,
+        (states, grouping, home, all, dense): Shared<A>,
     ) -> Self {
         let alike = |a: &Slot, b: &Slot| a.locality == b.locality && a.weight == b.weight;
         let uniform = slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b)));
@@ -151,6 +161,7 @@ impl<A: Attach> Membership<A> {
             grouping,
             home,
             all,
+            dense,
             numbers: OnceLock::new(),
         }
     }
@@ -163,7 +174,8 @@ impl<A: Attach> Membership<A> {
         let slots = self.slots.iter().zip(weights);
         let slots = slots.map(|(slot, weight)| Slot { weight: *weight, ..*slot }).collect();
         let (states, all) = (self.states.clone(), self.all.clone());
-        let shared = (states, self.grouping.clone(), self.home.clone(), all);
+        let dense = self.dense.clone();
+        let shared = (states, self.grouping.clone(), self.home.clone(), all, dense);
         let (assignment, given) = (self.assignment.clone(), self.given.clone());
         Some(Self::of(assignment, given, slots, shared))
     }

@@ -20,6 +20,7 @@ mod home;
 mod levels;
 mod load_report;
 mod load_stats;
+mod loads;
 mod maglev;
 mod membership;
 pub mod outlier;

@@ -49,9 +49,7 @@ impl<A: Attach> ClusterState<A> {
         let endpoint = match &tables.way {
             _ if length == 0 => return None,
             Way::RoundRobin => usable.get(self.turn() % length),
-            Way::LeastRequest(2) if length > 1 && length <= NEAR => {
-                return self.checked(lighter(usable, &mut Draws::new(random)), random);
-            }
+            Way::LeastRequest(2) if length > 1 => lighter(usable, &mut Draws::new(random)),
             Way::LeastRequest(choices) => {
                 let weight = |one: &EndpointState<A>| {
                     // All that one of them may be asked for is waited for at once.
@@ -62,13 +60,9 @@ impl<A: Attach> ClusterState<A> {
             }
             Way::Levels(_) | Way::Subsets(_) => return self.pick_slowly(random),
         };
-        endpoint.warm();
-        self.checked(endpoint, random)
-    }
-
-    /// The endpoint that was drawn, or another where it is out.
-    #[inline(always)]
-    fn checked(&self, endpoint: &Arc<EndpointState<A>>, random: u64) -> Option<Picked<A>> {
+        if usable.is_far() {
+            endpoint.warm();
+        }
         if self.is_out(endpoint, Dialect::Http) {
             return self.pick_slowly(random);
         }
@@ -171,14 +165,9 @@ impl<A: Attach> ClusterState<A> {
 fn lighter<'t, A: Attach>(usable: &'t Usable<A>, draws: &mut Draws) -> &'t Arc<EndpointState<A>> {
     let at = draws.below(usable.len());
     let other = draws.below(usable.len() - 1);
-    let other = usable.get(other + usize::from(other >= at));
-    let first = usable.get(at);
-    if other.load() < first.load() { other } else { first }
+    let other = other + usize::from(other >= at);
+    usable.get(if usable.load(other) < usable.load(at) { other } else { at })
 }
-
-/// Up to as many endpoints are in a cache, or soon will be. A guess: at some 300 bytes each they take
-/// a few per cent of what a core has for itself.
-const NEAR: usize = 128;
 
 /// How often at most another endpoint is drawn instead of a tried one, whatever configuration asks
 /// for: when half of the endpoints were tried, this many draws all miss once in 2⁶⁴ requests.

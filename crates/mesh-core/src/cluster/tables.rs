@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::levels::Levels;
+use super::loads::Dense;
 use super::membership::Membership;
 use super::plan::{Plan, plan};
 use super::priority::Census;
@@ -43,13 +44,17 @@ pub(super) struct Usable<A: Attach> {
     states: Arc<[Arc<EndpointState<A>>]>,
     /// The numbers; `None` when all of them are usable, in their order.
     numbers: Option<Box<[u32]>>,
+    /// Where loads are, when there are many.
+    dense: Option<Arc<Dense>>,
     length: usize,
 }
 
 impl<A: Attach> Usable<A> {
-    fn new(states: Arc<[Arc<EndpointState<A>>]>, numbers: Vec<u32>, length: usize) -> Self {
+    fn new(membership: &Membership<A>, numbers: Vec<u32>, length: usize) -> Self {
+        let (states, dense) = (membership.states.clone(), membership.dense.clone());
         let all = numbers.len() == states.len() && (0..).zip(&numbers).all(|(at, n)| at == *n);
-        Self { states, numbers: if all { None } else { Some(numbers.into()) }, length }
+        let numbers = if all { None } else { Some(numbers.into()) };
+        Self { states, numbers, dense, length }
     }
 
     #[inline(always)]
@@ -66,6 +71,27 @@ impl<A: Attach> Usable<A> {
         match &self.numbers {
             None => &self.states[index],
             Some(numbers) => &self.states[numbers[index] as usize],
+        }
+    }
+
+    /// Whether there are so many that none is in a cache.
+    #[inline(always)]
+    pub(super) fn is_far(&self) -> bool {
+        self.dense.is_some()
+    }
+
+    /// The load of one, which of many is not looked for in the endpoint itself.
+    ///
+    /// # Panics
+    /// As [`get`](Self::get).
+    #[inline(always)]
+    pub(super) fn load(&self, index: usize) -> u32 {
+        match &self.dense {
+            None => self.get(index).load(),
+            Some(dense) => {
+                let number = self.numbers.as_ref().map_or(index, |all| all[index] as usize);
+                dense.get(number).unwrap_or_else(|| self.get(index).load())
+            }
         }
     }
 }
@@ -116,7 +142,7 @@ impl<A: Attach> Tables<A> {
     fn of(membership: &Arc<Membership<A>>, plan: Plan, out: &[u32]) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         Self {
-            usable: Usable::new(membership.states.clone(), plan.usable, plan.visible),
+            usable: Usable::new(membership, plan.usable, plan.visible),
             way: plan.way,
             loads: plan.loads.into(),
             out: out.into(),

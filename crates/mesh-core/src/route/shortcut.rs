@@ -76,7 +76,7 @@ impl Shortcut {
         Some(Self { rules, names, by_length })
     }
 
-    /// The first route that takes the request; `None` also where the request asks for something
+    /// The first route that takes the request, of whose path and query `path` is; `None` also where the request asks for something
     /// itself, or sends a header twice.
     #[inline(always)]
     pub(crate) fn first(&self, path: &str, headers: &HeaderMap) -> Option<u32> {
@@ -128,6 +128,11 @@ impl Rule {
     fn of(matcher: &RouteMatch, names: &[&str]) -> Option<Self> {
         let PathMatcher::Prefix(prefix) = &matcher.path else { return None };
         if !matcher.case_sensitive || !matcher.has_only_headers() {
+            return None;
+        }
+        // Then what a path begins with is what it begins with together with its query, which is at
+        // hand.
+        if !prefix.starts_with('/') || prefix.contains(['?', '#']) {
             return None;
         }
         let conditions = matcher.headers.iter().map(|matcher| Condition::of(matcher, names));

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Request};
+use http::{HeaderMap, HeaderName, Request, Uri};
 
 use super::{Attach, ClusterIndex, RootIndex, RouteRef, Snapshot};
 use crate::cluster::ClusterState;
@@ -35,7 +35,7 @@ impl<A: Attach> Snapshot<A> {
     ///
     /// # Panics
     /// As [`route`](Self::route).
-    #[inline(always)]
+    #[inline]
     pub fn express<B>(
         &self,
         root: RootIndex,
@@ -63,26 +63,28 @@ impl<A: Attach> Snapshot<A> {
     /// As [`express`](Self::express), of a target whose own host has few and simple routes; `None`
     /// also where a request sends a header twice or has [one that asks](Self::asks) for something.
     ///
+    /// `target` is the authority of requests whose URI has none.
+    ///
     /// # Panics
     /// As [`route`](Self::route).
-    #[inline(always)]
-    pub fn shortcut<B>(
+    //
+    // On its own: what it needs fits into registers then, and what comes of it is looked at where it
+    // lies. As a part of its caller, which needs them for other things, it is much longer.
+    #[inline(never)]
+    pub fn shortcut(
         &self,
         root: RootIndex,
-        request: &Request<B>,
-        authority: &str,
+        (uri, headers): (&Uri, &HeaderMap),
+        target: &str,
         random: u64,
     ) -> Option<Express<'_, A>> {
         let program = self.program(root);
         let shortcut = program.shortcut.as_deref()?;
+        let authority = uri.authority().map_or(target, |authority| authority.as_str());
         if !same(authority.as_bytes(), program.root.authority.as_bytes()) {
             return None;
         }
-        let path = request.uri().path();
-        if path.is_empty() {
-            return None;
-        }
-        let route = shortcut.first(path, request.headers())?;
+        let route = shortcut.first(uri.path_and_query()?.as_str(), headers)?;
         let (table, host) = (program.table.as_ref()?, program.host?);
         let chosen = Chosen { host, route };
         self.forward(root, table, chosen, table.target_of(chosen), random)

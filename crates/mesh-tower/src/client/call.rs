@@ -9,7 +9,7 @@ use mesh_core::resource::RetryPolicy;
 use pin_project_lite::pin_project;
 
 use super::begin::{Beginning, Begun, begin};
-use super::body::ResponseBody;
+use super::body::{ResponseBody, UnderWay};
 use super::copy::{Copy, keep};
 use super::express::{self, Taken};
 use super::flight::{Answered, Flight};
@@ -78,20 +78,36 @@ impl<T: Transport> Call<T> {
         let Taken { to, permit, endpoint, random } = taken;
         let way =
             To { state: to.state, priority: to.forwarding.priority(), dialect: place.dialect };
-        let (mut copy, mut kept) = (None, None);
-        let future = match to.forwarding.retry_policy() {
-            None => transport.send_made(way, &endpoint, || ours(request)),
-            Some(policy) => {
-                let first = First { policy, copy: &mut copy, kept: &mut kept };
-                first.send(transport, way, &endpoint, ours(request))
-            }
-        };
-        let retries = kept.is_some();
         let limits = Limits::new(to.forwarding, place.dialect, None);
         let at = (to.route, to.cluster);
-        let flight = Flight::express(hold, at, random, (permit, endpoint), (limits, retries));
+        // Each way makes its own call: an attempt that both made would lie where a function writes it,
+        // and be copied from there.
+        match to.forwarding.retry_policy() {
+            None => {
+                let future = transport.send(way, &endpoint, ours(request));
+                let held = (permit, endpoint);
+                let flight = Flight::express(hold, at, random, held, (limits, false));
+                Self::under_way(future, flight, (None, None))
+            }
+            Some(policy) => {
+                let (mut copy, mut kept) = (None, None);
+                let first = First { policy, copy: &mut copy, kept: &mut kept };
+                let future = first.send(transport, way, &endpoint, ours(request));
+                let (held, retries) = ((permit, endpoint), kept.is_some());
+                let flight = Flight::express(hold, at, random, held, (limits, retries));
+                Self::under_way(future, flight, (kept, copy))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn under_way(
+        future: T::Future,
+        flight: Flight,
+        (transport, copy): (Option<T>, Option<Box<Copy>>),
+    ) -> Self {
         let state = State::Attempt { future };
-        Self { state, transport: kept, flight: Some(flight), copy, alarm: Alarm::default() }
+        Self { state, transport, flight: Some(flight), copy, alarm: Alarm::default() }
     }
 
     /// The same of a request of which more is to be decided than its route.
@@ -167,6 +183,26 @@ where
     request.map(Body::new)
 }
 
+/// A response that is over with its head.
+//
+// On their own, here and below: part of their caller, they move the response three times.
+#[inline(never)]
+fn ended<B>(response: Response<B>) -> Response<ResponseBody<B>>
+where
+    B: http_body::Body,
+{
+    response.map(|body| ResponseBody::upstream(body, None))
+}
+
+/// A response whose body holds what its request held.
+#[inline(never)]
+fn lasting<B>(response: Response<B>, rest: UnderWay) -> Response<ResponseBody<B>>
+where
+    B: http_body::Body,
+{
+    response.map(|body| ResponseBody::upstream(body, Some(rest)))
+}
+
 impl<T: Transport> Future for Call<T> {
     type Output = Result<Response<ResponseBody<T::Body>>, Error>;
 
@@ -177,40 +213,31 @@ impl<T: Transport> Future for Call<T> {
                 StateProject::Attempt { future } => {
                     let flight = this.flight.as_mut().expect("an attempt has a flight");
                     let polled = future.poll(cx);
-                    // Looked at where it lies, and moved once: what is made of it is made before.
-                    let mut passed = None;
+                    // Looked at where it lies, and moved once.
                     let judged = match &polled {
                         Poll::Ready(Ok(response)) => {
-                            let head = (response.status(), response.headers());
-                            match flight.answered(head.0, head.1, this.copy) {
-                                Answered::Taken(call) if !flight.changes_response() => {
-                                    let rest = flight.rest(response.body(), call, this.alarm);
-                                    passed = Some(rest);
-                                    Answered::Taken(None)
-                                }
-                                judged => judged,
-                            }
+                            flight.answered(response.status(), response.headers(), this.copy)
                         }
                         _ => Answered::Taken(None),
                     };
                     match polled {
-                        Poll::Ready(Ok(response)) => {
-                            if let Some(rest) = passed {
-                                let taken = response.map(|body| ResponseBody::upstream(body, rest));
-                                return Poll::Ready(Ok(taken));
+                        Poll::Ready(Ok(response)) => match judged {
+                            Answered::Again(again) => Ok(*again),
+                            Answered::Redirected(start) => {
+                                self.as_mut().redirect(start);
+                                continue;
                             }
-                            match judged {
-                                Answered::Again(again) => Ok(*again),
-                                Answered::Redirected(start) => {
-                                    self.as_mut().redirect(start);
-                                    continue;
-                                }
-                                Answered::Taken(call) => {
-                                    let changed = flight.changed(response, call, this.alarm);
-                                    return Poll::Ready(Ok(changed));
-                                }
+                            Answered::Taken(call) if flight.changes_response() => {
+                                return Poll::Ready(Ok(flight.changed(response, call, this.alarm)));
                             }
-                        }
+                            Answered::Taken(call) => {
+                                let rest = flight.rest(response.body(), call, this.alarm);
+                                return Poll::Ready(Ok(match rest {
+                                    None => ended(response),
+                                    Some(rest) => lasting(response, rest),
+                                }));
+                            }
+                        },
                         Poll::Ready(Err(failed)) => flight.broke(failed, this.copy),
                         Poll::Pending => {
                             let Some(deadline) = flight.attempt_deadline() else {

@@ -37,13 +37,10 @@ pub(super) fn take<'s, B>(
         return None;
     }
     let root = hold.root(place.target.listener(), place.target.hint())?;
-    let authority = match request.uri().authority() {
-        Some(authority) => authority.as_str(),
-        None => place.target.authority(),
-    };
-    let to = match hold.shortcut(root, request, authority, random.first()) {
+    let (target, head) = (place.target.authority(), (request.uri(), request.headers()));
+    let to = match hold.shortcut(root, head, target, random.first()) {
         Some(to) => to,
-        None => through_table(root, hold, request, authority, random.first())?,
+        None => through_table(root, hold, request, target, random.first())?,
     };
     if request.uri().authority().is_none() {
         name_host(request.headers_mut(), place.target.host());
@@ -60,12 +57,13 @@ fn through_table<'s, B>(
     root: RootIndex,
     hold: &'s Hold,
     request: &Request<B>,
-    authority: &str,
+    target: &str,
     random: u64,
 ) -> Option<Express<'s, Io>> {
     if request.headers().keys().any(Snapshot::<Io>::asks) {
         return None;
     }
+    let authority = request.uri().authority().map_or(target, |authority| authority.as_str());
     hold.express(root, request, authority, random)
 }
 

@@ -142,22 +142,20 @@ where
     const GIVES_BACK: bool = false;
 
     #[inline(always)]
-    fn send(&self, to: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt<S> {
-        self.send_made(to, endpoint, || request)
-    }
-
-    #[inline(always)]
-    fn send_made(
-        &self,
-        _: To<'_>,
-        endpoint: &EndpointState<Io>,
-        make: impl FnOnce() -> Request<Body>,
-    ) -> Attempt<S> {
+    fn send(&self, _: To<'_>, endpoint: &EndpointState<Io>, request: Request<Body>) -> Attempt<S> {
         let known = endpoint.attached().clients.get(self.shared.id);
-        match known.or_else(|| self.made(endpoint.attached())) {
-            Some(client) => Attempt::new(client, make),
-            None => Attempt::refused(),
+        let Some(mut client) = known.or_else(|| self.made(endpoint.attached())) else {
+            return Attempt::refused();
+        };
+        // Here, and in no function of its own, to which the request would be moved first.
+        //
+        // A client is called at once when it says that it is ready. One that is not is asked again
+        // with a waker, so that nothing is lost by asking without.
+        let ready = client.poll_ready(&mut Context::from_waker(Waker::noop()));
+        if !matches!(ready, Poll::Ready(Ok(()))) {
+            return Attempt::otherwise(client, request, ready);
         }
+        Attempt::Called { future: client.call(request) }
     }
 }
 
@@ -198,17 +196,6 @@ where
     S: Service<Request<Body>>,
     S::Error: Into<BoxError>,
 {
-    /// Calls the client at once when it says that it is ready. One that is not is asked again
-    /// with a waker, so that nothing is lost by asking without.
-    #[inline(always)]
-    fn new(mut client: S, make: impl FnOnce() -> Request<Body>) -> Self {
-        let ready = client.poll_ready(&mut Context::from_waker(Waker::noop()));
-        if !matches!(ready, Poll::Ready(Ok(()))) {
-            return Self::otherwise(client, make(), ready);
-        }
-        Self::Called { future: client.call(make()) }
-    }
-
     #[cold]
     fn refused() -> Self {
         Self::Otherwise { step: Box::new(Step::Failed(Some(unsecured()))) }

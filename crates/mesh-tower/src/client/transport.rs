@@ -41,17 +41,6 @@ pub(crate) trait Transport: Clone {
         endpoint: &EndpointState<Io>,
         request: Request<Body>,
     ) -> Self::Future;
-
-    /// The same of a request that is made where it is needed.
-    #[inline(always)]
-    fn send_made(
-        &self,
-        to: To<'_>,
-        endpoint: &EndpointState<Io>,
-        make: impl FnOnce() -> Request<Body>,
-    ) -> Self::Future {
-        self.send(to, endpoint, make())
-    }
 }
 
 /// Where a request goes.

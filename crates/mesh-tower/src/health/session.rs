@@ -138,8 +138,7 @@ impl Session {
 
     /// How long until the next check.
     fn pause(&self, checked: Checked, transition: Transition) -> Duration {
-        let own =
-            self.endpoint.load() > 0 || self.endpoint.succeeded() > 0 || self.endpoint.failed() > 0;
+        let own = self.endpoint.load() > 0 || self.endpoint.is_used();
         let had_traffic = self.cluster.attached().had_traffic(own);
         let random = fastrand::u64(..);
         self.known().next_check(&self.spec, checked, transition, had_traffic, random)

@@ -2,6 +2,7 @@
 
 mod admission;
 mod hashes;
+mod loads;
 mod model;
 mod outliers;
 mod picking;

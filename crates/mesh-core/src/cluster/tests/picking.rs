@@ -150,13 +150,14 @@ fn load_is_given_back_on_drop() {
 }
 
 #[test]
-fn endpoints_remember_how_attempts_ended() {
+fn endpoints_remember_that_they_were_used_and_what_failed() {
     let state = state(cluster("c"), [0]);
+    assert!(state.tables().all().all(|endpoint| !endpoint.is_used()));
     let picked = pick(&state, 0);
-    for success in [true, false, true] {
-        picked.observe(success);
-    }
-    assert_eq!((picked.succeeded(), picked.failed()), (2, 1));
+    picked.count_failure();
+    drop(pick(&state, 0));
+    assert!(picked.is_used());
+    assert_eq!(picked.failed(), 1);
 }
 
 #[test]

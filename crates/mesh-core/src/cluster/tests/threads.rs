@@ -26,7 +26,7 @@ fn counters_return_to_zero_after_many_threads() {
                         let retry = state.admit_retry().ok();
                         let again =
                             retry.map(|_| state.pick(&Choice::new(Dialect::Http), random).unwrap());
-                        picked.observe(random % 2 == 0);
+                        picked.count_failure();
                         drop((permit, picked, again));
                     }
                 });

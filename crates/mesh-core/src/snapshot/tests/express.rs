@@ -38,8 +38,8 @@ fn shortcut<'s>(
     request: &Request<()>,
     random: u64,
 ) -> Option<Express<'s, ()>> {
-    let authority = request.uri().authority().map_or(AUTHORITY, |authority| authority.as_str());
-    snapshot.shortcut(root_index(snapshot, AUTHORITY), request, authority, random)
+    let root = root_index(snapshot, AUTHORITY);
+    snapshot.shortcut(root, (request.uri(), request.headers()), AUTHORITY, random)
 }
 
 /// Asserts that both ways come to the same, as far as the short one knows. Whether it does.
@@ -88,7 +88,15 @@ fn condition() -> impl Strategy<Value = HeaderMatcher> {
 }
 
 fn rule() -> impl Strategy<Value = Route> {
-    let path = prop::sample::select(vec!["/", "/a", "/a/b", "/abcdefgh", "/abcdefghijklmnopq"]);
+    let path = prop::sample::select(vec![
+        "",
+        "/",
+        "/a?q",
+        "/a",
+        "/a/b",
+        "/abcdefgh",
+        "/abcdefghijklmnopq",
+    ]);
     let path = (0..4, path).prop_map(|(kind, path)| match kind {
         0 | 1 => PathMatcher::Prefix(path.into()),
         2 => PathMatcher::Exact(path.into()),
@@ -120,6 +128,8 @@ fn request() -> impl Strategy<Value = Request<()>> {
         "http://TARGET:80/abcdefghijklmnopqr",
         "http://me@target:80/a/b",
         "http://target:80",
+        "http://target:80?q",
+        "/a?q",
         "http://other/a",
         "target:80",
         "/a/b",

@@ -64,9 +64,11 @@ impl Flight {
         copy: &mut Option<Box<Copy>>,
     ) -> Answered {
         let failed = status.is_server_error();
-        self.note(!failed);
-        if failed && spent::is_told(headers) {
-            spent::note();
+        if failed {
+            self.note_failure();
+            if spent::is_told(headers) {
+                spent::note();
+            }
         }
         let call = self.observe_answer(status, headers);
         if copy.is_some() && !self.is_settled(status, headers) {
@@ -117,6 +119,10 @@ impl Flight {
         let (permit, endpoint) = (self.permit.take(), self.endpoint.take());
         // A response without a body is over with its head.
         if body.is_end_stream() {
+            // Looked at here, so that nothing is called where there is none.
+            if let Some(call) = call {
+                drop(call);
+            }
             return None;
         }
         let limit = self.total_deadline().map(|limit| (limit, std::mem::take(alarm)));
@@ -215,17 +221,17 @@ impl Flight {
         again.ok_or_else(|| self.failed(Failure::PerTryTimeout))
     }
 
-    /// Counts how an attempt ended.
-    #[inline]
-    pub(in crate::client) fn note(&self, success: bool) {
+    /// Counts that an attempt failed.
+    #[cold]
+    pub(in crate::client) fn note_failure(&self) {
         if let Some(endpoint) = &self.endpoint {
-            endpoint.observe(success);
+            endpoint.count_failure();
         }
     }
 
     /// Tells outlier detection of an attempt without an answer.
     pub(in crate::client) fn observe(&mut self, observed: Observed) {
-        self.note(false);
+        self.note_failure();
         if let (Some(state), Some(endpoint)) = (self.hold.cluster(self.cluster), &self.endpoint) {
             tell(state, endpoint, self.dialect, observed, || self.random.next());
         }
