@@ -216,6 +216,7 @@ impl<A: Attach> fmt::Debug for EndpointState<A> {
 pub struct Picked<A: Attach>(Arc<EndpointState<A>>);
 
 impl<A: Attach> Picked<A> {
+    #[inline(always)]
     pub(crate) fn new(endpoint: Arc<EndpointState<A>>) -> Self {
         endpoint.load.begin();
         // On a line that is written anyway.
@@ -233,6 +234,7 @@ impl<A: Attach> Deref for Picked<A> {
 }
 
 impl<A: Attach> Drop for Picked<A> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.0.load.end();
     }

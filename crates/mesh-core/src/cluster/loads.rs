@@ -87,14 +87,26 @@ impl Load {
         self.counter().load(Ordering::Relaxed)
     }
 
+    // What is far is a call away, here and below, so that the rest becomes part of its caller.
     #[inline(always)]
     pub(super) fn begin(&self) {
-        self.counter().fetch_add(1, Ordering::Relaxed);
+        match self.loads {
+            None => self.own.fetch_add(1, Ordering::Relaxed),
+            Some(_) => self.add(1),
+        };
     }
 
     #[inline(always)]
     pub(super) fn end(&self) {
-        self.counter().fetch_sub(1, Ordering::Relaxed);
+        match self.loads {
+            None => self.own.fetch_sub(1, Ordering::Relaxed),
+            Some(_) => self.add(u32::MAX),
+        };
+    }
+
+    #[inline(never)]
+    fn add(&self, number: u32) -> u32 {
+        self.counter().fetch_add(number, Ordering::Relaxed)
     }
 }
 

@@ -60,9 +60,6 @@ impl<A: Attach> ClusterState<A> {
             }
             Way::Levels(_) | Way::Subsets(_) => return self.pick_slowly(random),
         };
-        if usable.is_far() {
-            endpoint.warm();
-        }
         if self.is_out(endpoint, Dialect::Http) {
             return self.pick_slowly(random);
         }
@@ -166,7 +163,24 @@ fn lighter<'t, A: Attach>(usable: &'t Usable<A>, draws: &mut Draws) -> &'t Arc<E
     let at = draws.below(usable.len());
     let other = draws.below(usable.len() - 1);
     let other = other + usize::from(other >= at);
-    usable.get(if usable.load(other) < usable.load(at) { other } else { at })
+    if usable.is_far() {
+        return lighter_by_number(usable, at, other);
+    }
+    let (first, second) = (usable.get(at), usable.get(other));
+    if second.load() < first.load() { second } else { first }
+}
+
+/// The same where there are so many that an endpoint is not looked at for its load.
+#[inline(never)]
+fn lighter_by_number<A: Attach>(
+    usable: &Usable<A>,
+    at: usize,
+    other: usize,
+) -> &Arc<EndpointState<A>> {
+    let chosen = usable.get(if usable.load(other) < usable.load(at) { other } else { at });
+    // All that it may be asked for is waited for at once.
+    chosen.warm();
+    chosen
 }
 
 /// How often at most another endpoint is drawn instead of a tried one, whatever configuration asks

@@ -8,7 +8,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 
 use super::paths::PathIndex;
-use super::table::RouteTable;
+use super::table::{Chosen, RouteTable};
 use crate::resource::{
     HeaderMatch, HeaderMatcher, Name, PathMatcher, RouteMatch, StringMatcher::Exact, ValueMatch,
     begins, same,
@@ -17,9 +17,10 @@ use crate::resource::{
 /// The routes of one host. It decides as [`RouteTable::direct`] does, or does not know.
 #[derive(Debug)]
 pub(crate) struct Shortcut {
+    host: u32,
     rules: Box<[Rule]>,
     /// The names that conditions are on, the shorter ones first.
-    names: Box<[Name]>,
+    names: Box<[(Ends, Name)]>,
     /// By the length of a name, one more than the place of the first of that length; 0 where nobody
     /// is interested in any.
     by_length: [u8; LENGTHS],
@@ -28,6 +29,8 @@ pub(crate) struct Shortcut {
 #[derive(Debug)]
 struct Rule {
     prefix: Name,
+    /// The position of what the route leads to.
+    target: u32,
     conditions: Box<[Condition]>,
 }
 
@@ -40,6 +43,12 @@ enum Condition {
 
 /// For each name a byte: one more than its place among the request's headers, 0 where it is missing.
 type Found = u64;
+
+/// The length of a text, and its first and its last eight bytes, which are all of a short one.
+type Ends = (usize, u64, u64);
+
+/// Up to this length the ends of a text are all of it.
+const SHORT: usize = 16;
 
 /// As many as a [`Found`] holds.
 const MAX_NAMES: usize = 8;
@@ -70,21 +79,24 @@ impl Shortcut {
         for (at, name) in names.iter().enumerate().rev() {
             *by_length.get_mut(name.len())? = at as u8 + 1;
         }
-        let rules = routes.iter().map(|route| Rule::of(&route.matcher, &names));
+        let rules = routes.iter().zip(&program.rules);
+        let rules = rules.map(|(route, target)| Rule::of(&route.matcher, *target, &names));
         let rules = rules.collect::<Option<_>>()?;
-        let names = names.into_iter().map(Name::from).collect();
-        Some(Self { rules, names, by_length })
+        let names = names.into_iter().map(|name| (ends(name.as_bytes()), Name::from(name)));
+        let names = names.collect();
+        Some(Self { host, rules, names, by_length })
     }
 
-    /// The first route that takes the request, of whose path and query `path` is; `None` also where the request asks for something
+    /// The first route that takes the request, of whose path and query `path` is, and the position of
+    /// what it leads to; `None` also where the request asks for something
     /// itself, or sends a header twice.
     #[inline(always)]
-    pub(crate) fn first(&self, path: &str, headers: &HeaderMap) -> Option<u32> {
+    pub(crate) fn first(&self, path: &str, headers: &HeaderMap) -> Option<(Chosen, u32)> {
         let found = self.find(headers)?;
         // A loop, here and below, and no closures, so that it becomes part of its caller.
         for (number, rule) in (0..).zip(&self.rules) {
             if begins(path, &rule.prefix) && rule.holds(found, headers) {
-                return Some(number);
+                return Some((Chosen { host: self.host, route: number }, rule.target));
             }
         }
         None
@@ -113,9 +125,9 @@ impl Shortcut {
 
     #[inline(always)]
     fn place(&self, first: u8, name: &[u8], place: Found) -> Found {
-        let mut at = usize::from(first) - 1;
-        while let Some(wanted) = self.names.get(at) {
-            if same(name, wanted.as_bytes()) {
+        let (mut at, its) = (usize::from(first) - 1, ends(name));
+        while let Some((wanted, text)) = self.names.get(at) {
+            if *wanted == its && (name.len() <= SHORT || text.as_bytes() == name) {
                 return place << (8 * at);
             }
             at += 1;
@@ -125,7 +137,7 @@ impl Shortcut {
 }
 
 impl Rule {
-    fn of(matcher: &RouteMatch, names: &[&str]) -> Option<Self> {
+    fn of(matcher: &RouteMatch, target: u32, names: &[&str]) -> Option<Self> {
         let PathMatcher::Prefix(prefix) = &matcher.path else { return None };
         if !matcher.case_sensitive || !matcher.has_only_headers() {
             return None;
@@ -137,7 +149,7 @@ impl Rule {
         }
         let conditions = matcher.headers.iter().map(|matcher| Condition::of(matcher, names));
         let conditions = conditions.collect::<Option<_>>()?;
-        Some(Self { prefix: prefix.clone(), conditions })
+        Some(Self { prefix: prefix.clone(), target, conditions })
     }
 
     #[inline(always)]
@@ -177,6 +189,19 @@ impl Condition {
             _ => None,
         }
     }
+}
+
+#[inline(always)]
+fn ends(text: &[u8]) -> Ends {
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        return (text.len(), u64::from_ne_bytes(*first), u64::from_ne_bytes(*last));
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let (first, last) = (u32::from_ne_bytes(*first), u32::from_ne_bytes(*last));
+        return (text.len(), first.into(), last.into());
+    }
+    let all = text.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+    (text.len(), all, 0)
 }
 
 /// The name of a condition that looks for it among the headers.
