@@ -16,10 +16,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::config::{self, Config, Protocol};
+use super::crew::{Crew, Enlist};
 use super::error::DialError;
 use super::http1::Sender;
 use super::http2::{Live, Streams};
-use super::spawns::Spawns;
 use super::tls::{Secured, Tls};
 use super::{eyeballs, socket};
 use crate::body::Body;
@@ -117,7 +117,8 @@ impl Dialer {
             options.http2;
         let stream_window = initial_stream_window_bytes.unwrap_or(config::STREAM_WINDOW_BYTES);
         let window = initial_connection_window_bytes.unwrap_or(config::CONNECTION_WINDOW_BYTES);
-        let mut builder = http2::Builder::new(Spawns);
+        let crew = Crew::new();
+        let mut builder = http2::Builder::new(crew.enlist());
         if let Some(pings) = &options.http2.keepalive {
             builder
                 .timer(TokioTimer::new())
@@ -137,14 +138,15 @@ impl Dialer {
         let driver =
             Http2Driver { connection, streams: Arc::clone(&streams), polls: 0, _open: open };
         let idle = idle(Arc::clone(&streams), self.config.sweep_interval());
-        self.runtime.spawn(async move {
+        self.runtime.spawn(crew.begin(async move {
             tokio::select! {
+                biased;
                 () = driver => {}
                 // Dropping it closes the connection; a request that is just under way to it comes
                 // back unsent.
                 () = idle => {}
             }
-        });
+        }));
         Ok(Live::new(sender, streams))
     }
 
@@ -276,7 +278,7 @@ async fn idle(streams: Arc<Streams>, interval: Option<Duration>) {
 
 /// Runs a connection and watches how many streams the server allows.
 struct Http2Driver<S: Bytes> {
-    connection: http2::Connection<TokioIo<S>, Body, Spawns>,
+    connection: http2::Connection<TokioIo<S>, Body, Enlist>,
     streams: Arc<Streams>,
     /// Wraps around.
     polls: u8,

@@ -8,8 +8,8 @@ use http::Request;
 use mesh_core::resource::ConnectionOptions;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio_util::sync::ReusableBoxFuture;
 
+use super::berth::Berth;
 use super::config::{MAX_PRECONNECTS, MAX_UNWRITTEN};
 use super::dial::{Dialer, Open};
 use super::error::DialError;
@@ -28,7 +28,9 @@ pub(super) struct Sender {
     span: Span,
     /// What hyper waits with for the answer to the one request under way. It has no name, and a box
     /// for each request would be allocated and freed each time.
-    answer: ReusableBoxFuture<'static, Answered>,
+    //
+    // A lock that nobody takes, so that bodies of answers may be shared.
+    answer: Mutex<Berth<Answered>>,
 }
 
 impl Sender {
@@ -36,20 +38,25 @@ impl Sender {
         inner: hyper::client::conn::http1::SendRequest<Body>,
         options: &ConnectionOptions,
     ) -> Box<Self> {
-        let answer = ReusableBoxFuture::new(std::future::pending());
-        Box::new(Self { inner, span: Span::begin(options), answer })
+        Box::new(Self { inner, span: Span::begin(options), answer: Mutex::new(Berth::new()) })
     }
 
     /// Hands it a request.
     pub(super) fn send(&mut self, request: Request<Body>) {
         // Nobody else has it, and whether there may be another was seen when it was taken.
         let _is_last = self.span.count();
-        self.answer.set(self.inner.try_send_request(request));
+        let answer = self.inner.try_send_request(request);
+        self.answer().set(answer);
     }
 
     /// The answer to that request.
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answered> {
-        self.answer.poll(cx)
+        self.answer().poll(cx)
+    }
+
+    #[inline]
+    fn answer(&mut self) -> &mut Berth<Answered> {
+        self.answer.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it takes no further request.
@@ -220,6 +227,9 @@ impl Pool {
     /// at once; waiting a few turns for the task was tried, and did not change that.
     pub(super) fn take(&self) -> Option<Box<Sender>> {
         let mut idle = self.lock();
+        if idle.stack.last().is_some_and(Resting::is_ready) {
+            return idle.stack.pop().map(|top| top.sender);
+        }
         while idle.stack.last().is_some_and(|top| top.sender.is_over()) {
             idle.stack.pop();
         }

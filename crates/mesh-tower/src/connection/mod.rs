@@ -17,7 +17,9 @@
 //!
 //! Connections live in tasks on the mesh's runtime, and end when the last that uses them is gone.
 
+mod berth;
 mod config;
+mod crew;
 mod dial;
 mod error;
 mod eyeballs;
@@ -30,7 +32,6 @@ mod send;
 mod sending;
 mod socket;
 mod span;
-mod spawns;
 mod spoken;
 #[cfg(test)]
 mod tests;

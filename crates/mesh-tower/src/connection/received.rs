@@ -34,6 +34,20 @@ impl Received {
         received
     }
 
+    /// The same of an HTTP/1.1 connection, which is free at once where nothing more comes.
+    #[inline]
+    pub(super) fn alone(
+        body: Incoming,
+        sender: Box<http1::Sender>,
+        pool: &Arc<http1::Pool>,
+    ) -> Self {
+        if body.is_end_stream() {
+            pool.put(sender);
+            return Self { body, lease: None };
+        }
+        Self { body, lease: Some(Lease::Http1 { sender, pool: Arc::clone(pool) }) }
+    }
+
     /// Frees an HTTP/1.1 connection as early as possible: few read on once they have all of the
     /// body.
     fn release_if_ended(&mut self) {

@@ -80,12 +80,12 @@ impl Connections {
             Pool::Http1(pool) => {
                 if let Some(mut sender) = pool.take() {
                     sender.send(request);
-                    return Sending::alone((sender, Arc::clone(pool)), self, gate);
+                    return Sending::alone(sender, self, gate);
                 }
             }
             Pool::Http2(pool) => {
                 if let Some(stream) = pool.join() {
-                    let answer = stream.sender().try_send_request(request);
+                    let answer = Box::pin(stream.sender().try_send_request(request));
                     return Sending::beside(stream, self, gate, answer);
                 }
             }
@@ -255,6 +255,15 @@ impl Connections {
         match self.dialer.raw().await {
             Ok(stream) => Ok((stream, permit)),
             Err(error) => Err(SendError::connect(request, error)),
+        }
+    }
+
+    /// The pool of HTTP/1.1 connections, where they are of that version.
+    #[inline]
+    pub(super) fn http1(&self) -> Option<&Arc<http1::Pool>> {
+        match &self.pool {
+            Pool::Http1(pool) => Some(pool),
+            Pool::Http2(_) => None,
         }
     }
 

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use pin_project_lite::pin_project;
 
 use super::error::SendError;
 use super::gate::Gate;
@@ -25,9 +24,9 @@ pub(crate) struct Sending(State);
 
 enum State {
     /// On an HTTP/1.1 connection, which has a place to wait in for its one request.
-    Alone { on: Option<(Box<http1::Sender>, Arc<http1::Pool>)>, again: Again },
+    Alone { on: Option<Box<http1::Sender>>, again: Again },
     /// Beside others.
-    Beside(Pin<Box<Beside<Answer>>>),
+    Beside { on: Option<http2::Stream>, again: Again, answer: Pin<Box<Answer>> },
     /// It waits for a connection, is sent another time, or cannot be sent.
     Otherwise(Pin<Box<dyn Future<Output = Sent> + Send>>),
 }
@@ -36,16 +35,7 @@ type Sent = Result<Response<Received>, SendError>;
 
 pub(super) type Answered = Result<Response<Incoming>, TrySendError<Request<Body>>>;
 
-type Answer = dyn Future<Output = Answered> + Send;
-
-pin_project! {
-    struct Beside<F: ?Sized> {
-        on: Option<http2::Stream>,
-        again: Again,
-        #[pin]
-        answer: F,
-    }
-}
+pub(super) type Answer = dyn Future<Output = Answered> + Send;
 
 /// What it takes to send a request another time.
 struct Again {
@@ -62,7 +52,7 @@ impl Sending {
     /// A request that an HTTP/1.1 connection has.
     #[inline]
     pub(super) fn alone(
-        on: (Box<http1::Sender>, Arc<http1::Pool>),
+        on: Box<http1::Sender>,
         connections: &Arc<Connections>,
         gate: Option<Gate>,
     ) -> Self {
@@ -76,10 +66,10 @@ impl Sending {
         on: http2::Stream,
         connections: &Arc<Connections>,
         gate: Option<Gate>,
-        answer: impl Future<Output = Answered> + Send + 'static,
+        answer: Pin<Box<Answer>>,
     ) -> Self {
         let again = Again { connections: Arc::clone(connections), gate };
-        Self(State::Beside(Box::pin(Beside { on: Some(on), again, answer })))
+        Self(State::Beside { on: Some(on), again, answer })
     }
 
     /// A request that no connection has yet.
@@ -95,28 +85,27 @@ impl Future for Sending {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
         let error = match &mut self.0 {
-            State::Alone { on, .. } => {
-                let (sender, _) = on.as_mut().expect("polled after it was answered");
+            State::Alone { on, again } => {
+                let sender = on.as_mut().expect("polled after it was answered");
                 match ready!(sender.poll_answer(cx)) {
                     Ok(response) => {
-                        let (sender, pool) = on.take().expect("it was there just now");
-                        let on = Lease::Http1 { sender, pool };
-                        return Poll::Ready(Ok(response.map(|body| Received::over(body, on))));
+                        let sender = on.take().expect("it was there just now");
+                        let pool = again.connections.http1().expect("it came from there");
+                        return Poll::Ready(Ok(
+                            response.map(|body| Received::alone(body, sender, pool))
+                        ));
                     }
                     Err(error) => error,
                 }
             }
-            State::Beside(beside) => {
-                let beside = beside.as_mut().project();
-                match ready!(beside.answer.poll(cx)) {
-                    Ok(response) => {
-                        let stream = beside.on.take().expect("polled after it was answered");
-                        let on = Lease::Http2 { stream };
-                        return Poll::Ready(Ok(response.map(|body| Received::over(body, on))));
-                    }
-                    Err(error) => error,
+            State::Beside { on, answer, .. } => match ready!(answer.as_mut().poll(cx)) {
+                Ok(response) => {
+                    let stream = on.take().expect("polled after it was answered");
+                    let on = Lease::Http2 { stream };
+                    return Poll::Ready(Ok(response.map(|body| Received::over(body, on))));
                 }
-            }
+                Err(error) => error,
+            },
             State::Otherwise(sent) => return sent.as_mut().poll(cx),
         };
         self.again(error, cx)
@@ -129,11 +118,12 @@ impl Sending {
     fn again(&mut self, error: TrySendError<Request<Body>>, cx: &mut Context<'_>) -> Poll<Sent> {
         let (on, again) = match &mut self.0 {
             State::Alone { on, again } => {
-                (on.take().map(|(sender, pool)| Lease::Http1 { sender, pool }), again)
+                let pool = again.connections.http1().expect("it came from there");
+                let pool = Arc::clone(pool);
+                (on.take().map(|sender| Lease::Http1 { sender, pool }), again)
             }
-            State::Beside(beside) => {
-                let beside = beside.as_mut().project();
-                (beside.on.take().map(|stream| Lease::Http2 { stream }), beside.again)
+            State::Beside { on, again, .. } => {
+                (on.take().map(|stream| Lease::Http2 { stream }), again)
             }
             State::Otherwise(sent) => return sent.as_mut().poll(cx),
         };
