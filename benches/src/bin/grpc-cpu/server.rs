@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -40,8 +40,11 @@ pub(crate) fn start() -> SocketAddr {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime can be built").block_on(async {
             let listener = TcpListener::from_std(listener).expect("in a runtime");
-            let served = Server::builder().tcp_nodelay(true).add_service(HealthServer::new(Well));
-            served.serve_with_incoming(TcpListenerStream::new(listener)).await
+            // Without it answers wait for acknowledgements. What a builder is told of sockets does not
+            // count for those it is given.
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let served = Server::builder().add_service(HealthServer::new(Well));
+            served.serve_with_incoming(incoming).await
         })
     });
     address
