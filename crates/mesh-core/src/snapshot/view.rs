@@ -90,6 +90,9 @@ impl<'s> RouteView<'s> {
     /// What local rate limits look at.
     pub fn rate_limits(&self) -> RouteLimits<'s> {
         let mut made = RouteLimits::default();
+        if let Action::NonForwarding = self.route.action {
+            made.host = &self.host.rate_limits;
+        }
         if let Some(forward) = self.forward() {
             made.host = &self.host.rate_limits;
             made.route = forward.rate_limits.as_deref().unwrap_or_default();

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 
-use mesh_pb::type_url;
 use mesh_tests::secured::{Ca, THEM};
-use mesh_tests::written::{Live, Written, endpoints, typed, written};
+use mesh_tests::written::{Live, Written, endpoints, typed};
 use mesh_tests::{Ads, get, within};
-use mesh_xds_client::bootstrap::{BootstrapBuilder, ServerFeatures};
+use mesh_xds_client::bootstrap::BootstrapBuilder;
 use serde_json::{Value, json};
 
-use super::{Node, chain, node_with, routes};
+use super::{chain, node_with, routes, sidecar};
 
 const TLS: &str = "envoy.extensions.transport_sockets.tls.v3";
 
@@ -37,11 +36,6 @@ async fn client(address: SocketAddr, ca: &Ca, sni: &str, is_http2: bool) -> Live
     written.with_cluster("things", &cluster, &[endpoints(&[address])]).channel().await
 }
 
-async fn serves(node: &Node) {
-    let connects = async || tokio::net::TcpStream::connect(node.address).await.is_ok();
-    within("serving", async { while !connects().await {} }).await;
-}
-
 #[tokio::test]
 async fn chain_is_chosen_by_server_name_and_protocol() {
     let ca = Ca::new("mesh");
@@ -60,7 +54,7 @@ async fn chain_is_chosen_by_server_name_and_protocol() {
         of("a-h1", json!({"server_names": ["a.example"], "application_protocols": ["http/1.1"]})),
     ];
     node.put_chains(&ads, node.address, &chains);
-    serves(&node).await;
+    node.serves().await;
     for (sni, is_http2, expected) in [
         ("a.example", true, "a"),
         ("a.example", false, "a-h1"),
@@ -101,25 +95,12 @@ async fn certificates_in_place_and_in_files_are_shown() {
     for (certificate, key) in certificates {
         let certificate = json!({"certificate_chain": certificate, "private_key": key});
         let ads = Ads::start().await;
-        let node = node_with(&ads, |it| {
-            let mut features = ServerFeatures::default();
-            features.envoy = true;
-            it.with_server_features(features).with_server_listener_template("inbound/%s")
-        })
-        .await;
+        let node = sidecar(&ads).await;
         routes(&ads, "non_forwarding_action");
-        let matches = json!({"destination_port": node.address.port()});
-        let mut chain = secured(chain("tls", &json!({}), &[], &matches));
+        let mut chain = secured(chain("tls", &json!({}), &[], &json!({})));
         let context = json!({"tls_certificates": [certificate]});
         chain["transport_socket"]["typed_config"]["common_tls_context"] = context;
-        let listener = json!({
-            "name": "virtualInbound",
-            "address": {"socket_address": {"address": "0.0.0.0", "port_value": 15006}},
-            "traffic_direction": "INBOUND",
-            "filter_chains": [chain],
-        });
-        ads.put("virtualInbound", written(type_url::LISTENER, &listener));
-        serves(&node).await;
+        node.governed_as_sidecar(&ads, chain).await;
         for (is_http2, believed, expected) in
             [(true, &ca, Some("hello")), (false, &ca, Some("hello")), (true, &other, None)]
         {

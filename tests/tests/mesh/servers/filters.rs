@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 use mesh_core::resource::Value as NotedValue;
+use mesh_pb::type_url;
 use mesh_tests::Ads;
-use mesh_tests::written::{always, bucket, typed};
+use mesh_tests::written::{always, bucket, typed, written};
 use serde_json::{Value, json};
 
-use super::{Node, node, request, routes, routes_with, text};
+use super::{Node, chain, node, request, routes, routes_with, sidecar, text};
 
 const RBAC: &str = "envoy.extensions.filters.http.rbac.v3.RBAC";
 const CALL: (&str, &str) = ("content-type", "application/grpc");
@@ -224,4 +225,51 @@ async fn clients_have_buckets_of_their_own() {
         }
     }
     assert_eq!(node.count(), 4);
+}
+
+#[tokio::test]
+async fn limits_of_hosts_and_routes_count() {
+    let type_name = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit";
+    let config = json!({
+        "stat_prefix": "tests", "token_bucket": bucket(100),
+        "filter_enabled": always(), "filter_enforced": always(),
+        "descriptors": [
+            {"entries": [{"key": "user", "value": ""}], "token_bucket": bucket(1)},
+        ],
+    });
+    let filters = [filter(type_name, &config)];
+    let user = json!({"header_name": "x-user", "descriptor_key": "user"});
+    let limits = json!([{"actions": [{"request_headers": user}]}]);
+    let sent = async |node: &Node| {
+        let mut statuses = Vec::new();
+        for user in ["eve", "eve", "adam"] {
+            let answer = node.send(request("GET", "/a/b", &[("x-user", user)])).await;
+            statuses.push(answer.status().as_u16());
+        }
+        statuses
+    };
+    let ads = Ads::start().await;
+    let node = node(&ads).await;
+    let route = json!({"match": {"prefix": "/"}, "non_forwarding_action": {}});
+    let host = json!({
+        "name": "all", "domains": ["*"], "routes": [route], "rate_limits": limits,
+    });
+    let table = json!({"name": "inbound", "virtual_hosts": [host]});
+    ads.put("inbound", written(type_url::ROUTE_CONFIGURATION, &table));
+    node.governed(&ads, &json!({}), &filters).await;
+    assert_eq!(sent(&node).await, [200, 429, 200]);
+
+    let ads = Ads::start().await;
+    let node = sidecar(&ads).await;
+    let cluster = format!("inbound|{}||", node.address.port());
+    let action = json!({"cluster": cluster, "rate_limits": limits, "prefix_rewrite": "/v2/"});
+    let route = json!({"match": {"prefix": "/"}, "route": action});
+    let host = json!({"name": "all", "domains": ["*"], "routes": [route]});
+    let mut chain = chain("inbound", &json!({}), &filters, &json!({}));
+    let manager = &mut chain["filters"][0]["typed_config"];
+    manager.as_object_mut().unwrap().remove("rds");
+    manager["route_config"] = json!({"name": "inbound", "virtual_hosts": [host]});
+    node.governed_as_sidecar(&ads, chain).await;
+    assert_eq!(sent(&node).await, [200, 429, 200]);
+    assert!(node.last().uri.ends_with("/v2/a/b"), "{}", node.last().uri);
 }

@@ -21,7 +21,7 @@ use mesh_tests::{Ads, within};
 use mesh_tower::server::{Noted, RequestBody, ServingMode};
 use mesh_tower::{Body, BoxError, Mesh, Server};
 use mesh_xds_client::Bootstrap;
-use mesh_xds_client::bootstrap::BootstrapBuilder;
+use mesh_xds_client::bootstrap::{BootstrapBuilder, ServerFeatures};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -86,6 +86,16 @@ async fn node_with(ads: &Ads, change: impl FnOnce(BootstrapBuilder) -> Bootstrap
     Node { mesh, address, listener: format!("servers/{address}"), modes, seen }
 }
 
+/// The same, asked for as a sidecar: its listener is `virtualInbound`.
+async fn sidecar(ads: &Ads) -> Node {
+    let as_sidecar = |bootstrap: BootstrapBuilder| {
+        let mut features = ServerFeatures::default();
+        features.envoy = true;
+        bootstrap.with_server_features(features).with_server_listener_template("inbound/%s")
+    };
+    node_with(ads, as_sidecar).await
+}
+
 /// A filter chain whose routes are the RouteConfiguration `inbound`.
 fn chain(name: &str, manager_fields: &Value, filters: &[Value], matches: &Value) -> Value {
     let mut filters = filters.to_vec();
@@ -119,9 +129,28 @@ impl Node {
         ads.put(&self.listener, written(type_url::LISTENER, &listener));
     }
 
+    /// Puts a sidecar's listener there, of whose chains that one is for this server, and waits until
+    /// it serves by it.
+    async fn governed_as_sidecar(&self, ads: &Ads, mut chain: Value) {
+        chain["filter_chain_match"] = json!({"destination_port": self.address.port()});
+        let listener = json!({
+            "name": "virtualInbound",
+            "address": {"socket_address": {"address": "0.0.0.0", "port_value": 15006}},
+            "traffic_direction": "INBOUND",
+            "filter_chains": [chain],
+        });
+        ads.put("virtualInbound", written(type_url::LISTENER, &listener));
+        self.serves().await;
+    }
+
     /// Puts a listener with those options and filters there, and waits until it serves by it.
     async fn governed(&self, ads: &Ads, manager: &Value, filters: &[Value]) {
         self.put_chains(ads, self.address, &[chain("", manager, filters, &json!({}))]);
+        self.serves().await;
+    }
+
+    /// Waits until it takes connections.
+    async fn serves(&self) {
         let serves = async || TcpStream::connect(self.address).await.is_ok();
         within("serving", async { while !serves().await {} }).await;
     }

@@ -61,6 +61,10 @@ fn serve(chain: &mut FilterChain) {
         if let Action::Forward(forward) = &route.action
             && let ClusterSpecifier::Cluster(cluster) = &forward.cluster
             && cluster.starts_with("inbound|")
+            // What more is asked of requests, those that serve do on the way to that cluster.
+            && forward.rate_limits.is_none()
+            && forward.path_rewrite.is_none()
+            && forward.host_rewrite.is_none()
         {
             route.action = Action::NonForwarding;
         }
