@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Name;
-use super::re2::{check_counts, spelled_out};
+use super::re2::{self, check_counts, spelled_out};
 
 /// A compiled regular expression that must match the whole text.
 ///
 /// The syntax is RE2's (Envoy's and gRPC's), as far as the `regex` crate can say the same: there are
-/// no look-around and no back-references, so that matching is linear. `\d`, `\s`, `\w` and `\b` look
-/// at ASCII alone. Groups of one name twice, or with a name that begins with a digit, are refused.
+/// no look-around and no back-references, so that matching is linear. As in Envoy a character is a
+/// byte (Latin 1): `.` takes half of an `é`, and only ASCII has capitals. Groups of one name twice,
+/// or with a name that begins with a digit, are refused.
 #[derive(Clone)]
 pub struct Regex(Arc<Compiled>);
 
@@ -29,11 +30,11 @@ struct Compiled {
 }
 
 impl Regex {
-    /// The longest source that is accepted, in bytes. Envoy bounds the compiled program instead
-    /// and routes of real use stay far below; longer ones are attacks or mistakes.
+    /// The longest source that is accepted, in bytes. Envoy bounds the compiled program alone, and
+    /// routes of real use stay far below; longer ones are attacks or mistakes.
     pub const SOURCE_LIMIT: usize = 4096;
-    /// The bound of the compiled program, in bytes: about Envoy's 100 units for one long
-    /// expression. It also bounds what `(a{1000}){1000}` may cost to refuse.
+    /// The bound of what is compiled here, in bytes, which is above what any limit of Istio's or
+    /// Envoy's leaves. It also bounds what `(a{1000}){1000}` may cost to refuse.
     const SIZE_LIMIT: usize = 1 << 20;
     /// How deep groups nest. A guess: nobody writes twenty.
     const NEST_LIMIT: u32 = 100;
@@ -53,16 +54,21 @@ impl Regex {
     }
 
     /// Compiles `source` to be looked for anywhere in a text, under the same limits.
-    pub(super) fn search(source: &str) -> Result<::regex::Regex, MatcherError> {
+    pub(super) fn search(source: &str) -> Result<::regex::bytes::Regex, MatcherError> {
         Self::check_length(source)?;
         let ascii = spelled_out(source)?;
         check_counts(&ascii, Self::NEST_LIMIT)?;
-        ::regex::RegexBuilder::new(&ascii)
-            .size_limit(Self::SIZE_LIMIT)
-            .dfa_size_limit(Self::SIZE_LIMIT)
-            .nest_limit(Self::NEST_LIMIT)
-            .build()
-            .map_err(|error| MatcherError(format!("invalid regex: {error}")))
+        Self::build(&ascii)
+    }
+
+    /// How many instructions RE2 compiles `source` to (`RE2::ProgramSize`), which Envoy's
+    /// `google_re2.max_program_size` and `re2.max_program_size.error_level` limit.
+    ///
+    /// # Errors
+    /// When it is too long, not valid, or too large for RE2.
+    pub fn program_size(source: &str) -> Result<usize, MatcherError> {
+        Self::check_length(source)?;
+        re2::program_size(&spelled_out(source)?, Self::NEST_LIMIT)
     }
 
     fn check_length(source: &str) -> Result<(), MatcherError> {
@@ -85,8 +91,7 @@ impl Regex {
     /// What every text that matches begins with.
     pub(crate) fn prefix(&self) -> Vec<u8> {
         use regex_syntax::hir::literal::Extractor;
-        let mut parser =
-            regex_syntax::ParserBuilder::new().utf8(false).nest_limit(Self::NEST_LIMIT).build();
+        let mut parser = re2::parser(Self::NEST_LIMIT);
         let ascii = spelled_out(self.source()).ok();
         let parsed = ascii.and_then(|ascii| parser.parse(&ascii).ok());
         let literals = parsed.map(|parsed| Extractor::new().extract(&parsed));
@@ -101,6 +106,7 @@ impl Regex {
 
     fn build(source: &str) -> Result<::regex::bytes::Regex, MatcherError> {
         ::regex::bytes::RegexBuilder::new(source)
+            .unicode(false)
             .size_limit(Self::SIZE_LIMIT)
             .dfa_size_limit(Self::SIZE_LIMIT)
             .nest_limit(Self::NEST_LIMIT)

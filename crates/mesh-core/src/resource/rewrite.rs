@@ -42,7 +42,7 @@ pub enum HostRewrite {
 /// `envoy.type.matcher.v3.RegexMatchAndSubstitute`: every match in a text is replaced.
 #[derive(Clone)]
 pub struct RegexRewrite {
-    pattern: ::regex::Regex,
+    pattern: ::regex::bytes::Regex,
     /// `None` when nothing is ever replaced.
     substitution: Option<Box<[Part]>>,
     source: (Name, Name),
@@ -72,29 +72,30 @@ impl RegexRewrite {
         Ok(Self { pattern, substitution, source })
     }
 
-    /// `text` with every match replaced; text that is not UTF-8 stays.
-    pub fn replace_all_bytes<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
-        match str::from_utf8(text).map(|text| self.replace_all(text)) {
-            Ok(Cow::Owned(made)) => Cow::Owned(made.into_bytes()),
-            _ => Cow::Borrowed(text),
-        }
-    }
-
     /// `text` with every match replaced.
-    pub fn replace_all<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    pub fn replace_all_bytes<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
         let Some(substitution) = &self.substitution else { return Cow::Borrowed(text) };
-        self.pattern.replace_all(text, |captures: &::regex::Captures<'_>| {
-            let mut made = String::new();
+        self.pattern.replace_all(text, |captures: &::regex::bytes::Captures<'_>| {
+            let mut made = Vec::new();
             for part in substitution {
                 match part {
-                    Part::Text(text) => made.push_str(text),
+                    Part::Text(text) => made.extend_from_slice(text.as_bytes()),
                     Part::Group(group) => {
-                        made.push_str(captures.get(*group).map_or("", |group| group.as_str()));
+                        made.extend(captures.get(*group).map_or(&[][..], |group| group.as_bytes()));
                     }
                 }
             }
             made
         })
+    }
+
+    /// `text` with every match replaced; as it was where that would tear a character apart.
+    pub fn replace_all<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let made = match self.replace_all_bytes(text.as_bytes()) {
+            Cow::Owned(made) => String::from_utf8(made).ok(),
+            Cow::Borrowed(_) => None,
+        };
+        made.map_or(Cow::Borrowed(text), Cow::Owned)
     }
 }
 

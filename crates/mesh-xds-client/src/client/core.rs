@@ -66,6 +66,7 @@ impl Core {
         let local = bootstrap.local_cluster();
         let context = Context::default().with_certificate_providers(providers);
         let context = context.with_local_cluster(local.is_some());
+        let context = context.with_regex_program_size(options.regex_program_size);
         let session = Session::new(bootstrap.node(), servers.directory);
         let mut session = session.with_context(context);
         let outbound = (ask == Ask::Envoy).then(|| {

@@ -7,6 +7,7 @@ use mesh_core::resource::Name;
 use super::resolver::{Resolve, SystemResolver};
 use crate::bootstrap::Ask;
 use crate::connecting::Settings;
+use crate::decode::Context;
 use crate::session::{Backoff, FOREVER};
 
 /// Settings of a [`Client`](super::Client). A duration as long as can be written means no limit.
@@ -25,6 +26,7 @@ pub struct Options {
     pub(super) unsubscribe_delay: Duration,
     pub(super) load_stats: Option<Arc<LoadStats>>,
     pub(super) own_secrets: Vec<Name>,
+    pub(super) regex_program_size: u32,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             unsubscribe_delay: Duration::from_secs(15),
             load_stats: None,
             own_secrets: Vec::new(),
+            regex_program_size: Context::ISTIO_REGEX_PROGRAM_SIZE,
         }
     }
 }
@@ -68,6 +71,15 @@ impl Options {
     #[must_use]
     pub fn with_ask(mut self, ask: Ask) -> Self {
         self.ask = Some(ask);
+        self
+    }
+
+    /// Sets the largest regular expression that is accepted, in RE2's instructions, where
+    /// configuration does not say: 32,768 when not set, as Istio sets it for Envoy. Envoy's own
+    /// default is 100.
+    #[must_use]
+    pub fn with_regex_program_size(mut self, instructions: u32) -> Self {
+        self.regex_program_size = instructions;
         self
     }
 

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use mesh_core::resource::{CidrRange, HeaderMatch, Regex, RegexRewrite};
 use mesh_pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use mesh_pb::envoy::config::core::v3::{CidrRange as CidrProto, ConfigSource};
+use mesh_pb::envoy::r#type::matcher::v3::regex_matcher::EngineType;
 use mesh_pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
 use mesh_pb::envoy::r#type::v3::FractionalPercent;
 use mesh_pb::envoy::r#type::v3::fractional_percent::DenominatorType;
@@ -121,9 +122,10 @@ pub(super) fn regex_rewrite(
     if pattern.regex.is_empty() {
         return Err(at_regex.invalid("is empty"));
     }
-    RegexRewrite::new(&pattern.regex, &proto.substitution)
-        .map(Arc::new)
-        .map_err(|error| at_regex.invalid(error.to_string()))
+    let made = RegexRewrite::new(&pattern.regex, &proto.substitution)
+        .map_err(|error| at_regex.invalid(error.to_string()))?;
+    check_size(at_pattern, pattern)?;
+    Ok(Arc::new(made))
 }
 
 /// The message inside an extension, if the extension is of that type.
@@ -153,7 +155,23 @@ pub(super) fn any_of<M: Message + MessageName + Default>(
 
 /// A regular expression.
 pub(super) fn regex(at: At<'_>, proto: &RegexMatcher) -> Result<Regex, Invalid> {
-    regex_of(at.field("regex"), &proto.regex)
+    let regex = regex_of(at.field("regex"), &proto.regex)?;
+    check_size(at, proto)?;
+    Ok(regex)
+}
+
+/// Refuses an expression that is larger than it may be, as Envoy counts it. gRPC counts nothing.
+#[allow(deprecated, reason = "the limit of one expression is in a field that still counts")]
+fn check_size(at: At<'_>, proto: &RegexMatcher) -> Result<(), Invalid> {
+    let own = proto.engine_type.as_ref().map(|EngineType::GoogleRe2(re2)| re2);
+    let own = own.and_then(|re2| re2.max_program_size);
+    let limit = own.map_or(at.context().regex_program_size(), |size| size.value);
+    let at = at.field("regex");
+    let size = Regex::program_size(&proto.regex).map_err(|error| at.invalid(error.to_string()))?;
+    if usize::try_from(limit).is_ok_and(|limit| size > limit) {
+        return Err(at.invalid(format!("RE2 program size of {size} > max program size of {limit}")));
+    }
+    Ok(())
 }
 
 /// A regular expression as text.

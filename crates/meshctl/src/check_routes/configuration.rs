@@ -8,7 +8,7 @@ use mesh_core::{Finding, ResourceId, ResourceType};
 use mesh_pb::envoy::config::listener::v3::{ApiListener, Listener as ListenerProto};
 use mesh_pb::google::protobuf::Any;
 use mesh_pb::{json, type_url};
-use mesh_xds_client::decode::{self, Value as Decoded};
+use mesh_xds_client::decode::{self, Context, Value as Decoded};
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
@@ -35,7 +35,9 @@ pub(super) fn listener(record: &Record) -> Result<(Arc<Listener>, Vec<String>), 
         ..ListenerProto::default()
     };
     let id = ResourceId::new(ResourceType::Listener, LISTENER);
-    match decode::decode(&id, &listener.encode_to_vec()) {
+    // Records are of an Envoy whose runtime nobody configured.
+    let context = Context::default().with_regex_program_size(Context::ENVOY_REGEX_PROGRAM_SIZE);
+    match decode::decode_in(&context, &id, &listener.encode_to_vec()) {
         Ok(Decoded::Listener(listener)) => {
             let mut ignored = unknown;
             let tell = |finding: &Finding| {

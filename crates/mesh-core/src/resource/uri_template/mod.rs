@@ -21,7 +21,7 @@ const LENGTH_LIMIT: usize = 256;
 pub struct UriTemplate {
     source: Name,
     variables: Vec<Name>,
-    expression: ::regex::Regex,
+    expression: ::regex::bytes::Regex,
 }
 
 impl UriTemplate {
@@ -40,7 +40,7 @@ impl UriTemplate {
 
     /// Whether the path, without its query, matches as a whole.
     pub fn is_match(&self, path: &str) -> bool {
-        self.expression.is_match(path)
+        self.expression.is_match(path.as_bytes())
     }
 
     /// What every path that matches begins with.
@@ -102,13 +102,13 @@ impl TemplateRewrite {
 
     /// What becomes of a path without its query; `None` when it does not match the template.
     pub fn rewrite(&self, path: &str) -> Option<String> {
-        let captures = self.template.expression.captures(path)?;
+        let captures = self.template.expression.captures(path.as_bytes())?;
         let mut made = String::with_capacity(path.len());
         for part in &self.parts {
             match part {
                 Part::Text(text) => made.push_str(text),
                 Part::Variable(group) => {
-                    made.push_str(captures.get(*group)?.as_str());
+                    made.push_str(path.get(captures.get(*group)?.range())?);
                 }
             }
         }

@@ -1,3 +1,4 @@
+use mesh_core::ResourceId;
 use mesh_core::ResourceType::RouteConfiguration;
 use mesh_core::resource::{HeaderMatch, PathMatcher, RouteMatch, StringMatcher, ValueMatch};
 use mesh_pb::envoy::config::core::v3::{RuntimeFractionalPercent, TypedExtensionConfig};
@@ -9,11 +10,13 @@ use mesh_pb::envoy::r#type::matcher::v3 as matcher;
 use mesh_pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern as Pattern;
 use mesh_pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher as ProtoString};
 use mesh_pb::envoy::r#type::v3::{FractionalPercent, Int64Range};
-use mesh_pb::google::protobuf::BoolValue;
+use mesh_pb::google::protobuf::{BoolValue, UInt32Value};
 use pb::query_parameter_matcher::QueryParameterMatchSpecifier as Query;
+use prost::Message;
 
 use super::route::{made, of_route, prefix, route};
 use super::{findings, refused, unknown};
+use crate::decode::{Context, decode_in};
 use crate::sample::any;
 
 const AT: &str = "virtual_hosts[0].routes[0].match";
@@ -254,4 +257,27 @@ fn grpc_condition_is_one_on_the_content_type() {
     let ValueMatch::String(found) = found else { panic!("no string") };
     assert!(found.matches("application/grpc") && found.matches("application/grpc+proto"));
     assert!(!found.matches("application/grpc-web") && !found.matches("text/plain"));
+}
+
+#[test]
+#[allow(deprecated, reason = "the limit of one expression is in a field that still counts")]
+fn expressions_larger_than_they_may_be_are_refused() {
+    let safe = |source: &str, limit: Option<u32>| {
+        let re2 = matcher::regex_matcher::GoogleRe2 {
+            max_program_size: limit.map(|value| UInt32Value { value }),
+        };
+        let engine = limit.map(|_| matcher::regex_matcher::EngineType::GoogleRe2(re2));
+        path(Some(Path::SafeRegex(RegexMatcher { engine_type: engine, ..regex(source) })))
+    };
+    let large = format!("/{}", "a".repeat(300));
+    condition(safe(&large, None));
+    condition(safe(&large, Some(305)));
+    let text = "RE2 program size of 305 > max program size of 304";
+    refuses(safe(&large, Some(304)), ".safe_regex.regex", text);
+    refuses(safe("[a-z]{1000}{2,}", None), ".safe_regex.regex", "invalid regex");
+
+    let context = Context::default().with_regex_program_size(100);
+    let proto = with(safe(&large, None)).encode_to_vec();
+    let refusal = decode_in(&context, &ResourceId::new(RouteConfiguration, "x"), &proto);
+    assert!(refusal.unwrap_err().reason().contains("size of 305 > max program size of 100"));
 }
