@@ -34,10 +34,10 @@ fn check(bytes: &mut Unstructured<'_>) -> Result<()> {
         let head = Head::of_parts(&Method::GET, "http", &authority, &path, &headers);
         let head = head.from_origin(&origin);
         for dialect in [Dialect::Http, Dialect::Grpc] {
-            let found = authorizer.decide(&head, &origin.metadata, dialect);
+            let found = authorizer.decide(&head, &origin.metadata, None, dialect);
             let found = found.enforced.expect("there are rules");
             let found = (found.allowed, found.policy.map(ToString::to_string));
-            let want = naive::decide(&rules, &head, &origin.metadata, dialect);
+            let want = naive::decide(&rules, &head, &origin.metadata, None, dialect);
             assert_eq!(found, want, "{rules:?} {head:?} {dialect:?}");
         }
     }

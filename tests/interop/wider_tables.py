@@ -165,7 +165,9 @@ def authorization(draw, number):
             {"header": role | {"string_match": {"exact": "adm"}}}, {"header": role | {"present_match": False}},
             {"header": {"name": ":method", "string_match": {"exact": "GET"}}},
             {"header": role | {"string_match": {"suffix": "M", "ignore_case": True}, "invert_match": True}},
-            {"metadata": {"filter": "f", "path": [{"key": "k"}], "value": {"present_match": True}}}]  # fmt: skip
+            {"metadata": {"filter": "f", "path": [{"key": "k"}], "value": {"present_match": True}}},
+            {"sourced_metadata": {"metadata_source": "ROUTE", "metadata_matcher": {
+                "filter": "f", "path": [{"key": "k"}], "value": {"string_match": {"exact": "v"}}, "invert": number % 4 > 1}}}]  # fmt: skip
     asked = both + [{"destination_ip": cidr("127.0.0.0", 8)}, {"destination_port_range": {"start": 1, "end": 65535}},
                     {"requested_server_name": {"exact": ""}}]  # fmt: skip
     who = both + [{"direct_remote_ip": cidr("127.0.0.1", 32)}, {"remote_ip": cidr("10.0.0.0", 8)}, {"authenticated": {}},
@@ -193,7 +195,9 @@ def authorization(draw, number):
         config = {"@type": FILTERS + "rbac.v3.RBAC", "matcher": tree(draw)}
     elif number % 3 == 0:
         config["shadow_rules"] = {"action": "DENY", "policies": {"s": {"permissions": ANY, "principals": ANY}}}
-    return case(f"rbac {config}", one(), requests, http_filters=[{"name": "rbac", "typed_config": config}])
+    config_of_route = {"metadata": {"filter_metadata": {"f": {"k": "v"}}}} if number % 2 else {}
+    filters = [{"name": "rbac", "typed_config": config}]
+    return case(f"rbac {number} {config}", one(**config_of_route), requests, http_filters=filters)
 
 
 def tree(draw):
@@ -205,7 +209,21 @@ def tree(draw):
         config = {"@type": f"{TYPES}type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": header}
         return {"single_predicate": {"input": {"name": "in", "typed_config": config}, "value_match": value}}
 
+    def told(name, value):
+        config = {"@type": f"{TYPES}extensions.matching.common_inputs.{name}"}
+        return {"single_predicate": {"input": {"name": "in", "typed_config": config}} | value}
+
+    ranges = {"@type": f"{TYPES}extensions.matching.input_matchers.ip.v3.Ip", "stat_prefix": "ip",
+              "cidr_ranges": [cidr("1.1.0.0", 16), cidr("127.0.0.0", 8)]}  # fmt: skip
     inner = [{"predicate": single(":method", {"exact": "GET"}), "on_match": action("inner")}]
+    of_connection = [told("network.v3.SourceIPInput", {"value_match": {"prefix": "1."}}),
+                     told("network.v3.SourceIPInput", {"custom_match": {"name": "ip", "typed_config": ranges}}),
+                     told("network.v3.DirectSourceIPInput", {"value_match": {"exact": "9.9.9.9"}}),
+                     told("network.v3.ServerNameInput", {"value_match": {"exact": "a"}}),
+                     told("ssl.v3.UriSanInput", {"value_match": {"prefix": "spiffe://"}}),
+                     told("ssl.v3.SubjectInput", {"value_match": {"exact": "a"}})]  # fmt: skip
+    asked = draw.choice(of_connection)
+    inner = [{"predicate": draw.choice([asked, {"not_matcher": asked}]), "on_match": action("told")}, *inner]
     both = [single(":path", {"prefix": "/admin"}), {"not_matcher": single("x-role", {"exact": "adm"})}]
     branches = [{"predicate": single("x-role", {"exact": "adm"}), "on_match": {"matcher": {"matcher_list": {"matchers": inner}}}},
                 {"predicate": {draw.choice(["and_matcher", "or_matcher"]): {"predicate": both}}, "on_match": action("outer")}]  # fmt: skip

@@ -32,14 +32,16 @@ impl Authorizer {
     }
 
     /// Decides on a request. `metadata` is the dynamic metadata: the origin's, and what filters
-    /// before this one noted.
+    /// before this one noted. `route_metadata` is the route's, `None` where nobody looked for one:
+    /// what asks for it then does not let the request through.
     pub fn decide<'p>(
         &'p self,
         head: &Head<'_>,
         metadata: &Metadata,
+        route_metadata: Option<&Metadata>,
         dialect: Dialect,
     ) -> Outcome<'p> {
-        let facts = Facts { head, metadata, dialect };
+        let facts = Facts { head, metadata, route_metadata, dialect };
         let run = |program: &'p Program| {
             let Verdict { allowed, policy, log } = program.run(&facts);
             Decision { allowed, policy, log }

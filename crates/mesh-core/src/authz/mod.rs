@@ -19,6 +19,7 @@
 
 mod authorizer;
 mod condition;
+mod connection;
 mod decision;
 mod header;
 mod identity;

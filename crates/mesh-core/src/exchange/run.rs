@@ -322,12 +322,15 @@ impl Exchange {
         context: &Context<'c>,
     ) -> Context<'c> {
         let mut context = *context;
+        // That a route says nothing of itself is known, and so is that there is none.
+        let nothing = &Origin::application().metadata;
+        context.names.route_metadata = Some(nothing);
         let Some(route) = self.route() else { return context };
         let view = snapshot.view(route);
         context.limits = view.rate_limits();
         let names = &mut context.names;
         names.route = &view.route.name;
-        names.route_metadata = view.route.metadata.as_deref();
+        names.route_metadata = Some(view.route.metadata.as_deref().unwrap_or(nothing));
         names.host_metadata = view.host.metadata.as_deref();
         let cluster = head.and_then(|head| view.virtual_cluster(head, context.dialect));
         names.virtual_cluster = cluster.filter(|name| *name != "other").unwrap_or("");

@@ -13,7 +13,8 @@ pub(super) fn request(
     context: &Context<'_>,
 ) -> Verdict {
     let metadata = request.noted.as_deref().unwrap_or(&request.origin.metadata);
-    let outcome = authorizer.decide(&request.head(), metadata, context.dialect);
+    let route = context.names.route_metadata;
+    let outcome = authorizer.decide(&request.head(), metadata, route, context.dialect);
     if let Some(noted) = request.noted.as_deref_mut() {
         outcome.note(noted);
     }

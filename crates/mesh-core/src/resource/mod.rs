@@ -111,7 +111,10 @@ pub use rate_limit::{
     DescriptorBuckets, DescriptorEntry, DynamicBuckets, LimitDescriptor, LocalRateLimit, RateLimit,
     RateLimitAction, RouteLimits, TokenBucket, VhRateLimits,
 };
-pub use rbac::{Condition, Rbac, RbacAction, RbacMatch, RbacPolicy, RbacRules, Rule, SanMatcher};
+pub use rbac::{
+    Condition, ConnectionInput, Rbac, RbacAction, RbacMatch, RbacPolicy, RbacRules, Rule,
+    SanMatcher,
+};
 pub use redirect::{Redirect, RedirectPath};
 pub use regex::{MatcherError, Regex};
 pub use resources::{Entry, LocalCluster, Resource, Resources, Root, Update};

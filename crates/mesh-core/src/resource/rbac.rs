@@ -119,6 +119,10 @@ pub enum Condition {
     RequestedServerName(StringMatcher),
     /// `metadata`, `sourced_metadata` of source `DYNAMIC`.
     Metadata(MetadataMatcher),
+    /// `sourced_metadata` of source `ROUTE`: what the request's route says of itself.
+    RouteMetadata(MetadataMatcher),
+    /// Of a matching tree: a text that the connection tells. What it has none of matches nothing.
+    Connection(ConnectionInput, StringMatcher),
     /// `authenticated`: a TLS connection, and a name of its certificate if one is asked for.
     Authenticated(Option<StringMatcher>),
     /// `envoy.extensions.rbac.principals.mtls_authenticated.v3.Config`: a certificate that was
@@ -135,6 +139,40 @@ pub enum Condition {
         /// What the text must be.
         value: StringMatcher,
     },
+    /// `filter_state` with `address_match`: the text is an address of one of these ranges.
+    FilterStateAddress {
+        /// The key.
+        key: Name,
+        /// The ranges.
+        ranges: Vec<CidrRange>,
+        /// `invert_match`: the address is of none of them.
+        invert: bool,
+    },
+}
+
+/// What a matching tree asks of a connection: `envoy.extensions.matching.common_inputs.network.v3`
+/// and `…ssl.v3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionInput {
+    /// `DestinationIPInput`: the address the connection was accepted on, without its port.
+    DestinationIp,
+    /// `DestinationPortInput`: that port, in decimal digits.
+    DestinationPort,
+    /// `SourceIPInput`: the client as far as it is trusted.
+    SourceIp,
+    /// `SourcePortInput`: its port.
+    SourcePort,
+    /// `DirectSourceIPInput`: the peer of the connection.
+    DirectSourceIp,
+    /// `ServerNameInput`: what the client asked for in TLS (SNI).
+    ServerName,
+    /// `UriSanInput`: the URI names of the peer's certificate, joined by commas.
+    UriSan,
+    /// `DnsSanInput`: its DNS names, joined by commas.
+    DnsSan,
+    /// `SubjectInput`: its subject as RFC 2253 text.
+    Subject,
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher`.

@@ -150,7 +150,7 @@ mod tests {
             ("(a)|(b)", r"[\1\2]", "ab", "[a][b]"),
             ("b", r"<\0\\>", "abc", r"a<b\>c"),
             ("x", "y", "abc", "abc"),
-            ("", "-", "é", "-é-"),
+            ("", "-", "é", "é"),
             ("(?i)ONE", "two", "/one/One", "/two/two"),
         ];
         for (pattern, substitution, text, want) in table {

@@ -155,7 +155,7 @@ pub(super) fn any_of<M: Message + MessageName + Default>(
 
 /// A regular expression.
 pub(super) fn regex(at: At<'_>, proto: &RegexMatcher) -> Result<Regex, Invalid> {
-    let regex = regex_of(at.field("regex"), &proto.regex)?;
+    let regex = compiled(at.field("regex"), &proto.regex)?;
     check_size(at, proto)?;
     Ok(regex)
 }
@@ -166,8 +166,11 @@ fn check_size(at: At<'_>, proto: &RegexMatcher) -> Result<(), Invalid> {
     let own = proto.engine_type.as_ref().map(|EngineType::GoogleRe2(re2)| re2);
     let own = own.and_then(|re2| re2.max_program_size);
     let limit = own.map_or(at.context().regex_program_size(), |size| size.value);
-    let at = at.field("regex");
-    let size = Regex::program_size(&proto.regex).map_err(|error| at.invalid(error.to_string()))?;
+    check_size_of(at.field("regex"), &proto.regex, limit)
+}
+
+fn check_size_of(at: At<'_>, regex: &str, limit: u32) -> Result<(), Invalid> {
+    let size = Regex::program_size(regex).map_err(|error| at.invalid(error.to_string()))?;
     if usize::try_from(limit).is_ok_and(|limit| size > limit) {
         return Err(at.invalid(format!("RE2 program size of {size} > max program size of {limit}")));
     }
@@ -176,6 +179,12 @@ fn check_size(at: At<'_>, proto: &RegexMatcher) -> Result<(), Invalid> {
 
 /// A regular expression as text.
 pub(super) fn regex_of(at: At<'_>, regex: &str) -> Result<Regex, Invalid> {
+    let made = compiled(at, regex)?;
+    check_size_of(at, regex, at.context().regex_program_size())?;
+    Ok(made)
+}
+
+fn compiled(at: At<'_>, regex: &str) -> Result<Regex, Invalid> {
     non_empty(at, regex)?;
     Regex::new(regex).map_err(|error| at.invalid(error.to_string()))
 }

@@ -246,7 +246,7 @@ fn shadowed() -> Authorizer {
 }
 
 fn outcome<'p>(authorizer: &'p Authorizer, call: &Call) -> Outcome<'p> {
-    authorizer.decide(&call.head(), &Metadata::default(), Dialect::Http)
+    authorizer.decide(&call.head(), &Metadata::default(), None, Dialect::Http)
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn metadata_of_earlier_filters_counts() {
     let mut metadata = Metadata::default();
     let fields = metadata.fields.entry("f".into()).or_default();
     fields.insert("k".into(), Value::String("v".into()));
-    assert!(!authorizer.decide(&call.head(), &metadata, Dialect::Http).allowed());
+    assert!(!authorizer.decide(&call.head(), &metadata, None, Dialect::Http).allowed());
 }
 
 /// What is noted beside the decision costs a copy of the metadata, so that nothing is noted that

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::origin::TlsOrigin;
+use crate::resource::ConnectionInput as Input;
 use crate::resource::{
     CidrRange, Metadata, MetadataMatcher, Name, RbacMatch, SanMatcher, Value, ValueMatcher,
 };
@@ -45,6 +46,18 @@ fn header_matcher() -> impl Strategy<Value = HeaderMatcher> {
 const ADDRESSES: [&str; 6] =
     ["10.0.0.1", "10.0.1.1", "192.168.0.1", "::1", "::ffff:10.0.0.1", "2001:db8::1"];
 
+const INPUTS: [Input; 9] = [
+    Input::DestinationIp,
+    Input::DestinationPort,
+    Input::SourceIp,
+    Input::SourcePort,
+    Input::DirectSourceIp,
+    Input::ServerName,
+    Input::UriSan,
+    Input::DnsSan,
+    Input::Subject,
+];
+
 fn range() -> impl Strategy<Value = CidrRange> {
     (prop::sample::select(&ADDRESSES[..]), 0..140_u32)
         .prop_map(|(address, bits)| CidrRange::new(address.parse().unwrap(), bits))
@@ -73,6 +86,19 @@ fn condition() -> impl Strategy<Value = Condition> {
             }))
         }),
         1 => string().prop_map(|value| Condition::FilterState { key: "k".into(), value }),
+        1 => (prop::collection::vec(range(), 0..3), any::<bool>()).prop_map(|(ranges, invert)| {
+            Condition::FilterStateAddress { key: "k".into(), ranges, invert }
+        }),
+        1 => (any::<bool>(), string()).prop_map(|(invert, value)| {
+            let mut matcher =
+                MetadataMatcher::new("f", vec!["k".into()], ValueMatcher::String(value));
+            matcher.invert = invert;
+            Condition::RouteMetadata(matcher)
+        }),
+        2 => (prop::sample::select(&INPUTS[..]), string())
+            .prop_map(|(input, value)| Condition::Connection(input, value)),
+        2 => (prop::sample::select(&INPUTS[..]), prop::sample::select(&ADDRESSES[..]))
+            .prop_map(|(input, value)| Condition::Connection(input, StringMatcher::exact(value))),
     ]
 }
 
@@ -147,6 +173,13 @@ fn call() -> impl Strategy<Value = Call> {
             origin.filter_state =
                 state.map(|state| ("k".into(), state.into())).into_iter().collect();
             origin.metadata = Metadata::default();
+            call.route = metadata.as_deref().filter(|text| text.len() < 2).map(|text| {
+                let mut route = Metadata::default();
+                let fields = route.fields.entry("f".into()).or_default();
+                fields.insert("k".into(), Value::String(text.into()));
+                route
+            });
+            let origin = &mut call.origin;
             if let Some(text) = metadata {
                 let fields = origin.metadata.fields.entry("f".into()).or_default();
                 fields.insert("k".into(), Value::String(text.into()));
@@ -168,8 +201,8 @@ proptest! {
             for dialect in BOTH {
                 let found = call.decide(&program, dialect);
                 let found = (found.allowed, found.policy.map(ToString::to_string));
-                let want =
-                    naive::decide(&rules, &call.head(), &call.origin.metadata, dialect);
+                let (noted, route) = (&call.origin.metadata, call.route.as_ref());
+                let want = naive::decide(&rules, &call.head(), noted, route, dialect);
                 prop_assert_eq!(found, want, "{:?} {:?} {:?}", rules, call, dialect);
             }
         }

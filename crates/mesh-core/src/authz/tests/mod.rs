@@ -16,7 +16,7 @@ use crate::dialect::Dialect;
 use crate::head::Head;
 use crate::origin::Origin;
 use crate::resource::{
-    Condition, HeaderMatch, HeaderMatcher, Rbac, RbacAction, RbacPolicy, RbacRules, Rule,
+    Condition, HeaderMatch, HeaderMatcher, Metadata, Rbac, RbacAction, RbacPolicy, RbacRules, Rule,
     StringMatcher, ValueMatch,
 };
 
@@ -28,13 +28,15 @@ struct Call {
     path: String,
     headers: HeaderMap,
     origin: Origin,
+    route: Option<Metadata>,
 }
 
 impl Call {
     fn new(path: &str) -> Self {
         let (authority, path) = ("shop.local".to_owned(), path.to_owned());
         let headers = HeaderMap::new();
-        Self { method: Method::GET, authority, path, headers, origin: Origin::default() }
+        let (origin, route) = (Origin::default(), None);
+        Self { method: Method::GET, authority, path, headers, origin, route }
     }
 
     fn header(mut self, name: &str, value: &str) -> Self {
@@ -54,7 +56,8 @@ impl Call {
     }
 
     fn decide<'p>(&self, authorizer: &'p Authorizer, dialect: Dialect) -> Decision<'p> {
-        let outcome = authorizer.decide(&self.head(), &self.origin.metadata, dialect);
+        let metadata = &self.origin.metadata;
+        let outcome = authorizer.decide(&self.head(), metadata, self.route.as_ref(), dialect);
         outcome.enforced.expect("there are rules")
     }
 

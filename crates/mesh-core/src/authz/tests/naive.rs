@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::mesh::resource::ConnectionInput as Input;
 use super::mesh::resource::{
     CidrRange, Condition, HeaderMatch, HeaderMatcher, Metadata, RbacAction, RbacMatch, RbacRules,
     Rule, SanMatcher, StringMatcher, ValueMatch,
@@ -14,9 +15,10 @@ pub(super) fn decide(
     rules: &RbacRules,
     head: &Head<'_>,
     metadata: &Metadata,
+    route: Option<&Metadata>,
     dialect: Dialect,
 ) -> (bool, Option<String>) {
-    let ask = Ask { head, metadata, dialect };
+    let ask = Ask { head, metadata, route, dialect };
     if dialect == Dialect::Grpc && mentions_refused(rules) {
         return (false, None);
     }
@@ -53,6 +55,7 @@ fn mentions_refused(rules: &RbacRules) -> bool {
 struct Ask<'a> {
     head: &'a Head<'a>,
     metadata: &'a Metadata,
+    route: Option<&'a Metadata>,
     dialect: Dialect,
 }
 
@@ -100,8 +103,38 @@ impl Ask<'_> {
             | Condition::MtlsAuthenticated(_) => {
                 origin.tls.is_some() || origin.peer.is_some() || origin.local.is_some()
             }
+            Condition::RouteMetadata(_) => self.route.is_some(),
+            Condition::Connection(input, _) => match input {
+                Input::DestinationIp | Input::DestinationPort => origin.local.is_some(),
+                Input::SourceIp | Input::SourcePort => origin.remote.is_some(),
+                Input::DirectSourceIp => origin.peer.is_some(),
+                _ => origin.tls.is_some() || origin.peer.is_some() || origin.local.is_some(),
+            },
             _ => true,
         }
+    }
+
+    /// What a connection tells, as text.
+    fn told(&self, input: Input) -> Option<String> {
+        let origin = self.head.origin;
+        let ip = |address: Option<SocketAddr>| Some(address?.ip().to_canonical().to_string());
+        let port = |address: Option<SocketAddr>| Some(address?.port().to_string());
+        let names = |names: &[_]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let text = match input {
+            Input::DestinationIp => ip(origin.local)?,
+            Input::DestinationPort => port(origin.local)?,
+            Input::SourceIp => ip(origin.remote)?,
+            Input::SourcePort => port(origin.remote)?,
+            Input::DirectSourceIp => ip(origin.peer)?,
+            Input::ServerName => origin.tls.as_ref()?.server_name.to_string(),
+            Input::Subject => origin.tls.as_ref()?.subject.to_string(),
+            Input::UriSan if origin.tls.as_ref()?.uri_sans.is_empty() => return None,
+            Input::DnsSan if origin.tls.as_ref()?.dns_sans.is_empty() => return None,
+            Input::UriSan => return Some(names(&origin.tls.as_ref()?.uri_sans).join(",")),
+            Input::DnsSan => return Some(names(&origin.tls.as_ref()?.dns_sans).join(",")),
+            _ => unreachable!("these are all"),
+        };
+        (!text.is_empty()).then_some(text)
     }
 
     fn condition(&self, condition: &Condition) -> bool {
@@ -122,6 +155,19 @@ impl Ask<'_> {
                 None => want.matches(""),
             },
             Condition::Metadata(want) => want.matches(self.metadata),
+            Condition::RouteMetadata(want) => self.route.is_some_and(|route| want.matches(route)),
+            Condition::Connection(input, want) => match self.told(*input) {
+                Some(text) => want.matches(&text),
+                None => false,
+            },
+            Condition::FilterStateAddress { key, ranges, invert } => {
+                match origin.filter_state.get(key).map(|text| text.parse::<IpAddr>()) {
+                    Some(Ok(address)) => {
+                        *invert != ranges.iter().any(|range| range.contains(address))
+                    }
+                    _ => false,
+                }
+            }
             Condition::Authenticated(None) => tls.is_some(),
             Condition::Authenticated(Some(want)) => {
                 self.identities().iter().any(|name| want.matches(name))

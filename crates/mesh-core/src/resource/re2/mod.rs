@@ -270,8 +270,12 @@ fn escape(ascii: &mut String, rest: &mut &str) -> Result<bool, MatcherError> {
             return Ok(true);
         }
         Some('x') => {
-            let name = name(rest, 2);
-            push_code(ascii, name, 16)?;
+            let is_braced = rest.starts_with('{');
+            let digits = name(rest, 2);
+            if !is_braced && digits.len() != 2 {
+                return Err(MatcherError::new(r"invalid regex: \x wants two digits"));
+            }
+            push_code(ascii, digits, 16)?;
             return Ok(true);
         }
         other => {
@@ -285,8 +289,9 @@ fn escape(ascii: &mut String, rest: &mut &str) -> Result<bool, MatcherError> {
 
 /// Adds the character of a code, which is a byte.
 fn push_code(ascii: &mut String, digits: &str, radix: u32) -> Result<(), MatcherError> {
-    let code = u8::from_str_radix(digits, radix);
-    let code = code.map_err(|_| {
+    let is_number = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let code = is_number.then(|| u8::from_str_radix(digits, radix).ok()).flatten();
+    let code = code.ok_or_else(|| {
         MatcherError::new(format!("invalid regex: {digits:?} is the code of no byte"))
     })?;
     push_byte(ascii, code);

@@ -119,7 +119,7 @@ impl Rule {
                 0 => rest.is_some(),
                 1 => path == text,
                 2 => rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-                _ => rest.is_some_and(|rest| rest.chars().count() <= 1),
+                _ => rest.is_some_and(|rest| rest.len() <= 1),
             }
     }
 }

@@ -4,17 +4,23 @@
 use std::cmp::Reverse;
 
 use mesh_core::resource::{
-    Condition, HeaderMatch, HeaderMatcher, RbacMatch, Rule, StringMatcher, ValueMatch,
+    Condition, ConnectionInput, HeaderMatch, HeaderMatcher, RbacMatch, Rule, StringMatcher,
+    ValueMatch,
 };
 use mesh_pb::envoy::config::rbac::v3 as pb;
+use mesh_pb::envoy::extensions::matching::common_inputs::network::v3 as network;
+use mesh_pb::envoy::extensions::matching::common_inputs::ssl::v3 as ssl;
+use mesh_pb::envoy::extensions::matching::input_matchers::ip::v3::Ip;
+use mesh_pb::google::protobuf::Any;
+use mesh_pb::xds::core::v3::TypedExtensionConfig;
 use mesh_pb::xds::r#type::matcher::v3 as xds;
 use xds::matcher::matcher_list::{Predicate, predicate};
 use xds::matcher::matcher_tree::TreeType;
 use xds::matcher::{MatcherType, OnMatch, on_match};
 
 use super::super::at::{At, Invalid};
-use super::super::common::is_of;
-use super::super::tree::{input, string};
+use super::super::common::{cidr, extension, is_of};
+use super::super::tree::{input as header_input, string};
 
 /// How deep trees nest: each branch repeats all that leads to it. As for the trees of routes.
 const DEPTH_LIMIT: usize = 32;
@@ -111,7 +117,7 @@ fn map(
             true => StringMatcher::Exact { value, ignore_case: false },
             false => StringMatcher::Prefix { value, ignore_case: false },
         };
-        let rule = header_rule(input.clone(), matcher);
+        let rule = text_rule(input.clone(), matcher);
         on_match(at.key("map", key), map.get(key), above, rule, made)?;
     }
     Ok(())
@@ -175,15 +181,75 @@ fn single(at: At<'_>, proto: &predicate::SinglePredicate) -> Result<Rule, Invali
     let input = input(at.field("input"), proto.input.as_ref())?;
     match &proto.matcher {
         Some(Matcher::ValueMatch(proto)) => {
-            Ok(header_rule(input, string(at.field("value_match"), proto)?))
+            Ok(text_rule(input, string(at.field("value_match"), proto)?))
         }
-        Some(Matcher::CustomMatch(_)) => Err(at.field("custom_match").invalid("is not supported")),
+        Some(Matcher::CustomMatch(proto)) => ranges(at.field("custom_match"), &input, proto),
         None => Err(at.invalid("has no known matcher")),
     }
 }
 
-fn header_rule(name: HeaderMatch, value: StringMatcher) -> Rule {
-    let value = ValueMatch::String(value);
-    let matcher = HeaderMatcher { name, value, invert: false, treat_missing_as_empty: false };
-    Rule::Is(Condition::JoinedHeader(matcher))
+/// What a condition looks at.
+#[derive(Clone)]
+enum Input {
+    Header(HeaderMatch),
+    Connection(ConnectionInput),
+}
+
+fn input(at: At<'_>, proto: Option<&TypedExtensionConfig>) -> Result<Input, Invalid> {
+    let any = proto.and_then(|proto| proto.typed_config.as_ref());
+    match any.and_then(connection_input) {
+        Some(input) => Ok(Input::Connection(input)),
+        None => header_input(at, proto).map(Input::Header),
+    }
+}
+
+fn connection_input(any: &Any) -> Option<ConnectionInput> {
+    use ConnectionInput as Input;
+    let known: [(fn(&Any) -> bool, Input); 9] = [
+        (is_of::<network::DestinationIpInput>, Input::DestinationIp),
+        (is_of::<network::DestinationPortInput>, Input::DestinationPort),
+        (is_of::<network::SourceIpInput>, Input::SourceIp),
+        (is_of::<network::SourcePortInput>, Input::SourcePort),
+        (is_of::<network::DirectSourceIpInput>, Input::DirectSourceIp),
+        (is_of::<network::ServerNameInput>, Input::ServerName),
+        (is_of::<ssl::UriSanInput>, Input::UriSan),
+        (is_of::<ssl::DnsSanInput>, Input::DnsSan),
+        (is_of::<ssl::SubjectInput>, Input::Subject),
+    ];
+    known.into_iter().find(|(is_it, _)| is_it(any)).map(|(_, input)| input)
+}
+
+fn text_rule(input: Input, value: StringMatcher) -> Rule {
+    Rule::Is(match input {
+        Input::Header(name) => {
+            let value = ValueMatch::String(value);
+            let (invert, treat_missing_as_empty) = (false, false);
+            let matcher = HeaderMatcher { name, value, invert, treat_missing_as_empty };
+            Condition::JoinedHeader(matcher)
+        }
+        Input::Connection(input) => Condition::Connection(input, value),
+    })
+}
+
+/// `envoy.extensions.matching.input_matchers.ip.v3.Ip`: an address of one of some ranges. Of a
+/// connection alone: nobody may choose the address that is asked for.
+fn ranges(at: At<'_>, input: &Input, proto: &TypedExtensionConfig) -> Result<Rule, Invalid> {
+    let config: Ip = extension(at, proto.typed_config.as_ref())?;
+    let made = match input {
+        Input::Connection(ConnectionInput::DestinationIp) => Condition::DestinationIp,
+        Input::Connection(ConnectionInput::SourceIp) => Condition::RemoteIp,
+        Input::Connection(ConnectionInput::DirectSourceIp) => Condition::DirectRemoteIp,
+        Input::Header(_) | Input::Connection(_) => {
+            return Err(at.invalid("is supported for the addresses of a connection alone"));
+        }
+    };
+    let at = at.field("typed_config");
+    if config.cidr_ranges.is_empty() {
+        return Err(at.field("cidr_ranges").invalid("is empty"));
+    }
+    let ranges = config.cidr_ranges.iter().enumerate();
+    let ranges = ranges.map(|(index, proto)| {
+        cidr(at.index("cidr_ranges", index), proto).map(|range| Rule::Is(made(range)))
+    });
+    ranges.collect::<Result<_, _>>().map(Rule::Or)
 }

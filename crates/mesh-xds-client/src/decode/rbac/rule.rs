@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 
 use mesh_core::resource::{
-    Condition, HeaderMatch, HeaderMatcher, Rule, SanMatcher, StringMatcher, UriTemplate,
+    CidrRange, Condition, HeaderMatch, HeaderMatcher, Rule, SanMatcher, StringMatcher, UriTemplate,
 };
-use mesh_pb::envoy::config::core::v3::TypedExtensionConfig;
+use mesh_pb::envoy::config::core::v3::{CidrRange as CidrProto, TypedExtensionConfig};
 use mesh_pb::envoy::config::rbac::v3 as pb;
 use mesh_pb::envoy::config::route::v3::HeaderMatcher as HeaderProto;
 use mesh_pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
@@ -14,6 +14,7 @@ use mesh_pb::envoy::extensions::transport_sockets::tls::v3::SubjectAltNameMatche
 use mesh_pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
 use mesh_pb::envoy::r#type::matcher::v3 as matcher_pb;
 use mesh_pb::envoy::r#type::v3::Int32Range;
+use mesh_pb::xds::core::v3::CidrRange as NeutralCidr;
 use pb::permission::Rule as Permission;
 use pb::principal::Identifier;
 
@@ -170,27 +171,44 @@ fn ports(at: At<'_>, range: Int32Range) -> Result<RangeInclusive<u16>, Invalid> 
 }
 
 fn sourced(at: At<'_>, proto: &pb::SourcedMetadata) -> Result<Condition, Invalid> {
-    if proto.metadata_source != pb::MetadataSource::Dynamic as i32 {
-        return Err(at.field("metadata_source").invalid("must be DYNAMIC: no other is supported"));
-    }
+    let made = match pb::MetadataSource::try_from(proto.metadata_source) {
+        Ok(pb::MetadataSource::Dynamic) => Condition::Metadata,
+        Ok(pb::MetadataSource::Route) => Condition::RouteMetadata,
+        _ => {
+            let text = "must be DYNAMIC or ROUTE: no other is supported";
+            return Err(at.field("metadata_source").invalid(text));
+        }
+    };
     let at = at.field("metadata_matcher");
     let matcher = proto.metadata_matcher.as_ref().ok_or_else(|| at.invalid("is missing"))?;
-    metadata_matcher(at, matcher).map(Condition::Metadata)
+    metadata_matcher(at, matcher).map(made)
 }
 
 fn filter_state(at: At<'_>, proto: &matcher_pb::FilterStateMatcher) -> Result<Condition, Invalid> {
     use matcher_pb::filter_state_matcher::Matcher;
     non_empty(at.field("key"), &proto.key)?;
+    let key = proto.key.as_str().into();
     match &proto.matcher {
         Some(Matcher::StringMatch(proto_value)) => {
             let value = string(at.field("string_match"), proto_value)?;
-            Ok(Condition::FilterState { key: proto.key.as_str().into(), value })
+            Ok(Condition::FilterState { key, value })
         }
-        Some(Matcher::AddressMatch(_)) => {
-            Err(at.field("address_match").invalid("is not supported"))
+        Some(Matcher::AddressMatch(proto)) => {
+            let at = at.field("address_match");
+            let ranges = proto.ranges.iter().enumerate();
+            let ranges =
+                ranges.map(|(index, proto)| neutral_cidr(at.index("ranges", index), proto));
+            let (ranges, invert) = (ranges.collect::<Result<_, _>>()?, proto.invert_match);
+            Ok(Condition::FilterStateAddress { key, ranges, invert })
         }
         None => Err(at.invalid("has no known matcher")),
     }
+}
+
+/// A range in the neutral part of the API.
+fn neutral_cidr(at: At<'_>, proto: &NeutralCidr) -> Result<CidrRange, Invalid> {
+    let (address_prefix, prefix_len) = (proto.address_prefix.clone(), proto.prefix_len.clone());
+    cidr(at, &CidrProto { address_prefix, prefix_len })
 }
 
 fn custom(at: At<'_>, extension: &TypedExtensionConfig) -> Result<Condition, Invalid> {

@@ -1,5 +1,13 @@
 use mesh_core::resource::{RbacAction, RbacRules, Rule};
+use mesh_pb::envoy::config::core::v3::CidrRange;
+use mesh_pb::envoy::extensions::matching::common_inputs::network::v3 as network;
+use mesh_pb::envoy::extensions::matching::common_inputs::ssl::v3 as ssl;
+use mesh_pb::envoy::extensions::matching::input_matchers::ip::v3::Ip;
 use mesh_pb::xds;
+use predicate::single_predicate;
+use prost::{Message, Name};
+use tree::matcher_list::{self, predicate};
+use xds::r#type::matcher::v3 as xds_matcher;
 use xds::r#type::matcher::v3::matcher as tree;
 
 use super::*;
@@ -133,4 +141,79 @@ fn trees_whose_branches_repeat_too_much_are_refused() {
     assert!(read(&any(&many(100, 900))).is_ok());
     let invalid = read(&any(&many(1_000, 1_000))).unwrap_err();
     assert!(invalid.text.contains("more than 100000 rules"), "{invalid:?}");
+}
+
+fn single(
+    input: &(impl Message + Name),
+    matcher: single_predicate::Matcher,
+) -> xds_matcher::Matcher {
+    let typed_config = Some(any(input));
+    let input = xds::core::v3::TypedExtensionConfig { name: "i".to_owned(), typed_config };
+    let single = predicate::SinglePredicate { input: Some(input), matcher: Some(matcher) };
+    let single =
+        matcher_list::Predicate { match_type: Some(predicate::MatchType::SinglePredicate(single)) };
+    let one =
+        matcher_list::FieldMatcher { predicate: Some(single), on_match: Some(decides("a", 0)) };
+    let list = tree::MatcherList { matchers: vec![one] };
+    xds_matcher::Matcher {
+        on_no_match: None,
+        matcher_type: Some(tree::MatcherType::MatcherList(list)),
+    }
+}
+
+fn text(value: &str) -> single_predicate::Matcher {
+    let match_pattern = Some(xds_matcher::string_matcher::MatchPattern::Exact(value.to_owned()));
+    let value = xds_matcher::StringMatcher { match_pattern, ..Default::default() };
+    single_predicate::Matcher::ValueMatch(value)
+}
+
+fn in_ranges(address: &str) -> single_predicate::Matcher {
+    let range = CidrRange { address_prefix: address.to_owned(), prefix_len: None };
+    let typed_config = Some(any(&Ip { cidr_ranges: vec![range], stat_prefix: "s".to_owned() }));
+    let matcher = xds::core::v3::TypedExtensionConfig { name: "ip".to_owned(), typed_config };
+    single_predicate::Matcher::CustomMatch(matcher)
+}
+
+#[test]
+fn trees_ask_connections() {
+    let asked = |matcher| {
+        let (made, _) = read(&any(&of_tree(matcher))).unwrap();
+        let Some(RbacRules::Matches(list)) = made.rules else { panic!("not a tree") };
+        format!("{:?}", list[0].rule)
+    };
+    let exact = |input: &str| format!("And([Is(Connection({input}, Exact");
+    let found = [
+        (asked(single(&network::DestinationIpInput {}, text("::1"))), exact("DestinationIp")),
+        (asked(single(&network::DestinationPortInput {}, text("80"))), exact("DestinationPort")),
+        (asked(single(&network::SourceIpInput {}, text("::1"))), exact("SourceIp")),
+        (asked(single(&network::SourcePortInput {}, text("80"))), exact("SourcePort")),
+        (asked(single(&network::DirectSourceIpInput {}, text("::1"))), exact("DirectSourceIp")),
+        (asked(single(&network::ServerNameInput {}, text("a"))), exact("ServerName")),
+        (asked(single(&ssl::UriSanInput {}, text("a"))), exact("UriSan")),
+        (asked(single(&ssl::DnsSanInput {}, text("a"))), exact("DnsSan")),
+        (asked(single(&ssl::SubjectInput {}, text("a"))), exact("Subject")),
+        (
+            asked(single(&network::SourceIpInput {}, in_ranges("10.0.0.1"))),
+            "And([Or([Is(RemoteIp(Cidr".to_owned(),
+        ),
+        (
+            asked(single(&network::DirectSourceIpInput {}, in_ranges("10.0.0.1"))),
+            "And([Or([Is(DirectRemoteIp(Cidr".to_owned(),
+        ),
+        (
+            asked(single(&network::DestinationIpInput {}, in_ranges("10.0.0.1"))),
+            "And([Or([Is(DestinationIp(Cidr".to_owned(),
+        ),
+    ];
+    for (found, want) in found {
+        assert!(found.starts_with(&want), "{found} for {want}");
+    }
+    let field = "matcher.matcher_list.matchers[0].predicate.single_predicate";
+    let named = single(&network::ServerNameInput {}, in_ranges("10.0.0.1"));
+    refuses(&of_tree(named), &format!("{field}.custom_match"), "addresses of a connection alone");
+    let bad = single(&network::SourceIpInput {}, in_ranges("x"));
+    let of = "custom_match.typed_config.cidr_ranges[0].address_prefix";
+    refuses(&of_tree(bad), &format!("{field}.{of}"), "not an IP address");
+    let unknown = single(&network::TransportProtocolInput {}, text("tls"));
+    refuses(&of_tree(unknown), &format!("{field}.input.typed_config"), "not supported here");
 }
