@@ -103,6 +103,37 @@ async fn retries_leave_priorities_that_were_tried_for_others_in_use() {
 }
 
 #[tokio::test]
+async fn retries_leave_priorities_that_were_tried_for_those_that_wait() {
+    let servers = [
+        Notes::answering(|_| (503, &[])).await,
+        Notes::answering(|_| (503, &[])).await,
+        Notes::take().await,
+    ];
+    // All are well, so that the first priority takes all requests.
+    let levels = (0..).zip(&servers).map(|(priority, server)| {
+        let endpoints = vec![Endpoint::new(server.address())];
+        let mut locality = LocalityLbEndpoints::new(Locality::default(), endpoints);
+        (locality.priority, locality.weight) = (priority, Some(1));
+        locality
+    });
+    let endpoints = ClusterLoadAssignment::new("things", levels.collect());
+    for (leaves, want) in [(None, [3, 0, 0]), (Some(1), [1, 1, 1]), (Some(2), [2, 1, 0])] {
+        let policy = retries(|policy| {
+            policy.num_retries = 2;
+            policy.previous_priorities = leaves;
+        });
+        let route = forward(RouteMatch::prefix("/"), "things", policy);
+        let world = World::new(&[]).with_routes(vec![route]);
+        let (_mesh, channel) = world.with_endpoints(endpoints.clone()).channel();
+        let before = servers.each_ref().map(|server| server.seen().len());
+        let status = get(&channel, "/").await.unwrap().status;
+        let after = servers.each_ref().map(|server| server.seen().len());
+        let seen: Vec<usize> = after.iter().zip(before).map(|(now, then)| now - then).collect();
+        assert_eq!((seen, status == 200), (want.to_vec(), want[2] > 0), "{leaves:?}");
+    }
+}
+
+#[tokio::test]
 async fn cookie_that_an_answer_sets_leads_to_the_same_endpoint() {
     let servers = [Notes::take().await, Notes::take().await, Notes::take().await];
     let route = forward(RouteMatch::prefix("/"), "things", |forward| {

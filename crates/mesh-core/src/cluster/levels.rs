@@ -166,7 +166,7 @@ impl Levels {
         self.turns.as_ref().map_or_else(|| cluster.turn(), |turns| turns.next())
     }
 
-    fn part(&self, part: Part) -> Option<&Level> {
+    pub(super) fn part(&self, part: Part) -> Option<&Level> {
         let is_it = |level: &&Level| {
             (level.priority, level.degraded) == (part.priority, part.degraded)
                 && level.groups.iter().any(|group| group.length > 0)

@@ -8,6 +8,7 @@
 mod admission;
 mod aggregate;
 mod alias;
+mod away;
 mod bounded;
 mod breaker;
 mod choice;

@@ -73,7 +73,7 @@ impl<A: Attach> ClusterState<A> {
 
     /// Whether outlier detection has ejected an endpoint since the tables were made.
     #[inline]
-    fn is_out(&self, endpoint: &EndpointState<A>, dialect: Dialect) -> bool {
+    pub(super) fn is_out(&self, endpoint: &EndpointState<A>, dialect: Dialect) -> bool {
         self.detectors.has_ejected(endpoint, dialect)
     }
 
@@ -112,7 +112,7 @@ impl<A: Attach> ClusterState<A> {
 
     /// Picks by priority, locality, weight or hash.
     #[inline(never)]
-    fn pick_level(
+    pub(super) fn pick_level(
         &self,
         tables: &Tables<A>,
         levels: &Levels,
@@ -185,4 +185,4 @@ fn lighter_by_number<A: Attach>(
 
 /// How often at most another endpoint is drawn instead of a tried one, whatever configuration asks
 /// for: when half of the endpoints were tried, this many draws all miss once in 2⁶⁴ requests.
-const MAX_REDRAWS: u32 = 64;
+pub(super) const MAX_REDRAWS: u32 = 64;

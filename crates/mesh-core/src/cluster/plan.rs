@@ -71,6 +71,16 @@ pub(super) fn plan<A: Attach>(
     if !in_aggregate && let Some(plan) = plain(cluster, membership, dialect, out, agreed) {
         return plan;
     }
+    let hosts = hosts(membership, out);
+    let input = Input { cluster, membership, hosts, agreed };
+    match dialect {
+        Dialect::Http => input.http(in_aggregate),
+        Dialect::Grpc => input.grpc(),
+    }
+}
+
+/// The endpoints by priority; `out` are the numbers of those that are ejected, in order.
+fn hosts<A: Attach>(membership: &Membership<A>, out: &[u32]) -> Vec<Host> {
     let mut next = out.iter().copied().peekable();
     let host = |(number, slot): (u32, &Slot)| {
         let ejected = next.next_if_eq(&number).is_some();
@@ -80,11 +90,18 @@ pub(super) fn plan<A: Attach>(
     if !hosts.is_sorted_by_key(|host| host.slot.priority) {
         hosts.sort_by_key(|host| host.slot.priority);
     }
-    let input = Input { cluster, membership, hosts, agreed };
-    match dialect {
-        Dialect::Http => input.http(in_aggregate),
-        Dialect::Grpc => input.grpc(),
-    }
+    hosts
+}
+
+/// The endpoints by priority, and what is known of each priority.
+pub(super) fn survey<A: Attach>(
+    cluster: &Cluster,
+    membership: &Membership<A>,
+    out: &[u32],
+) -> (Vec<Host>, Vec<Census>) {
+    let input = Input { cluster, membership, hosts: hosts(membership, out), agreed: true };
+    let (censuses, _) = input.shares(&input.hosts);
+    (input.hosts, censuses)
 }
 
 pub(super) fn class(health: HealthStatus, ejected: bool) -> Class {

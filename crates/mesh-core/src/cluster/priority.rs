@@ -94,6 +94,35 @@ pub(super) fn loads(priorities: &[Census], panic_threshold: u32) -> Vec<Priority
     loads
 }
 
+/// The share of each priority where some are excluded, by what the others can take; `None` when they
+/// can take nothing. As Envoy's `previous_priorities`, which knows no panic.
+pub(super) fn loads_without(priorities: &[Census], excluded: &[u32]) -> Option<Vec<PriorityLoad>> {
+    let available = |part: fn(&Census) -> u32| -> Vec<u32> {
+        let of = |(priority, census): (u32, &Census)| match excluded.contains(&priority) {
+            true => 0,
+            false => part(census),
+        };
+        (0..).zip(priorities).map(of).collect()
+    };
+    let healthy = available(|census| census.availability(census.healthy, census.weight.healthy));
+    let degraded = available(|census| census.availability(census.degraded, census.weight.degraded));
+    let total = healthy.iter().chain(&degraded).fold(0, |sum: u32, part| sum.saturating_add(*part));
+    let total = Some(total.min(100)).filter(|total| *total > 0)?;
+    let mut loads = vec![PriorityLoad::default(); priorities.len()];
+    let mut left = 100;
+    // What rounding leaves is shared in the same way.
+    while left > 0 {
+        let (more, after) = distribute(&healthy, left, total);
+        let (worse, after) = distribute(&degraded, after, total);
+        for (load, (healthy, degraded)) in loads.iter_mut().zip(more.iter().zip(&worse)) {
+            load.healthy += healthy;
+            load.degraded += degraded;
+        }
+        left = after;
+    }
+    Some(loads)
+}
+
 /// As much as each can take, from the first on, until nothing is left.
 fn distribute(availability: &[u32], mut left: u32, total: u32) -> (Vec<u32>, u32) {
     let take = |available: &u32| {

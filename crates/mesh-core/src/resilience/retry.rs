@@ -327,4 +327,6 @@ fn grpc_condition(status: u16) -> Option<RetryConditions> {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -149,8 +149,6 @@ fn priority(
     let frequency = frequency
         .ok_or_else(|| at.field("update_frequency").invalid("must be greater than zero"))?;
     made.previous_priorities = Some(frequency);
-    // What has no load of its own is not in the tables that endpoints are picked from.
-    at.finding("retries go to priorities that take requests at the time, and to no other");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Clusters without Snapshots around them.
 
 mod admission;
+mod avoiding;
 mod hashes;
 mod loads;
 mod model;

@@ -310,7 +310,7 @@ impl Reading<'_> {
     }
 
     fn repeated(&self, part: Tree, repetition: &ast::Repetition) -> Tree {
-        let flags = Flags { lazy: self.flags.lazy != !repetition.greedy, ..self.flags };
+        let flags = Flags { lazy: self.flags.lazy == repetition.greedy, ..self.flags };
         let op = match &repetition.op.kind {
             RepetitionKind::ZeroOrMore => return unary(Op::Star, part, flags),
             RepetitionKind::OneOrMore => return unary(Op::Plus, part, flags),

@@ -175,11 +175,7 @@ fn headers_and_predicates_are_taken() {
     let frequency =
         |update_frequency| of_config(any(&PreviousPrioritiesConfig { update_frequency }));
     assert_eq!(policy(frequency(2)).previous_priorities, Some(2));
-    findings(
-        RouteConfiguration,
-        &with(frequency(2)),
-        &[&format!("{AT}.retry_priority.typed_config")],
-    );
+    findings(RouteConfiguration, &with(frequency(2)), &[]);
     let unknown = of_config(any(&OmitCanaryHostsPredicate {}));
     let field = format!("{AT}.retry_priority");
     refused(RouteConfiguration, &with(unknown), &field, "is not a known extension");
