@@ -192,7 +192,7 @@ def authorization(draw, number):
     rules = {"action": draw.choice(["ALLOW", "DENY", "LOG"]), "policies": policies}
     config = {"@type": FILTERS + "rbac.v3.RBAC", "rules": rules}
     if number % 6 == 0:
-        config = {"@type": FILTERS + "rbac.v3.RBAC", "matcher": tree(draw)}
+        config = {"@type": FILTERS + "rbac.v3.RBAC", "matcher": tree(draw, number)}
     elif number % 3 == 0:
         config["shadow_rules"] = {"action": "DENY", "policies": {"s": {"permissions": ANY, "principals": ANY}}}
     config_of_route = {"metadata": {"filter_metadata": {"f": {"k": "v"}}}} if number % 2 else {}
@@ -200,7 +200,7 @@ def authorization(draw, number):
     return case(f"rbac {number} {config}", one(**config_of_route), requests, http_filters=filters)
 
 
-def tree(draw):
+def tree(draw, number):
     def action(name):
         config = {"@type": f"{TYPES}config.rbac.v3.Action", "name": name, "action": draw.choice(["ALLOW", "DENY", "LOG"])}
         return {"action": {"name": "action", "typed_config": config}}
@@ -222,8 +222,9 @@ def tree(draw):
                      told("network.v3.ServerNameInput", {"value_match": {"exact": "a"}}),
                      told("ssl.v3.UriSanInput", {"value_match": {"prefix": "spiffe://"}}),
                      told("ssl.v3.SubjectInput", {"value_match": {"exact": "a"}})]  # fmt: skip
-    asked = draw.choice(of_connection)
-    inner = [{"predicate": draw.choice([asked, {"not_matcher": asked}]), "on_match": action("told")}, *inner]
+    own = random.Random(number)
+    asked = own.choice(of_connection)
+    inner = [{"predicate": own.choice([asked, {"not_matcher": asked}]), "on_match": inner[0]["on_match"]}, *inner]
     both = [single(":path", {"prefix": "/admin"}), {"not_matcher": single("x-role", {"exact": "adm"})}]
     branches = [{"predicate": single("x-role", {"exact": "adm"}), "on_match": {"matcher": {"matcher_list": {"matchers": inner}}}},
                 {"predicate": {draw.choice(["and_matcher", "or_matcher"]): {"predicate": both}}, "on_match": action("outer")}]  # fmt: skip

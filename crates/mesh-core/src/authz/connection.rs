@@ -5,14 +5,14 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use super::condition::tls;
-use crate::origin::{Origin, TlsOrigin};
+use crate::origin::Origin;
 use crate::resource::{ConnectionInput, Name, StringMatcher};
 
 /// Room for any address, or port, as text.
 const LONGEST: usize = 48;
 
-/// Whether what a connection tells matches; `None` when nobody told. What there is none of, and is
-/// known to, matches nothing.
+/// Whether what a connection tells matches; `None` when nobody told, and for names of certificates
+/// in plain text (as in Envoy). What there is none of, and is known to, matches nothing.
 pub(super) fn matches(
     input: ConnectionInput,
     matcher: &StringMatcher,
@@ -29,10 +29,13 @@ pub(super) fn matches(
         Input::SourceIp => ip(origin.remote),
         Input::SourcePort => port(origin.remote),
         Input::DirectSourceIp => ip(origin.peer),
-        Input::ServerName => Some(told(matcher, tls(origin)?, |tls| &tls.server_name)),
-        Input::Subject => Some(told(matcher, tls(origin)?, |tls| &tls.subject)),
-        Input::UriSan => Some(tls(origin)?.is_some_and(|tls| joined(matcher, &tls.uri_sans))),
-        Input::DnsSan => Some(tls(origin)?.is_some_and(|tls| joined(matcher, &tls.dns_sans))),
+        Input::ServerName => {
+            let name = tls(origin)?.map_or("", |tls| &tls.server_name);
+            Some(told(matcher, name))
+        }
+        Input::Subject => Some(told(matcher, &origin.tls.as_ref()?.subject)),
+        Input::UriSan => Some(joined(matcher, &origin.tls.as_ref()?.uri_sans)),
+        Input::DnsSan => Some(joined(matcher, &origin.tls.as_ref()?.dns_sans)),
     }
 }
 
@@ -47,12 +50,8 @@ fn shown(matcher: &StringMatcher, value: impl Display) -> bool {
     str::from_utf8(&text[..length]).is_ok_and(|text| matcher.matches(text))
 }
 
-fn told<'t>(
-    matcher: &StringMatcher,
-    tls: Option<&'t TlsOrigin>,
-    text: impl FnOnce(&'t TlsOrigin) -> &'t str,
-) -> bool {
-    tls.map(text).is_some_and(|text| !text.is_empty() && matcher.matches(text))
+fn told(matcher: &StringMatcher, text: &str) -> bool {
+    !text.is_empty() && matcher.matches(text)
 }
 
 /// A certificate has one name of a kind nearly always.

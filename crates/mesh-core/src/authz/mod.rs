@@ -5,7 +5,7 @@
 //! that no form of a path means one thing here and another there. What decoding could not understand
 //! never gets here. What nobody told of a request, such as the peer of one without a connection,
 //! neither holds nor fails: no rule lets a request pass by it, under *not* or otherwise, and a rule
-//! that denies by it does.
+//! that denies by it does, and a matching tree that comes to it denies at once.
 //!
 //! The idea is one program without nesting for all policies. Each [`Condition`] becomes a test with
 //! two ways out, to another test or to the end, laid out so that *and*, *or* and *not* cost

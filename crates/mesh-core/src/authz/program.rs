@@ -84,7 +84,7 @@ impl Program {
             RbacRules::Matches(matches) => {
                 for one in matches.iter().rev() {
                     let end = made.end(&one.name, one.action);
-                    made.entry = made.rule(&one.rule, end, made.entry, Doubt::of(one.action));
+                    made.entry = made.rule(&one.rule, end, made.entry, Doubt::Denies);
                 }
             }
         }
@@ -147,6 +147,7 @@ impl Program {
                 let unknown = match doubt {
                     Doubt::Holds => holds,
                     Doubt::Fails => fails,
+                    Doubt::Denies => Target::NoMatch,
                 };
                 self.tests.push(Test { condition, holds, fails, unknown });
                 Target::Test(self.tests.len() - 1)
@@ -166,6 +167,8 @@ impl Program {
 enum Doubt {
     Holds,
     Fails,
+    /// Of a matching tree: nothing is asked any more, and what matched nothing is denied (Envoy).
+    Denies,
 }
 
 impl Doubt {
@@ -180,6 +183,7 @@ impl Doubt {
         match self {
             Self::Holds => Self::Fails,
             Self::Fails => Self::Holds,
+            Self::Denies => Self::Denies,
         }
     }
 }

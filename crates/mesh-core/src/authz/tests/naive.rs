@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::mesh::resource::ConnectionInput as Input;
 use super::mesh::resource::{
-    CidrRange, Condition, HeaderMatch, HeaderMatcher, Metadata, RbacAction, RbacMatch, RbacRules,
-    Rule, SanMatcher, StringMatcher, ValueMatch,
+    CidrRange, Condition, HeaderMatch, HeaderMatcher, Metadata, RbacAction, RbacRules, Rule,
+    SanMatcher, StringMatcher, ValueMatch,
 };
 use super::mesh::{Dialect, Head};
 
@@ -36,9 +36,18 @@ pub(super) fn decide(
             (allowed, found.map(|(name, _)| name.to_string()))
         }
         RbacRules::Matches(list) => {
-            let counts =
-                |one: &&RbacMatch| ask.rule(&one.rule).unwrap_or(one.action == RbacAction::Deny);
-            match list.iter().find(counts) {
+            let mut found = None;
+            for one in list {
+                match ask.in_order(&one.rule) {
+                    Some(false) => {}
+                    Some(true) => {
+                        found = Some(one);
+                        break;
+                    }
+                    None => break,
+                }
+            }
+            match found {
                 Some(one) => (one.action != RbacAction::Deny, Some(one.name.to_string())),
                 None => (false, None),
             }
@@ -69,6 +78,30 @@ impl Ask<'_> {
             None
         } else {
             Some(false)
+        }
+    }
+
+    /// As a matching tree asks, one after the other: `None` when it comes to what nobody told.
+    fn in_order(&self, rule: &Rule) -> Option<bool> {
+        match rule {
+            Rule::And(rules) => {
+                for rule in rules {
+                    if !self.in_order(rule)? {
+                        return Some(false);
+                    }
+                }
+                Some(true)
+            }
+            Rule::Or(rules) => {
+                for rule in rules {
+                    if self.in_order(rule)? {
+                        return Some(true);
+                    }
+                }
+                Some(false)
+            }
+            Rule::Not(rule) => Some(!self.in_order(rule)?),
+            Rule::Any | Rule::Is(_) => self.rule(rule),
         }
     }
 
@@ -108,6 +141,7 @@ impl Ask<'_> {
                 Input::DestinationIp | Input::DestinationPort => origin.local.is_some(),
                 Input::SourceIp | Input::SourcePort => origin.remote.is_some(),
                 Input::DirectSourceIp => origin.peer.is_some(),
+                Input::UriSan | Input::DnsSan | Input::Subject => origin.tls.is_some(),
                 _ => origin.tls.is_some() || origin.peer.is_some() || origin.local.is_some(),
             },
             _ => true,
