@@ -282,7 +282,6 @@ impl Flight {
         }
         let mut avoid = Avoid::new(&tried, max_attempts);
         avoid.priorities = history.map_or(&[], |history| history.priorities.left());
-        let is_away = !avoid.priorities.is_empty() && !state.has_subsets() && part.is_none();
         let choice = Choice::new(self.dialect)
             .with_avoid(avoid)
             .with_part(part)
@@ -290,15 +289,7 @@ impl Flight {
             .with_now(state.has_slow_start().then(now))
             .with_metadata_match(view.metadata_match());
         let random = self.random.next();
-        let away = is_away && named.is_none();
-        let picked = named.or_else(|| away.then(|| state.pick_away(&choice, random)).flatten());
-        let starts_over = away && picked.is_none();
-        let anywhere = || {
-            let avoid = Avoid::new(&tried, max_attempts);
-            let choice = if starts_over { choice.with_avoid(avoid) } else { choice };
-            state.pick(&choice, random)
-        };
-        let picked = picked.map_or_else(anywhere, Ok);
+        let (picked, starts_over) = sessions::pick_again(state, &choice, named, random);
         let endpoint = picked.map_err(|none| self.failing().no_endpoints(state, none))?;
         if starts_over && let Some(history) = &mut self.history {
             history.priorities.start_over();

@@ -204,8 +204,10 @@ fn input(at: At<'_>, proto: Option<&TypedExtensionConfig>) -> Result<Input, Inva
 }
 
 fn connection_input(any: &Any) -> Option<ConnectionInput> {
+    /// Whether it is a message of that type.
+    type Is = fn(&Any) -> bool;
     use ConnectionInput as Input;
-    let known: [(fn(&Any) -> bool, Input); 9] = [
+    let known: [(Is, Input); 9] = [
         (is_of::<network::DestinationIpInput>, Input::DestinationIp),
         (is_of::<network::DestinationPortInput>, Input::DestinationPort),
         (is_of::<network::SourceIpInput>, Input::SourceIp),

@@ -207,7 +207,7 @@ fn filter_state(at: At<'_>, proto: &matcher_pb::FilterStateMatcher) -> Result<Co
 
 /// A range in the neutral part of the API.
 fn neutral_cidr(at: At<'_>, proto: &NeutralCidr) -> Result<CidrRange, Invalid> {
-    let (address_prefix, prefix_len) = (proto.address_prefix.clone(), proto.prefix_len.clone());
+    let (address_prefix, prefix_len) = (proto.address_prefix.clone(), proto.prefix_len);
     cidr(at, &CidrProto { address_prefix, prefix_len })
 }
 

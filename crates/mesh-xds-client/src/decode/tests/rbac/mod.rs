@@ -82,11 +82,6 @@ fn metadata() -> matcher::MetadataMatcher {
     }
 }
 
-fn ten(address: &str) -> mesh_pb::xds::core::v3::CidrRange {
-    let prefix_len = Some(UInt32Value { value: 8 });
-    mesh_pb::xds::core::v3::CidrRange { address_prefix: address.to_owned(), prefix_len }
-}
-
 fn state(matcher: Option<matcher::filter_state_matcher::Matcher>) -> Identifier {
     Identifier::FilterState(matcher::FilterStateMatcher { key: "k".to_owned(), matcher })
 }
@@ -184,11 +179,6 @@ fn every_principal_becomes_its_condition() {
     identifies(Identifier::SourcedMetadata(sourced), "Metadata(MetadataMatcher");
     let sourced = pb::SourcedMetadata { metadata_matcher: Some(metadata()), metadata_source: 1 };
     identifies(Identifier::SourcedMetadata(sourced), "RouteMetadata(MetadataMatcher");
-    let address = matcher::AddressMatcher { ranges: vec![ten("10.0.0.0")], invert_match: true };
-    let address = matcher::filter_state_matcher::Matcher::AddressMatch(address);
-    identifies(state(Some(address)), "FilterStateAddress { key: \"k\", ranges: [Cidr");
-    let string = matcher::filter_state_matcher::Matcher::StringMatch(exact("v"));
-    identifies(state(Some(string)), "FilterState { key: \"k\", value: Exact");
     let anyone = mtls::Config { any_validated_client_certificate: true, san_matcher: None };
     identifies(custom(&anyone), "MtlsAuthenticated(None)");
     identifies(custom(&san(3, Some(exact("spiffe://td/a")))), "MtlsAuthenticated(Some(Uri(");
@@ -279,10 +269,6 @@ fn principals_that_cannot_be_asked_refuse_the_resource() {
     let field = ".custom.typed_config.san_matcher.matcher";
     refuses_principal(Some(custom(&san(3, None))), field, "is missing");
     refuses_principal(Some(state(None)), ".filter_state", "no known matcher");
-    let address = matcher::AddressMatcher { ranges: vec![ten("x")], invert_match: true };
-    let address = matcher::filter_state_matcher::Matcher::AddressMatch(address);
-    let field = ".filter_state.address_match.ranges[0].address_prefix";
-    refuses_principal(Some(state(Some(address))), field, "not an IP address");
     let name = Some(matcher::StringMatcher::default());
     let name = Identifier::Authenticated(pb::principal::Authenticated { principal_name: name });
     refuses_principal(Some(name), ".authenticated.principal_name", "no known");

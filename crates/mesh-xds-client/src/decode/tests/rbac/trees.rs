@@ -5,7 +5,7 @@ use mesh_pb::envoy::extensions::matching::common_inputs::ssl::v3 as ssl;
 use mesh_pb::envoy::extensions::matching::input_matchers::ip::v3::Ip;
 use mesh_pb::xds;
 use predicate::single_predicate;
-use prost::{Message, Name};
+use prost::Name;
 use tree::matcher_list::{self, predicate};
 use xds::r#type::matcher::v3 as xds_matcher;
 use xds::r#type::matcher::v3::matcher as tree;
@@ -143,10 +143,7 @@ fn trees_whose_branches_repeat_too_much_are_refused() {
     assert!(invalid.text.contains("more than 100000 rules"), "{invalid:?}");
 }
 
-fn single(
-    input: &(impl Message + Name),
-    matcher: single_predicate::Matcher,
-) -> xds_matcher::Matcher {
+fn single(input: &impl Name, matcher: single_predicate::Matcher) -> xds_matcher::Matcher {
     let typed_config = Some(any(input));
     let input = xds::core::v3::TypedExtensionConfig { name: "i".to_owned(), typed_config };
     let single = predicate::SinglePredicate { input: Some(input), matcher: Some(matcher) };
@@ -216,4 +213,18 @@ fn trees_ask_connections() {
     refuses(&of_tree(bad), &format!("{field}.{of}"), "not an IP address");
     let unknown = single(&network::TransportProtocolInput {}, text("tls"));
     refuses(&of_tree(unknown), &format!("{field}.input.typed_config"), "not supported here");
+}
+
+#[test]
+fn filter_state_may_hold_addresses() {
+    let of = |address: &str| {
+        let prefix_len = Some(UInt32Value { value: 8 });
+        let address_prefix = address.to_owned();
+        let range = xds::core::v3::CidrRange { address_prefix, prefix_len };
+        let matcher = matcher::AddressMatcher { ranges: vec![range], invert_match: true };
+        state(Some(matcher::filter_state_matcher::Matcher::AddressMatch(matcher)))
+    };
+    identifies(of("10.0.0.0"), "FilterStateAddress { key: \"k\", ranges: [Cidr");
+    let field = ".filter_state.address_match.ranges[0].address_prefix";
+    refuses_principal(Some(of("x")), field, "not an IP address");
 }
