@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::Request;
+use mesh_tests::backend::Backend;
 use mesh_tests::client::mesh_with_seed;
 use mesh_tests::world::Notes;
 use mesh_tests::{Control, eventually, get, send, yaml};
@@ -141,4 +142,31 @@ async fn outlier_detection_of_a_destination_rule_leaves_the_failing_server_out()
         assert_eq!(get(&channel, "/").await.unwrap().status, 200);
     }
     assert_eq!(bad.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn names_are_looked_up_and_connections_carry_as_many_requests_as_the_rule_says() {
+    let backend = Backend::start("ext", "v1").await;
+    let port = backend.address.port();
+    for resolution in ["DNS", "DNS_ROUND_ROBIN"] {
+        let entry = format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: ext}}\n\
+             spec:\n  hosts: [ext.test]\n  resolution: {resolution}\n  ports: [{{number: 80, \
+             name: http, protocol: HTTP}}]\n  endpoints: [{{address: localhost, ports: \
+             {{http: {port}}}}}]\n---\napiVersion: networking.istio.io/v1\n\
+             kind: DestinationRule\nmetadata: {{name: ext}}\nspec: {{host: ext.test, \
+             trafficPolicy: {{connectionPool: {{http: {{maxRequestsPerConnection: 2}}}}}}}}\n"
+        );
+        let control = Control::start(&[("ext.yaml", &entry)]).await;
+        let mesh = mesh_with_seed(control.xds(), 7);
+        let channel = Channel::new(&mesh, "ext.test:80").unwrap();
+        let mut peers = Vec::new();
+        for _ in 0..6 {
+            let answer = get(&channel, "/").await.unwrap();
+            peers.push(answer.json()["peer"]["address"].clone());
+        }
+        let runs: Vec<_> = peers.chunk_by(|a, b| a == b).map(<[_]>::len).collect();
+        assert_eq!(runs, [2, 2, 2], "{resolution}: {peers:?}");
+        assert_eq!(mesh.findings(), []);
+    }
 }

@@ -4,11 +4,10 @@ use super::selection::{consistent_hash, outlier_detection, retry_budget, warmup}
 use super::{duration, labels, names, not_negative, port};
 use crate::field_path::FieldPath;
 use crate::kind::{
-    ConnectionPool, DestinationRule, Duration, LoadBalancer, SimpleLoadBalancer, Tls, TlsMode,
-    TrafficPolicy,
+    ConnectionPool, DestinationRule, H2UpgradePolicy, LoadBalancer, SimpleLoadBalancer, Tls,
+    TlsMode, TrafficPolicy,
 };
 use crate::read::Report;
-use crate::yaml::NotYet;
 
 pub(crate) fn destination_rule(spec: &DestinationRule, report: &mut Report<'_>) {
     let path = FieldPath::spec();
@@ -107,29 +106,36 @@ fn settings(
         let path = path.key("tcp");
         not_negative(tcp.max_connections, &path.key("maxConnections"), report);
         duration(tcp.connect_timeout, &path.key("connectTimeout"), report);
-        later(&tcp.max_connection_duration, &path.key("maxConnectionDuration"), report);
-        later(&tcp.idle_timeout, &path.key("idleTimeout"), report);
+        duration(tcp.max_connection_duration, &path.key("maxConnectionDuration"), report);
+        duration(tcp.idle_timeout, &path.key("idleTimeout"), report);
+        if let Some(keepalive) = &tcp.tcp_keepalive {
+            let path = path.key("tcpKeepalive");
+            duration(keepalive.time, &path.key("time"), report);
+            duration(keepalive.interval, &path.key("interval"), report);
+        }
     }
     if let Some(http) = http {
         let path = path.key("http");
         for (field, value) in [
             ("http1MaxPendingRequests", http.http1_max_pending_requests),
             ("http2MaxRequests", http.http2_max_requests),
+            ("maxRequestsPerConnection", http.max_requests_per_connection),
             ("maxRetries", http.max_retries),
+            ("maxConcurrentStreams", http.max_concurrent_streams),
         ] {
             not_negative(value, &path.key(field), report);
         }
-        later(&http.idle_timeout, &path.key("idleTimeout"), report);
-        if let Some(NotYet(settings)) = &http.http2_keep_alive {
+        duration(http.idle_timeout, &path.key("idleTimeout"), report);
+        if http.use_client_protocol && http.h2_upgrade_policy == H2UpgradePolicy::Upgrade {
+            let text = "useClientProtocol and h2UpgradePolicy UPGRADE exclude each other";
+            report.error(&path.key("useClientProtocol"), text);
+        }
+        if let Some(settings) = &http.http2_keep_alive {
             let path = path.key("http2KeepAlive");
             duration(settings.interval, &path.key("interval"), report);
             duration(settings.timeout, &path.key("timeout"), report);
         }
     }
-}
-
-fn later(time: &Option<NotYet<Duration>>, path: &FieldPath, report: &mut Report<'_>) {
-    duration(time.as_ref().map(|NotYet(time)| *time), path, report);
 }
 
 fn balancer(balancer: &LoadBalancer, path: &FieldPath, report: &mut Report<'_>) {

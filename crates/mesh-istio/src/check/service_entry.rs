@@ -101,21 +101,12 @@ fn resolution(spec: &ServiceEntry, path: &FieldPath, report: &mut Report<'_>) {
         }
         _ => {}
     }
-    let is_address = |entry: &WorkloadEntry| entry.address.parse::<IpAddr>().is_ok();
-    let text = match spec.resolution {
-        Resolution::Static => return,
-        Resolution::None if spec.workload_selector.is_some() => return,
-        Resolution::None | Resolution::DynamicDns => "not yet honoured: there are no endpoints",
-        Resolution::Dns | Resolution::DnsRoundRobin
-            if !spec.endpoints.is_empty() && spec.endpoints.iter().all(is_address) =>
-        {
-            return;
-        }
-        Resolution::Dns | Resolution::DnsRoundRobin => {
-            "names are not yet looked up: only endpoints with IP addresses are used"
-        }
-    };
-    report.warning(&field, text);
+    match spec.resolution {
+        Resolution::None if spec.workload_selector.is_none() => {}
+        Resolution::DynamicDns => {}
+        _ => return,
+    }
+    report.warning(&field, "not yet honoured: there are no endpoints");
 }
 
 fn endpoint(

@@ -121,9 +121,18 @@ pub(crate) struct ConnectionPool {
 pub(crate) struct TcpSettings {
     pub(crate) max_connections: i32,
     pub(crate) connect_timeout: Option<Duration>,
-    _tcp_keepalive: Later,
-    pub(crate) max_connection_duration: Option<NotYet<Duration>>,
-    pub(crate) idle_timeout: Option<NotYet<Duration>>,
+    pub(crate) tcp_keepalive: Option<TcpKeepalive>,
+    pub(crate) max_connection_duration: Option<Duration>,
+    /// Of connections that are no HTTP.
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TcpKeepalive {
+    pub(crate) probes: u32,
+    pub(crate) time: Option<Duration>,
+    pub(crate) interval: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -131,17 +140,26 @@ pub(crate) struct TcpSettings {
 pub(crate) struct HttpSettings {
     pub(crate) http1_max_pending_requests: i32,
     pub(crate) http2_max_requests: i32,
-    _max_requests_per_connection: Later,
+    pub(crate) max_requests_per_connection: i32,
     pub(crate) max_retries: i32,
-    pub(crate) idle_timeout: Option<NotYet<Duration>>,
-    _h2_upgrade_policy: Later,
-    _use_client_protocol: Later,
-    _max_concurrent_streams: Later,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) h2_upgrade_policy: H2UpgradePolicy,
+    pub(crate) use_client_protocol: bool,
+    pub(crate) max_concurrent_streams: i32,
     #[serde(rename = "http2KeepAlive")]
-    pub(crate) http2_keep_alive: Option<NotYet<KeepAlive>>,
+    pub(crate) http2_keep_alive: Option<KeepAlive>,
 }
 
-/// Checked, and without effect so far.
+/// In the order of the API's enum numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum H2UpgradePolicy {
+    #[default]
+    Default,
+    DoNotUpgrade,
+    Upgrade,
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct KeepAlive {

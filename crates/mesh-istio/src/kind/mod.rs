@@ -16,8 +16,8 @@ mod traffic;
 mod virtual_service;
 
 pub(crate) use destination_rule::{
-    ConnectionPool, DestinationRule, LoadBalancer, SimpleLoadBalancer, Subset, Tls, TlsMode,
-    TrafficPolicy,
+    ConnectionPool, DestinationRule, H2UpgradePolicy, HttpSettings, KeepAlive, LoadBalancer,
+    SimpleLoadBalancer, Subset, TcpSettings, Tls, TlsMode, TrafficPolicy,
 };
 pub(crate) use duration::Duration;
 pub(crate) use export_to::ExportTo;

@@ -1,6 +1,7 @@
 //! Endpoints of services: inline, or workloads chosen by labels.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::read::{Content, Object, Origin};
 /// One place where a service is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    pub(crate) address: IpAddr,
+    pub(crate) address: Host,
     /// One for each port of the service; absent where the workload does not serve it.
     pub(crate) ports: Vec<Option<u16>>,
     /// At least 1.
@@ -25,6 +26,23 @@ pub(crate) struct Endpoint {
     pub(crate) namespace: String,
     /// Empty where it is not known.
     pub(crate) service_account: String,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Host {
+    Ip(IpAddr),
+    /// To be looked up by clients.
+    Name(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 /// The workloads of all namespaces, found by label.
@@ -68,7 +86,12 @@ impl<'a> Workloads<'a> {
             .collect()
     }
 
-    pub(super) fn of_service_entry(&self, spec: &ServiceEntry, origin: &Origin) -> Vec<Endpoint> {
+    /// Those of one host of a ServiceEntry.
+    pub(super) fn of_service_entry(
+        &self,
+        spec: &ServiceEntry,
+        (host, origin): (&str, &Origin),
+    ) -> Vec<Endpoint> {
         let port_of = |entry: &WorkloadEntry| {
             spec.ports
                 .iter()
@@ -79,18 +102,26 @@ impl<'a> Workloads<'a> {
                 })
                 .collect::<Vec<_>>()
         };
+        let by_name = matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+        let endpoint = |entry, origin| match self::endpoint(entry, origin, port_of(entry)) {
+            Some(made) => Some(made),
+            None if by_name => named(entry, origin, port_of(entry)),
+            None => None,
+        };
         match &spec.workload_selector {
             Some(selector) => self
                 .select(&origin.namespace, &selector.labels)
                 .into_iter()
-                .filter_map(|(entry, origin)| endpoint(entry, origin, port_of(entry)))
+                .filter_map(|(entry, origin)| endpoint(entry, origin))
                 .collect(),
-            // With DNS an address needs no lookup, and a name is not yet looked up.
-            None if spec.resolution != Resolution::None => spec
-                .endpoints
-                .iter()
-                .filter_map(|entry| endpoint(entry, origin, port_of(entry)))
-                .collect(),
+            // The host stands for itself.
+            None if by_name && spec.endpoints.is_empty() => {
+                let entry = WorkloadEntry { address: host.to_owned(), ..Default::default() };
+                endpoint(&entry, origin).into_iter().collect()
+            }
+            None if spec.resolution != Resolution::None => {
+                spec.endpoints.iter().filter_map(|entry| endpoint(entry, origin)).collect()
+            }
             None => Vec::new(),
         }
     }
@@ -122,10 +153,20 @@ impl<'a> Workloads<'a> {
     }
 }
 
-/// Absent for what has no IP address: those were reported when read.
+/// Absent for what has no IP address: those are looked up, or were reported when read.
 fn endpoint(entry: &WorkloadEntry, origin: &Origin, ports: Vec<Option<u16>>) -> Option<Endpoint> {
-    Some(Endpoint {
-        address: entry.address.parse().ok()?,
+    Some(at(Host::Ip(entry.address.parse().ok()?), entry, origin, ports))
+}
+
+/// Absent for what has no name either.
+fn named(entry: &WorkloadEntry, origin: &Origin, ports: Vec<Option<u16>>) -> Option<Endpoint> {
+    let is_name = !entry.address.is_empty() && !entry.address.starts_with("unix://");
+    is_name.then(|| at(Host::Name(entry.address.to_ascii_lowercase()), entry, origin, ports))
+}
+
+fn at(address: Host, entry: &WorkloadEntry, origin: &Origin, ports: Vec<Option<u16>>) -> Endpoint {
+    Endpoint {
+        address,
         ports,
         weight: entry.weight.max(1),
         locality: entry.locality.clone(),
@@ -133,5 +174,5 @@ fn endpoint(entry: &WorkloadEntry, origin: &Origin, ports: Vec<Option<u16>>) -> 
         workload: origin.name.clone(),
         namespace: origin.namespace.clone(),
         service_account: entry.service_account.clone(),
-    })
+    }
 }

@@ -7,9 +7,9 @@ mod service;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{Endpoint, Host};
 pub(crate) use rules::{Rule, Rules};
-pub(crate) use service::{AppProtocol, Registry, Service};
+pub(crate) use service::{AppProtocol, Lookup, Registry, Service};
 
 use crate::check;
 use crate::diagnostic::{Diagnostic, Level};

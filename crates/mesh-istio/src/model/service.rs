@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::endpoint::{Endpoint, Workloads};
 use crate::host::{patterns, resolve};
 use crate::kind::{
-    ExportTo, KubernetesService, ServiceEntry, ServicePort, ServiceType, TargetPort,
+    ExportTo, KubernetesService, Resolution, ServiceEntry, ServicePort, ServiceType, TargetPort,
     TransportProtocol,
 };
 use crate::read::{Content, Object};
@@ -24,9 +24,21 @@ pub(crate) struct Service {
     /// Virtual addresses, by which clients may also name it.
     pub(crate) addresses: Vec<String>,
     pub(crate) endpoints: Vec<Endpoint>,
+    /// What those endpoints stand for that have names.
+    pub(crate) lookup: Lookup,
     /// Names that whoever answers may have in a certificate, beside those of its endpoints.
     pub(crate) subject_alt_names: Vec<String>,
     export_to: ExportTo,
+}
+
+/// What becomes of the addresses that a name has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// Each is an endpoint (`DNS`).
+    #[default]
+    All,
+    /// All of them are ways to one (`DNS_ROUND_ROBIN`).
+    One,
 }
 
 #[derive(Debug)]
@@ -93,11 +105,9 @@ impl Registry {
             let origin = &object.origin;
             match &object.content {
                 Content::ServiceEntry { spec, .. } => {
-                    let endpoints = workloads.of_service_entry(spec, origin);
                     for host in &spec.hosts {
-                        let service =
-                            service_entry(host, spec, &origin.namespace, endpoints.clone());
-                        registry.add(service);
+                        let endpoints = workloads.of_service_entry(spec, (host, origin));
+                        registry.add(service_entry(host, spec, &origin.namespace, endpoints));
                     }
                 }
                 Content::KubernetesService { spec, metadata }
@@ -113,6 +123,7 @@ impl Registry {
                         ports: tcp_ports(spec).map(kubernetes_port).collect(),
                         addresses: cluster_ips(spec),
                         endpoints,
+                        lookup: Lookup::default(),
                         subject_alt_names: Vec::new(),
                         export_to: export_to.unwrap_or_default(),
                     });
@@ -171,6 +182,10 @@ fn service_entry(
         // A range is no name; only whole addresses are.
         addresses: spec.addresses.iter().filter(|a| !a.contains('/')).cloned().collect(),
         endpoints,
+        lookup: match spec.resolution {
+            Resolution::DnsRoundRobin => Lookup::One,
+            _ => Lookup::All,
+        },
         subject_alt_names: spec.subject_alt_names.clone(),
         export_to: spec.export_to.clone(),
     }

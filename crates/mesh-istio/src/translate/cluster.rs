@@ -1,27 +1,20 @@
 //! CDS: a service's port, or one subset of it.
 
-use std::collections::HashMap;
-
 use mesh_pb::envoy::config::cluster::v3::circuit_breakers::{Thresholds, thresholds};
 use mesh_pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+    ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
 };
 use mesh_pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
-use mesh_pb::envoy::config::core::v3::{Http2ProtocolOptions, Metadata};
-use mesh_pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
-use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
-    ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
-};
+use mesh_pb::envoy::config::core::v3::Metadata;
 use mesh_pb::envoy::r#type::v3::Percent;
-use mesh_pb::type_url;
 
 use super::listener::ads;
 use super::metadata::{config_path, istio, list, object, string};
 use super::name::ClusterName;
 use super::policy::{Effective, Policies};
-use super::{any, duration, selection, tls, uint32};
+use super::{connections, duration, endpoints, selection, tls, uint32};
 use crate::kind::{RetryBudget, SimpleLoadBalancer};
-use crate::model::{AppProtocol, Model, Service};
+use crate::model::{AppProtocol, Lookup, Model, Service};
 use crate::node::{Mode, Node};
 
 pub(super) fn cluster(
@@ -54,11 +47,14 @@ pub(super) fn cluster(
         connect_timeout: Some(duration(timeout.unwrap_or(CONNECT_TIMEOUT))),
         lb_policy: lb_policy(&policy, node.mode).into(),
         circuit_breakers: circuit_breakers(&policy, node.mode),
-        typed_extension_protocol_options: http2.then(http2_options).unwrap_or_default(),
         transport_socket: policy.tls.map(|it| tls::socket(model, node.mode, it, service, parsed)),
         metadata: Some(metadata(service, &policies, parsed.subset)),
         ..Default::default()
     };
+    connections::options(policy.connection_pool, http2, node.mode, &mut made);
+    if endpoints::is_looked_up(service, node) {
+        dns(model, node, (service, name, parsed), &mut made);
+    }
     if let Some(balancer) = policy.load_balancer {
         match &balancer.consistent_hash {
             Some(hash) => selection::hashing(hash, &mut made),
@@ -71,6 +67,29 @@ pub(super) fn cluster(
         selection::outliers(&policy, &mut made);
     }
     Some(made)
+}
+
+/// The endpoints are found by the client, by the names that it is told.
+#[allow(deprecated, reason = "istiod still says it this way")]
+fn dns(
+    model: &Model,
+    node: &Node,
+    (service, name, parsed): (&Service, &str, &ClusterName<'_>),
+    made: &mut Cluster,
+) {
+    let assignment = endpoints::assignment(model, node, name, parsed);
+    let groups = assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let count: usize = groups.map(|group| group.lb_endpoints.len()).sum();
+    // gRPC knows no other (A37), and with any other number of endpoints it is refused.
+    let is_logical = (service.lookup == Lookup::One || node.mode == Mode::Grpc) && count == 1;
+    let kind = if is_logical { DiscoveryType::LogicalDns } else { DiscoveryType::StrictDns };
+    made.cluster_discovery_type = Some(ClusterDiscoveryType::Type(kind.into()));
+    made.eds_cluster_config = None;
+    made.load_assignment = assignment;
+    made.dns_refresh_rate = Some(duration(DNS_REFRESH_RATE));
+    // A service that listens on one family alone is found by names that stand for both.
+    made.set_dns_lookup_family(DnsLookupFamily::V4Preferred);
+    made.respect_dns_ttl = node.mode == Mode::Envoy;
 }
 
 fn lb_policy(policy: &Effective<'_>, mode: Mode) -> LbPolicy {
@@ -125,24 +144,6 @@ fn retry_budget(budget: &RetryBudget) -> thresholds::RetryBudget {
     }
 }
 
-/// Without them HTTP/1.1 is spoken.
-fn http2_options() -> HashMap<String, mesh_pb::google::protobuf::Any> {
-    let options = HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(
-            ExplicitHttpConfig {
-                protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(
-                    Http2ProtocolOptions::default(),
-                )),
-            },
-        )),
-        ..Default::default()
-    };
-    HashMap::from([(
-        HTTP_PROTOCOL_OPTIONS_KEY.to_owned(),
-        any(type_url::HTTP_PROTOCOL_OPTIONS, &options),
-    )])
-}
-
 fn metadata(service: &Service, policies: &Policies<'_>, subset: &str) -> Metadata {
     let described = object([
         ("host", string(&service.host)),
@@ -163,6 +164,5 @@ fn metadata(service: &Service, policies: &Policies<'_>, subset: &str) -> Metadat
 
 /// Istio's mesh default.
 pub(super) const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-/// Envoy's well-known key.
-pub(super) const HTTP_PROTOCOL_OPTIONS_KEY: &str =
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// Istio's mesh default (`dnsRefreshRate`).
+const DNS_REFRESH_RATE: std::time::Duration = std::time::Duration::from_secs(60);

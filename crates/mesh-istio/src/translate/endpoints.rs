@@ -16,11 +16,35 @@ use super::name::ClusterName;
 use super::policy::Policies;
 use super::uint32;
 use crate::kind::selects;
-use crate::model::{Endpoint, Model};
-use crate::node::Node;
+use crate::model::{Endpoint, Host, Lookup, Model, Service};
+use crate::node::{Mode, Node};
+
+/// Whether the clusters of a service hold their endpoints, which the client looks up by name.
+///
+/// gRPC's own clients look up one name and no more (A37); where there are more, they get what has an
+/// address.
+pub(super) fn is_looked_up(service: &Service, node: &Node) -> bool {
+    let is_name = |endpoint: &Endpoint| matches!(endpoint.address, Host::Name(_));
+    let is_one = service.lookup == Lookup::One || node.mode != Mode::Grpc;
+    service.endpoints.iter().any(is_name) && (is_one || service.endpoints.len() == 1)
+}
+
+/// Of a cluster that does not hold its endpoints itself.
+pub(super) fn load_assignment(
+    model: &Model,
+    node: &Node,
+    name: &str,
+    parsed: &ClusterName<'_>,
+) -> Option<ClusterLoadAssignment> {
+    let service = model.registry().lookup(parsed.host, &node.namespace)?;
+    if is_looked_up(service, node) {
+        return None;
+    }
+    assignment(model, node, name, parsed)
+}
 
 /// By locality, in order; a cluster without endpoints has an assignment without localities.
-pub(super) fn load_assignment(
+pub(super) fn assignment(
     model: &Model,
     node: &Node,
     name: &str,
@@ -35,16 +59,17 @@ pub(super) fn load_assignment(
         "" => None,
         name => Some(Policies::lookup(model, node, service).subset(name)?),
     };
-    let mut localities: BTreeMap<&str, BTreeMap<(std::net::IpAddr, u16), &Endpoint>> =
-        BTreeMap::new();
+    let by_name = is_looked_up(service, node);
+    let mut localities: BTreeMap<&str, Group<'_>> = BTreeMap::new();
     for endpoint in &service.endpoints {
-        let chosen = subset.is_none_or(|subset| selects(&subset.labels, &endpoint.labels));
+        let chosen = subset.is_none_or(|subset| selects(&subset.labels, &endpoint.labels))
+            && (by_name || matches!(endpoint.address, Host::Ip(_)));
         if let Some(port) = endpoint.ports[port_index].filter(|_| chosen) {
             // One address twice in a cluster is refused by clients; the older object keeps it.
             localities
                 .entry(&endpoint.locality)
                 .or_default()
-                .entry((endpoint.address, port))
+                .entry((&endpoint.address, port))
                 .or_insert(endpoint);
         }
     }
@@ -56,7 +81,9 @@ pub(super) fn load_assignment(
     })
 }
 
-fn deduplicate(localities: &mut BTreeMap<&str, BTreeMap<(std::net::IpAddr, u16), &Endpoint>>) {
+type Group<'a> = BTreeMap<(&'a Host, u16), &'a Endpoint>;
+
+fn deduplicate(localities: &mut BTreeMap<&str, Group<'_>>) {
     let mut seen = std::collections::HashSet::new();
     for group in localities.values_mut() {
         group.retain(|address, _| seen.insert(*address));
@@ -64,25 +91,22 @@ fn deduplicate(localities: &mut BTreeMap<&str, BTreeMap<(std::net::IpAddr, u16),
     localities.retain(|_, group| !group.is_empty());
 }
 
-fn locality(
-    name: &str,
-    group: &BTreeMap<(std::net::IpAddr, u16), &Endpoint>,
-) -> LocalityLbEndpoints {
+fn locality(name: &str, group: &Group<'_>) -> LocalityLbEndpoints {
     let mut parts = name.split('/').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
     let weight = group.values().map(|endpoint| u64::from(endpoint.weight)).sum::<u64>();
     LocalityLbEndpoints {
         locality: Some(Locality { region: part(), zone: part(), sub_zone: part() }),
-        lb_endpoints: group.iter().map(|(&(ip, port), e)| lb_endpoint(ip, port, e)).collect(),
+        lb_endpoints: group.iter().map(|(&(host, port), e)| lb_endpoint(host, port, e)).collect(),
         // A locality without a weight is not used by gRPC.
         load_balancing_weight: uint32(u32::try_from(weight).unwrap_or(u32::MAX)),
         ..Default::default()
     }
 }
 
-fn lb_endpoint(ip: std::net::IpAddr, port: u16, endpoint: &Endpoint) -> LbEndpoint {
+fn lb_endpoint(host: &Host, port: u16, endpoint: &Endpoint) -> LbEndpoint {
     let socket = SocketAddress {
-        address: ip.to_string(),
+        address: host.to_string(),
         port_specifier: Some(PortSpecifier::PortValue(port.into())),
         ..Default::default()
     };

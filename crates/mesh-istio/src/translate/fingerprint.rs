@@ -55,6 +55,9 @@ impl Fingerprint for Cluster {
     fn drain_maps(&mut self, hash: &mut XxHash3_128) {
         metadata(take(&mut self.metadata), hash);
         configs(take(&mut self.typed_extension_protocol_options), hash);
+        if let Some(assignment) = &mut self.load_assignment {
+            assignment.drain_maps(hash);
+        }
     }
 }
 

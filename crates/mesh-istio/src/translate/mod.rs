@@ -5,6 +5,7 @@
 
 mod answer;
 mod cluster;
+mod connections;
 mod endpoints;
 mod fingerprint;
 mod headers;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::ResourceType;
 use super::policy::Policies;
+use super::{ResourceType, endpoints};
 use crate::model::Model;
 use crate::node::Node;
 
@@ -46,6 +46,7 @@ pub(super) fn all(model: &Model, node: &Node, kind: ResourceType) -> Vec<String>
                 ResourceType::RouteConfiguration => {
                     names.insert(cluster(""));
                 }
+                ResourceType::ClusterLoadAssignment if endpoints::is_looked_up(service, node) => {}
                 ResourceType::Cluster | ResourceType::ClusterLoadAssignment => {
                     names.insert(cluster(""));
                     names.extend(policies.subsets().map(|subset| cluster(&subset.name)));

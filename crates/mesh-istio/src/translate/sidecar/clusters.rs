@@ -10,7 +10,8 @@ use mesh_pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
 };
 use mesh_pb::type_url;
 
-use super::super::cluster::{CONNECT_TIMEOUT, HTTP_PROTOCOL_OPTIONS_KEY};
+use super::super::cluster::CONNECT_TIMEOUT;
+use super::super::connections::HTTP_PROTOCOL_OPTIONS_KEY;
 use super::super::{any, duration, uint32};
 use super::{BLACK_HOLE, PASSTHROUGH};
 

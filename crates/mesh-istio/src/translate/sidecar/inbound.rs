@@ -18,7 +18,7 @@ use mesh_pb::type_url;
 use super::super::listener::manager;
 use super::super::{any, duration, uint32};
 use super::listener::{MANAGER_NAME, TCP_PROXY_NAME, at, chain, tcp_proxy};
-use crate::model::{AppProtocol, Model};
+use crate::model::{AppProtocol, Host, Model};
 use crate::node::{Mode, Node};
 
 /// Istio's name of the listener.
@@ -32,7 +32,7 @@ fn ports(model: &Model, node: &Node) -> BTreeMap<u16, bool> {
     let mut found = BTreeMap::new();
     let Ok(ip) = node.ip.parse::<IpAddr>() else { return found };
     for service in model.registry().services() {
-        let own = service.endpoints.iter().filter(|endpoint| endpoint.address == ip);
+        let own = service.endpoints.iter().filter(|endpoint| endpoint.address == Host::Ip(ip));
         for endpoint in own {
             for (port, number) in service.ports.iter().zip(&endpoint.ports) {
                 if let Some(number) = number {
@@ -74,7 +74,7 @@ pub(super) fn listener(model: &Model, node: &Node) -> Option<Listener> {
     let chains = ports.into_iter().map(|(port, is_http)| {
         let made = match is_http {
             true => chain(MANAGER_NAME, http(port)),
-            false => chain(TCP_PROXY_NAME, tcp_proxy(&cluster(port))),
+            false => chain(TCP_PROXY_NAME, tcp_proxy(&cluster(port), None)),
         };
         let matches =
             FilterChainMatch { destination_port: uint32(port.into()), ..Default::default() };

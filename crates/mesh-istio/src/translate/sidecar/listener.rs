@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::super::listener::manager;
 use super::super::name::ClusterName;
+use super::super::policy::Policies;
 use super::super::{any, duration};
 use super::{PASSTHROUGH, VIRTUAL_OUTBOUND, address, inbound, listener_name, ports};
 use crate::model::Model;
@@ -45,10 +46,13 @@ pub(in super::super) fn listener(model: &Model, node: &Node, name: &str) -> Opti
             }
         } else if tcp.is_none() && found.own_address(node).unwrap_or(address(node)) == ip {
             let cluster = ClusterName { port, subset: "", host: &found.service.host };
-            tcp = Some(cluster.to_string());
+            let policy = Policies::lookup(model, node, found.service).effective(port, None);
+            let pool = policy.connection_pool.and_then(|pool| pool.tcp.as_ref());
+            let idle = pool.and_then(|tcp| tcp.idle_timeout).map(|idle| idle.0);
+            tcp = Some(tcp_proxy(&cluster.to_string(), idle));
         }
     }
-    let chain = chain(TCP_PROXY_NAME, tcp_proxy(&tcp?));
+    let chain = chain(TCP_PROXY_NAME, tcp?);
     Some(bind(at(name, ip, port, chain), node))
 }
 
@@ -71,7 +75,7 @@ fn http(ip: IpAddr, port: u16) -> Listener {
 /// Hands redirected connections to the listener they were meant for, and those that have none on
 /// to where they were going.
 fn virtual_outbound() -> Listener {
-    let onward = chain(TCP_PROXY_NAME, tcp_proxy(PASSTHROUGH));
+    let onward = chain(TCP_PROXY_NAME, tcp_proxy(PASSTHROUGH, None));
     Listener {
         use_original_dst: Some(BoolValue { value: true }),
         ..at(VIRTUAL_OUTBOUND, Ipv4Addr::UNSPECIFIED.into(), VIRTUAL_OUTBOUND_PORT, onward)
@@ -106,10 +110,11 @@ pub(super) fn chain(filter: &str, config: mesh_pb::google::protobuf::Any) -> Fil
     }
 }
 
-pub(super) fn tcp_proxy(cluster: &str) -> mesh_pb::google::protobuf::Any {
+pub(super) fn tcp_proxy(cluster: &str, idle: Option<Duration>) -> mesh_pb::google::protobuf::Any {
     let proxy = TcpProxy {
         stat_prefix: cluster.to_owned(),
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
+        idle_timeout: idle.map(duration),
         ..Default::default()
     };
     any(TCP_PROXY, &proxy)
