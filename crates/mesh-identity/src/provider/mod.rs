@@ -3,6 +3,7 @@
 mod config;
 pub(crate) mod files;
 mod status;
+mod system;
 mod watch;
 
 pub use config::{FileWatcher, IdentityFiles, RootFiles};
@@ -16,6 +17,7 @@ use rustls::crypto::CryptoProvider;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use self::system::System;
 use crate::{Identity, LoadError, Trust};
 
 /// A certificate with its key, trust roots, or both, which may change at any time. Whoever makes a
@@ -28,6 +30,8 @@ pub struct CertificateProvider(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     files: Option<FileWatcher>,
+    /// Where the roots come from, where that is the operating system.
+    system: Option<System>,
     crypto: Arc<CryptoProvider>,
     identity: ArcSwapOption<Identity>,
     trust: ArcSwapOption<Trust>,
@@ -85,6 +89,19 @@ impl CertificateProvider {
         made
     }
 
+    /// The roots that the operating system trusts (gRFC A82). Read now; where that fails, it is
+    /// [reported](Self::status), nobody is trusted, and a handshake reads again: the first after a
+    /// second at the earliest, later ones after up to a minute.
+    pub fn system(crypto: Arc<CryptoProvider>) -> Self {
+        let made = Self::system_by(Trust::system, crypto);
+        let _now = made.trust();
+        made
+    }
+
+    fn system_by(read: system::Read, crypto: Arc<CryptoProvider>) -> Self {
+        Self::made(None, Some(System::new(read)), crypto)
+    }
+
     /// One that has nothing until it is [told what it stands for](Self::replace).
     pub fn replaceable(crypto: Arc<CryptoProvider>) -> Self {
         Self::new(None, crypto)
@@ -119,8 +136,17 @@ impl CertificateProvider {
     }
 
     fn new(files: Option<FileWatcher>, crypto: Arc<CryptoProvider>) -> Self {
+        Self::made(files, None, crypto)
+    }
+
+    fn made(
+        files: Option<FileWatcher>,
+        system: Option<System>,
+        crypto: Arc<CryptoProvider>,
+    ) -> Self {
         Self(Arc::new(Shared {
             files,
+            system,
             crypto,
             identity: ArcSwapOption::empty(),
             trust: ArcSwapOption::empty(),
@@ -152,7 +178,7 @@ impl CertificateProvider {
     pub(crate) fn trust_and_names(&self) -> Option<(Arc<Trust>, Arc<[SubjectAltNameMatcher]>)> {
         match &*self.0.current.load() {
             Some(current) => Some((current.provider.trust()?, current.names.clone())),
-            None => Some((self.0.trust.load_full()?, Arc::default())),
+            None => Some((self.0.trust()?, Arc::default())),
         }
     }
 
@@ -171,12 +197,14 @@ impl CertificateProvider {
         if let Some(current) = &*self.0.current.load() {
             return current.provider.status();
         }
+        // Before what is wrong, which it may find out.
+        let roots = self.trust().map_or(0, |trust| trust.len());
         let errors = self.0.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let identity = self.identity();
         ProviderStatus {
             spiffe_id: identity.as_ref().and_then(|identity| identity.names().spiffe_id().ok()),
             not_after: identity.as_ref().map(|identity| identity.not_after()),
-            roots: self.trust().map_or(0, |trust| trust.len()),
+            roots,
             identity_error: errors.identity,
             roots_error: errors.trust,
         }
@@ -188,6 +216,27 @@ impl Shared {
     fn note_missing(&self, why: Option<String>) {
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         *errors = Errors { identity: why.clone(), trust: why };
+    }
+
+    fn trust(&self) -> Option<Arc<Trust>> {
+        let (known, Some(system)) = (self.trust.load_full(), &self.system) else {
+            return self.trust.load_full();
+        };
+        if known.is_some() {
+            return known;
+        }
+        let mut attempts = system.attempts();
+        // Who held it may have read them.
+        if let Some(known) = self.trust.load_full() {
+            return Some(known);
+        }
+        let read = system.read(&mut attempts, &self.crypto)?.map(Arc::new);
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = read.inspect(|trust| self.trust.store(Some(trust.clone())));
+        let found = read.as_ref().ok().cloned();
+        // Told by `status`, and in the log.
+        let _ = note(&mut errors.trust, read.map(drop));
+        found
     }
 
     fn reload(&self) -> Result<(), LoadError> {
@@ -224,7 +273,7 @@ fn note(last: &mut Option<String>, made: Result<(), LoadError>) -> Result<(), Lo
     if let Some(text) = &text
         && last.as_ref() != Some(text)
     {
-        tracing::warn!("certificates: {text}; what was loaded before stays");
+        tracing::warn!("certificates: {text}; what was loaded before stays, if anything was");
     }
     *last = text;
     made

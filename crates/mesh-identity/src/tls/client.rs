@@ -68,11 +68,10 @@ impl ClientTls {
     /// Makes the settings for rustls. They need not be made again when certificates change.
     ///
     /// # Errors
-    /// When the system's roots are asked for and cannot be read, or no version of TLS is left that
-    /// the cryptography can do.
+    /// When no version of TLS is left that the cryptography can do.
     pub fn build(&self, crypto: &Arc<CryptoProvider>) -> Result<Arc<ClientConfig>, LoadError> {
         let verifier = ServerVerifier {
-            trust: TrustNow::new(&self.roots, crypto)?,
+            trust: TrustNow::new(&self.roots, crypto),
             identity: self.identity.clone(),
             expected: self.expected.clone(),
             algorithms: crypto.signature_verification_algorithms,

@@ -75,10 +75,7 @@ impl Providers {
             Secret::Validation(validation) => {
                 let roots = match self.roots(&validation.roots)? {
                     RootSource::Provider(provider) => provider,
-                    RootSource::System => {
-                        let trust = Trust::system(&self.crypto)?;
-                        CertificateProvider::fixed(None, Some(trust), self.crypto.clone())
-                    }
+                    RootSource::System => CertificateProvider::system(self.crypto.clone()),
                 };
                 Ok(roots.with_san_matchers(validation.san_matchers.clone()))
             }

@@ -29,7 +29,8 @@ use crate::{CertificateProvider, LoadError, Trust};
 pub enum RootSource {
     /// From a provider. While it has none, nobody is trusted.
     Provider(CertificateProvider),
-    /// Those of the operating system (gRFC A82), as they were when first used.
+    /// Those of the operating system (gRFC A82), as they were when first read. While they cannot be,
+    /// nobody is trusted.
     System,
 }
 
@@ -55,28 +56,22 @@ impl Common {
 
 /// Trust roots at the moment of a handshake.
 #[derive(Debug)]
-enum TrustNow {
-    Provider(CertificateProvider),
-    Fixed(Arc<Trust>),
-}
+struct TrustNow(CertificateProvider);
 
 impl TrustNow {
-    fn new(source: &RootSource, crypto: &Arc<CryptoProvider>) -> Result<Self, LoadError> {
-        Ok(match source {
-            RootSource::Provider(provider) => Self::Provider(provider.clone()),
-            RootSource::System => Self::Fixed(Arc::new(Trust::system(crypto)?)),
+    fn new(source: &RootSource, crypto: &Arc<CryptoProvider>) -> Self {
+        Self(match source {
+            RootSource::Provider(provider) => provider.clone(),
+            RootSource::System => CertificateProvider::system(crypto.clone()),
         })
     }
 
     /// The roots, and the names that go with them.
     fn get(&self) -> Result<(Arc<Trust>, Arc<[SubjectAltNameMatcher]>), Error> {
-        match self {
-            Self::Provider(provider) => provider.trust_and_names().ok_or_else(|| {
-                let why = provider.status().roots_error;
-                refused(not_yet("there are no trust roots yet", why))
-            }),
-            Self::Fixed(trust) => Ok((trust.clone(), Arc::default())),
-        }
+        self.0.trust_and_names().ok_or_else(|| {
+            let why = self.0.status().roots_error;
+            refused(not_yet("there are no trust roots yet", why))
+        })
     }
 }
 

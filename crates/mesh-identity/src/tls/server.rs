@@ -67,8 +67,7 @@ impl ServerTls {
     /// Makes the settings for rustls. They need not be made again when certificates change.
     ///
     /// # Errors
-    /// When the system's roots are asked for and cannot be read, or no version of TLS is left that
-    /// the cryptography can do.
+    /// When no version of TLS is left that the cryptography can do.
     pub fn build(&self, crypto: &Arc<CryptoProvider>) -> Result<Arc<ServerConfig>, LoadError> {
         let builder = ServerConfig::builder_with_provider(crypto.clone())
             .with_protocol_versions(&self.common.versions())
@@ -76,7 +75,7 @@ impl ServerTls {
         let builder = match &self.clients {
             None => builder.with_no_client_auth(),
             Some(clients) => builder.with_client_cert_verifier(Arc::new(ClientVerifier {
-                trust: TrustNow::new(&clients.roots, crypto)?,
+                trust: TrustNow::new(&clients.roots, crypto),
                 is_required: clients.is_required,
                 matchers: clients.matchers.clone(),
                 algorithms: crypto.signature_verification_algorithms,

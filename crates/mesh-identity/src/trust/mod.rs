@@ -4,7 +4,7 @@ mod bundle;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -63,12 +63,19 @@ impl Trust {
         Ok(Self(Kind::Domains(domains)))
     }
 
-    /// What the operating system trusts (gRFC A82), as read when first asked for.
+    /// What the operating system trusts (gRFC A82), as read when first asked for. A read that
+    /// failed is tried again when this is called again.
     ///
     /// # Errors
     /// When there are no such certificates.
     pub fn system(crypto: &Arc<CryptoProvider>) -> Result<Self, LoadError> {
-        let certificates = SYSTEM.as_ref().map_err(|text| LoadError::new(text.clone()))?;
+        let certificates = match SYSTEM.get() {
+            Some(known) => known,
+            None => {
+                let read = read_system()?;
+                SYSTEM.get_or_init(|| read)
+            }
+        };
         Ok(Self(Kind::Everybody(Roots::lenient(certificates, crypto)?.into())))
     }
 
@@ -122,15 +129,17 @@ impl Trust {
     }
 }
 
-/// Text in place of the error, which cannot be kept for all who ask.
-static SYSTEM: LazyLock<Result<Vec<CertificateDer<'static>>, String>> = LazyLock::new(|| {
+static SYSTEM: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
+
+fn read_system() -> Result<Vec<CertificateDer<'static>>, LoadError> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
         let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(format!("the system has no trust roots ({})", errors.join("; ")));
+        let text = format!("the system has no trust roots ({})", errors.join("; "));
+        return Err(LoadError::new(text));
     }
     Ok(found.certs)
-});
+}
 
 impl Roots {
     fn new(
