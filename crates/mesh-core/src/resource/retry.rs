@@ -195,6 +195,12 @@ impl RetryConditions {
         known.fold(Self::default(), |all, one| all | one)
     }
 
+    /// The words of `retry_on` for those that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let set = Self::NAMES.into_iter().filter(move |(_, condition)| self.intersects(*condition));
+        set.map(|(name, _)| name)
+    }
+
     /// Whether none is set.
     pub fn is_empty(self) -> bool {
         self.0 == 0

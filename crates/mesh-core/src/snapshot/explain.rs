@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::explain_forward::ForwardExplanation;
 use super::{Attach, ClusterIndex, Decision, RootIndex, RouteView, Snapshot};
 use crate::cluster::{ClusterState, LeafLoad, PriorityLoad};
 use crate::dialect::Dialect;
@@ -35,6 +36,8 @@ pub struct Explanation {
     pub needs_tls: bool,
     /// The filters that run, in order.
     pub filters: Vec<&'static str>,
+    /// How it is forwarded; `None` where it is not.
+    pub forward: Option<ForwardExplanation>,
     /// The cluster.
     pub cluster: Option<ClusterExplanation>,
 }
@@ -85,6 +88,7 @@ impl<A: Attach> Snapshot<A> {
             other_routes: Vec::new(),
             needs_tls: false,
             filters: Vec::new(),
+            forward: None,
             cluster: None,
         };
         let Some(table) = &program.table else { return explanation };
@@ -102,7 +106,9 @@ impl<A: Attach> Snapshot<A> {
         let steps = self.filters(root, decision.route()).map_or(&[][..], Chain::steps);
         explanation.filters = steps.iter().map(filter_name).collect();
         if let Decision::Forward { cluster, route } = decision {
-            explanation.cluster = Some(self.explain_cluster(cluster, &self.view(route)));
+            let view = self.view(route);
+            explanation.forward = Some(Self::explain_forward(&view, head, dialect));
+            explanation.cluster = Some(self.explain_cluster(cluster, &view));
         }
         explanation
     }
@@ -246,6 +252,9 @@ impl fmt::Display for Explanation {
         }
         if !self.filters.is_empty() {
             writeln!(f, "filters              {}", self.filters.join(", "))?;
+        }
+        if let Some(forward) = &self.forward {
+            write!(f, "{forward}")?;
         }
         if let Some(cluster) = &self.cluster {
             write!(f, "{cluster}")?;

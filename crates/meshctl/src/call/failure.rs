@@ -31,8 +31,11 @@ pub(crate) fn answer(error: &(dyn StdError + 'static), way: Way) -> Answer {
 
 /// An error as scripts and people see it.
 pub(crate) fn failed(error: &(dyn StdError + 'static)) -> Failure {
-    let kind = mesh_error(error).map_or(BODY, |error| error.kind().as_str());
-    Failure { kind: kind.to_owned(), text: chain(error) }
+    match mesh_error(error) {
+        // What is around it, such as a gRPC status, repeats its text in words of its own.
+        Some(error) => Failure { kind: error.kind().as_str().to_owned(), text: chain(error) },
+        None => Failure { kind: BODY.to_owned(), text: chain(error) },
+    }
 }
 
 /// What the mesh says of a request's way.

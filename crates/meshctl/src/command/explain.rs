@@ -1,7 +1,10 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use mesh_core::snapshot::{ClusterExplanation, Explanation};
+use mesh_core::snapshot::{
+    ClusterExplanation, Explanation, ForwardExplanation, MirrorExplanation, RetryExplanation,
+};
 use mesh_core::{Decision, Dialect, Head};
 use serde::Serialize;
 
@@ -62,7 +65,35 @@ struct Explained<'a> {
     other_hosts: Vec<Other<'a>>,
     route: Option<RouteAt<'a>>,
     other_routes: Vec<Other<'a>>,
+    forward: Option<Forward<'a>>,
     cluster: Option<Cluster<'a>>,
+}
+
+/// Times in milliseconds, null where there is no limit.
+#[derive(Debug, Serialize)]
+struct Forward<'a> {
+    timeout_ms: Option<u128>,
+    per_try_timeout_ms: Option<u128>,
+    per_try_idle_timeout_ms: Option<u128>,
+    idle_timeout_ms: Option<u128>,
+    max_stream_duration_ms: Option<u128>,
+    retry: Option<Retry<'a>>,
+    mirrors: Vec<Mirror<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Retry<'a> {
+    retry_on: &'a [&'static str],
+    statuses: &'a [u16],
+    num_retries: u32,
+    base_interval_ms: u128,
+    max_interval_ms: u128,
+}
+
+#[derive(Debug, Serialize)]
+struct Mirror<'a> {
+    cluster: &'a str,
+    percent: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,7 +139,32 @@ impl<'a> Explained<'a> {
             other_hosts: explanation.other_hosts.iter().map(host).collect(),
             route: explanation.route.as_ref().map(won),
             other_routes: explanation.other_routes.iter().map(route).collect(),
+            forward: explanation.forward.as_ref().map(Forward::new),
             cluster: explanation.cluster.as_ref().map(Cluster::new),
+        }
+    }
+}
+
+impl<'a> Forward<'a> {
+    fn new(forward: &'a ForwardExplanation) -> Self {
+        let ms = |limit: Option<Duration>| limit.map(|limit| limit.as_millis());
+        let retry = |retry: &'a RetryExplanation| Retry {
+            retry_on: &retry.retry_on,
+            statuses: &retry.statuses,
+            num_retries: retry.num_retries,
+            base_interval_ms: retry.back_off.0.as_millis(),
+            max_interval_ms: retry.back_off.1.as_millis(),
+        };
+        let mirror =
+            |it: &'a MirrorExplanation| Mirror { cluster: &it.cluster, percent: it.percent };
+        Self {
+            timeout_ms: ms(forward.timeouts.total),
+            per_try_timeout_ms: ms(forward.timeouts.per_try),
+            per_try_idle_timeout_ms: ms(forward.timeouts.per_try_idle),
+            idle_timeout_ms: ms(forward.timeouts.idle),
+            max_stream_duration_ms: ms(forward.timeouts.stream),
+            retry: forward.retry.as_ref().map(retry),
+            mirrors: forward.mirrors.iter().map(mirror).collect(),
         }
     }
 }

@@ -100,7 +100,10 @@ fn show(output: Output, answer: &Answer, duration: Duration) -> Result<(), Error
         None => output.line(&format!("{bold}no answer{bold:#}"))?,
     }
     if let Some(end) = &answer.grpc {
-        output.line(&format!("{bold}grpc-status {}{bold:#} {}", end.status, end.message))?;
+        // What the mesh itself says of it comes below.
+        let is_told = answer.failure.as_ref().is_some_and(|it| it.text.contains(&end.message));
+        let message = if is_told { "" } else { &end.message };
+        output.line(format!("{bold}grpc-status {}{bold:#} {message}", end.status).trim_end())?;
     }
     if !answer.body.is_empty() {
         output.line(&format!("\n{}", String::from_utf8_lossy(&answer.body).trim_end()))?;

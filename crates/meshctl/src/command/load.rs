@@ -59,6 +59,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "D", value_parser = duration)]
     every: Option<Duration>,
 
+    /// Exit with 1 when more than N requests got no answer, or none to its end. Without it, as with
+    /// other load generators, it takes that none did.
+    #[arg(long, value_name = "N")]
+    max_errors: Option<u64>,
+
     /// Fixes the random draws of the mesh.
     #[arg(long)]
     seed: Option<u64>,
@@ -93,7 +98,9 @@ pub(crate) async fn run(output: Output, arguments: Arguments) -> Result<Verdict,
     let mut tallies = lock(&tallies);
     tallies.total.abandon(unfinished);
     print(output, None, &tallies.total.report(start.elapsed()))?;
-    Ok(if tallies.total.is_answered() { Verdict::Right } else { Verdict::Wrong })
+    let is_right = tallies.total.is_answered()
+        && arguments.max_errors.is_none_or(|max| tallies.total.errors() <= max);
+    Ok(if is_right { Verdict::Right } else { Verdict::Wrong })
 }
 
 /// The counts so far, and those since the last interval ended.
@@ -193,6 +200,7 @@ fn print(output: Output, interval: Option<u64>, report: &Report) -> Result<(), E
     counts("by", strings(&report.by))?;
     counts("endpoints", strings(&report.endpoints))?;
     counts("attempts", strings(&report.attempts))?;
+    counts("flags", strings(&report.flags))?;
     counts("errors", strings(&report.errors))?;
     let ms = |us: u64| Duration::from_micros(us).as_secs_f64() * 1_000.0;
     output.line(&format!(

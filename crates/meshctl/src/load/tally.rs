@@ -53,7 +53,12 @@ impl Tally {
 
     /// Whether any answer came at all.
     pub(crate) fn is_answered(&self) -> bool {
-        self.errors.values().sum::<u64>() < self.requests
+        self.errors() < self.requests
+    }
+
+    /// How many requests got no answer, or none to its end.
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.values().sum()
     }
 
     pub(crate) fn record(&mut self, answer: &Answer, latency: Duration) {

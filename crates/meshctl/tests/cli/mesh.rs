@@ -211,6 +211,13 @@ async fn calls_grpc_methods_by_name() {
         (&fetched["grpc_status"], &fetched["error"]["kind"]),
         (&4.into(), &"deadline".into())
     );
+    // People are told once.
+    let told = fetched["grpc_message"].as_str().unwrap();
+    let slow = slow.into_iter().filter(|argument| *argument != "--json").chain(unary);
+    let output = bookinfo.run(&slow.collect::<Vec<_>>()).await;
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let part = told.split(':').next().unwrap();
+    assert_eq!(text.matches(part).count(), 1, "{part:?} in {text}");
 
     let load = ["load", grpc, "--requests", "20"];
     let report = bookinfo.json(&[&load[..], &unary[..]].concat()).await;
@@ -252,9 +259,14 @@ async fn explains_without_sending() {
     assert_eq!(explained["route"]["name"], "jason");
     assert_eq!(explained["other_routes"][0]["name"], "everybody");
     assert_eq!(explained["cluster"]["usable_endpoints"][0], bookinfo.address(2).to_string());
+    let retry = &explained["forward"]["retry"];
+    assert_eq!((&retry["num_retries"], &retry["base_interval_ms"]), (&2.into(), &25.into()));
+    assert_eq!(explained["forward"]["timeout_ms"], serde_json::Value::Null);
+    assert_eq!(explained["forward"]["mirrors"], serde_json::json!([]));
     let output = bookinfo.run(&["explain", URL]).await;
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("timeout              none") && text.contains("retries              2"));
     assert!(text.contains("#1 everybody") && text.contains("not #0 jason"), "{text}");
 }
 

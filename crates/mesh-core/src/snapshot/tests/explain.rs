@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::{compile, root, root_index};
@@ -5,8 +8,9 @@ use crate::dialect::Dialect::{self, Grpc, Http};
 use crate::finding::ResourceType;
 use crate::head::Head;
 use crate::resource::{
-    Action, ClusterSpecifier, Entry, HeaderMatcher, PathMatcher, Resources, Root, Route,
-    RouteConfiguration, RouteMatch, StringMatcher, ValueMatch, VirtualHost,
+    Action, ClusterSpecifier, Entry, HeaderMatcher, MirrorCluster, MirrorPolicy, PathMatcher,
+    Resources, RetryConditions, RetryPolicy, Root, Route, RouteConfiguration, RouteMatch,
+    StringMatcher, ValueMatch, VirtualHost,
 };
 use crate::snapshot::{Decision, Explanation, Snapshot};
 use crate::testing::{cluster, endpoints, failure, forward, get, listener, text_of, weighted};
@@ -61,11 +65,46 @@ route                #2 split
   not #1 testers: header condition on end-user does not hold: \
         exactly \"jason\"
   not #3 late: matches too, but comes later
+timeout              15s
 cluster              v3 (weight 10 of 100)
   not v1: drawn with weight 90
 endpoints            2 of 2: 10.0.0.1:80, 10.0.0.2:80
 ";
     assert_eq!(text, want);
+}
+
+#[test]
+fn limits_retries_and_copies_are_told() {
+    let Action::Forward(given) = forward("v3") else { panic!() };
+    let mut made = (*given).clone();
+    made.timeout = Some(Duration::from_secs(3));
+    let mut policy = RetryPolicy::new(RetryConditions::of_list("5xx,retriable-status-codes"));
+    (policy.num_retries, policy.per_try_timeout) = (2, Some(Duration::from_millis(500)));
+    policy.retriable_status_codes = vec![http::StatusCode::CONFLICT];
+    made.retry_policy = Some(Arc::new(policy));
+    let mut half = MirrorPolicy::new(MirrorCluster::Cluster("copies".into()));
+    half.runtime_fraction = Some(500_000);
+    made.request_mirror_policies = vec![half];
+    let route = Route::new(RouteMatch::prefix("/"), Action::Forward(Arc::new(made)));
+    let host = VirtualHost::new("all", ["*"], vec![route]);
+    let mut resources = Resources::new();
+    let routes = RouteConfiguration::new("routes", vec![host]);
+    resources.roots.insert("l".into(), root("all", routes));
+    let snapshot = compile(&resources, None);
+    let text = explain(&snapshot, "/", &[]).to_string();
+    let want = "\
+timeout              3s
+  of an attempt      500ms
+retries              2 on 5xx,retriable-status-codes,409
+  wait               up to 25ms, at last up to 250ms
+copies               50 % to copies
+";
+    assert!(text.contains(want), "{text}");
+    // What the request asks for counts.
+    let asked = [("x-envoy-upstream-rq-timeout-ms", "700"), ("x-envoy-retry-on", "reset")];
+    let forward = explain(&snapshot, "/", &asked).forward.unwrap();
+    assert_eq!(forward.timeouts.total, Some(Duration::from_millis(700)));
+    assert!(forward.retry.unwrap().retry_on.contains(&"reset"));
 }
 
 #[test]
