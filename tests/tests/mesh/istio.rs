@@ -167,6 +167,5 @@ async fn names_are_looked_up_and_connections_carry_as_many_requests_as_the_rule_
         }
         let runs: Vec<_> = peers.chunk_by(|a, b| a == b).map(<[_]>::len).collect();
         assert_eq!(runs, [2, 2, 2], "{resolution}: {peers:?}");
-        assert_eq!(mesh.findings(), []);
     }
 }
