@@ -4,25 +4,65 @@
 //! fifth come to 1.2³. So only the one next to a failure tries again: a server whose application
 //! fails after a call that was tried as often as was allowed says so in its answer
 //! ([`RETRIES_SPENT`]), and those who called it hand that on. What was never answered (a connection
-//! that was refused or broke) is not told: elsewhere somebody may get through.
+//! that was refused or broke) is not told: elsewhere somebody may get through. Nor is what the
+//! application has got over: a later call that the same cluster answers well takes it back.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mesh_core::resilience::RETRIES_SPENT;
 
 tokio::task_local! {
-    /// Whether a call was in vain that was made while the request is handled.
-    static SPENT: Cell<bool>;
+    /// The calls in vain that were made while the request is handled.
+    static SPENT: Cell<Spent>;
 }
+
+/// Whether calls were in vain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Spent {
+    #[default]
+    No,
+    /// Those to one cluster, by its position.
+    By(usize),
+    /// Those to several, which one good call says too little about.
+    BySeveral,
+}
+
+/// Whether anything ever was noted: until then good answers need not look.
+static EVER: AtomicBool = AtomicBool::new(false);
 
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// Notes it of the request that the current task handles.
+/// Notes it of the request that the current task handles: a call to the cluster at that position.
 #[cold]
-pub(crate) fn note() {
-    _ = SPENT.try_with(|spent| spent.set(true));
+pub(crate) fn note(cluster: usize) {
+    EVER.store(true, Ordering::Relaxed);
+    _ = SPENT.try_with(|spent| {
+        spent.set(match spent.get() {
+            Spent::By(other) if other != cluster => Spent::BySeveral,
+            Spent::BySeveral => Spent::BySeveral,
+            _ => Spent::By(cluster),
+        });
+    });
+}
+
+/// Notes that a call to that cluster went well.
+#[inline(always)]
+pub(crate) fn take_back(cluster: usize) {
+    if EVER.load(Ordering::Relaxed) {
+        forget(cluster);
+    }
+}
+
+#[cold]
+fn forget(cluster: usize) {
+    _ = SPENT.try_with(|spent| {
+        if spent.get() == Spent::By(cluster) {
+            spent.set(Spent::No);
+        }
+    });
 }
 
 /// Whether an answer says it.
@@ -31,8 +71,8 @@ pub(crate) fn is_told(headers: &HeaderMap) -> bool {
         || headers.get(GRPC_PUSHBACK).is_some_and(|told| told.as_bytes().starts_with(b"-"))
 }
 
-/// Runs `poll`, which handles a request; whether it is noted by then, which it may have been before.
-pub(crate) fn within<T>(spent: &mut bool, poll: impl FnOnce() -> T) -> T {
+/// Runs `poll`, which handles a request; what is noted by then, with what was before.
+pub(crate) fn within<T>(spent: &mut Spent, poll: impl FnOnce() -> T) -> T {
     SPENT.sync_scope(Cell::new(*spent), || {
         let polled = poll();
         *spent = SPENT.with(Cell::get);
@@ -71,14 +111,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_stays_with_the_request() {
-        let mut spent = false;
-        within(&mut spent, || ());
-        assert!(!spent);
-        within(&mut spent, note);
-        assert!(spent);
-        within(&mut spent, || ());
-        assert!(spent);
-        note();
+    fn what_is_noted_stays_with_the_request_until_the_same_cluster_answers_well() {
+        let [a, b] = [1, 2];
+        let mut spent = Spent::No;
+        within(&mut spent, || take_back(a));
+        assert_eq!(spent, Spent::No);
+        within(&mut spent, || note(a));
+        within(&mut spent, || take_back(b));
+        assert_eq!(spent, Spent::By(a));
+        within(&mut spent, || take_back(a));
+        assert_eq!(spent, Spent::No);
+        within(&mut spent, || note(a));
+        within(&mut spent, || note(b));
+        within(&mut spent, || take_back(b));
+        assert_eq!(spent, Spent::BySeveral);
+        // Nobody's.
+        note(a);
     }
 }

@@ -17,6 +17,7 @@
 //!
 //! [`Condition`]: crate::resource::Condition
 
+mod admission;
 mod authorizer;
 mod condition;
 mod connection;
@@ -27,5 +28,6 @@ mod program;
 #[cfg(test)]
 mod tests;
 
+pub use admission::ConnectionRbac;
 pub use authorizer::Authorizer;
 pub use decision::{Decision, Outcome};

@@ -147,4 +147,7 @@ pub enum UpstreamProtocol {
     Http2,
     /// The one that the server chooses in TLS (ALPN), and HTTP/1.1 where it chooses none.
     Auto,
+    /// The request's own (`use_downstream_protocol_config`): HTTP/2 for what has that version, HTTP/1.1
+    /// else.
+    Downstream,
 }

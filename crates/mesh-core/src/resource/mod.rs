@@ -16,6 +16,7 @@ mod adaptive_concurrency;
 mod admission_control;
 mod balancing;
 mod breakers;
+mod check;
 mod cidr;
 mod client_weights;
 mod cluster;

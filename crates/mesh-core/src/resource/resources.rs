@@ -90,6 +90,8 @@ pub struct Resources {
     pub(crate) servers: HashMap<Name, Entry<ServerListener>>,
     secrets: HashMap<Name, Entry<Secret>>,
     local: Option<LocalCluster>,
+    /// Those given by code that replaced others of their name.
+    pub(super) given_twice: Vec<ResourceId>,
 }
 
 /// The cluster that the caller itself is an endpoint of, which zone-aware choice needs: Envoy's
@@ -278,29 +280,45 @@ macro_rules! resource_from {
 }
 resource_from!(Listener, RouteConfiguration, Cluster, ClusterLoadAssignment, ServerListener);
 
+impl Resource {
+    fn id(&self) -> ResourceId {
+        let (kind, name) = match self {
+            Self::Listener(it) => (ResourceType::Listener, &it.name),
+            Self::RouteConfiguration(it) => (ResourceType::RouteConfiguration, &it.name),
+            Self::Cluster(it) => (ResourceType::Cluster, &it.name),
+            Self::ClusterLoadAssignment(it) => (ResourceType::ClusterLoadAssignment, &it.name),
+            Self::ServerListener(it) => (ResourceType::Listener, &it.name),
+            Self::Secret(name, _) => (ResourceType::Secret, name),
+        };
+        ResourceId::new(kind, name.clone())
+    }
+}
+
 impl FromIterator<Resource> for Resources {
-    /// Puts resources together by name. Of two with the same type and name the later one counts.
+    /// Puts resources together by name. Of two with the same type and name the later one counts,
+    /// and [`Resources::check`] tells of it.
     fn from_iter<I: IntoIterator<Item = Resource>>(resources: I) -> Self {
         let mut made = Self::new();
         let mut routes = HashMap::new();
         for resource in resources {
-            match resource {
+            let id = resource.id();
+            let is_first = match resource {
                 Resource::Listener(listener) => {
                     let root = Root {
                         authority: listener.name.clone(),
                         listener: Entry::of(listener.clone()),
                         routes: Entry::default(),
                     };
-                    made.roots.insert(listener.name, root);
+                    made.roots.insert(listener.name, root).is_none()
                 }
                 Resource::RouteConfiguration(value) => {
-                    routes.insert(value.name.clone(), Arc::new(value));
+                    routes.insert(value.name.clone(), Arc::new(value)).is_none()
                 }
                 Resource::Cluster(value) => {
-                    made.clusters.insert(value.name.clone(), Entry::of(value));
+                    made.clusters.insert(value.name.clone(), Entry::of(value)).is_none()
                 }
                 Resource::ClusterLoadAssignment(value) => {
-                    made.endpoints.insert(value.name.clone(), Entry::of(value));
+                    made.endpoints.insert(value.name.clone(), Entry::of(value)).is_none()
                 }
                 Resource::ServerListener(value) => {
                     for listener in value.roots() {
@@ -308,11 +326,14 @@ impl FromIterator<Resource> for Resources {
                             Root { listener: Entry::of(listener.clone()), ..Root::default() };
                         made.roots.insert(listener.name.clone(), root);
                     }
-                    made.servers.insert(value.name.clone(), Entry::of(value));
+                    made.servers.insert(value.name.clone(), Entry::of(value)).is_none()
                 }
                 Resource::Secret(name, value) => {
-                    made.secrets.insert(name, Entry::of(value));
+                    made.secrets.insert(name, Entry::of(value)).is_none()
                 }
+            };
+            if !is_first {
+                made.given_twice.push(id);
             }
         }
         for root in made.roots.values_mut() {

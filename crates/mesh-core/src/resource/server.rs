@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CidrRange, DownstreamTlsContext, HttpConnectionManager, Listener, Name};
+use crate::authz::ConnectionRbac;
 use crate::finding::Finding;
+use crate::origin::Origin;
 
 /// A `envoy.config.listener.v3.Listener` with an `address`: a server's, or one of those by which
 /// sidecars catch what an application sends.
@@ -106,11 +108,19 @@ pub struct FilterChain {
     pub tls: Option<Arc<DownstreamTlsContext>>,
     /// How long a TLS handshake may take; `None` for the default.
     pub handshake_timeout: Option<Duration>,
+    /// Who may connect: all of these say so.
+    pub rbac: Vec<ConnectionRbac>,
     /// What is done with them.
     pub action: ChainAction,
 }
 
 impl FilterChain {
+    /// Whether a connection may be served that this chain takes. Counted by those who say no.
+    pub fn admits(&self, origin: &Origin) -> bool {
+        // Each is asked, as each has shadow rules of its own, until one refuses.
+        self.rbac.iter().all(|rbac| rbac.admits(origin))
+    }
+
     /// A chain that takes every connection, in plain text.
     pub fn new(name: impl Into<Name>, action: ChainAction) -> Self {
         Self {
@@ -118,6 +128,7 @@ impl FilterChain {
             matches: FilterChainMatch::default(),
             tls: None,
             handshake_timeout: None,
+            rbac: Vec::new(),
             action,
         }
     }

@@ -9,7 +9,6 @@ use http::{HeaderValue, Request};
 use mesh_core::Dialect;
 use mesh_core::exchange::{Exchange, Failure, Next, ResponseFlags};
 use mesh_core::filter::{Context, Request as Seen};
-use mesh_core::resource::ActiveFault;
 use mesh_core::snapshot::{Decision, NoRoute, RootIndex};
 
 use super::copy::Copy;
@@ -24,6 +23,7 @@ use crate::body::Body;
 use crate::connection::has_host;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
+use crate::faults::Faults;
 use crate::mesh::{Hold, Inner, Random, Subscribed};
 
 /// A request that begins: what it is, and what is kept of it for another attempt.
@@ -76,7 +76,7 @@ struct Waiting {
     record: Option<Record>,
     exchange: Box<Exchange>,
     /// Faults that made it wait.
-    faults: Vec<ActiveFault>,
+    faults: Faults,
 }
 
 /// Routes a request and sends it for the first time.
@@ -176,7 +176,7 @@ pub(super) fn begin_exchange<T: Transport>(
     });
     let next = if_written(next, written, &exchange, &hold, &context);
     let exchange = Box::new(exchange);
-    let waiting = Waiting { hold, root, random, record, exchange, faults: Vec::new() };
+    let waiting = Waiting { hold, root, random, record, exchange, faults: Faults::new() };
     waiting.go_on(beginning, next)
 }
 

@@ -8,12 +8,12 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use mesh_core::cluster::{Permit, Picked};
-use mesh_core::resource::ActiveFault;
 use pin_project_lite::pin_project;
 
 use super::outliers::OpenCall;
 use crate::body::BoxError;
 use crate::error::{Error, ErrorKind};
+use crate::faults::Faults;
 use crate::mesh::Io;
 use crate::timers::Alarm;
 
@@ -106,7 +106,7 @@ impl<B: HttpBody> ResponseBody<B> {
     }
 
     /// One made here, during which those faults are active.
-    pub(super) fn local(body: Bytes, faults: Vec<ActiveFault>) -> Self {
+    pub(super) fn local(body: Bytes, faults: Faults) -> Self {
         let under_way = (!faults.is_empty() && !body.is_empty()).then(|| {
             let mut call = OpenCall::default();
             call.hold(faults);

@@ -4,12 +4,12 @@ use http::HeaderValue;
 use mesh_core::cluster::{CountedRequest, RetryPermit};
 use mesh_core::exchange::{Exchange, ResponseFlags};
 use mesh_core::resilience::{PreviousPriorities, RetryState};
-use mesh_core::resource::ActiveFault;
 
 use super::asked::Asked;
 use super::idle::Idle;
 use super::record::Record;
 use super::redirect::Redirecting;
+use crate::faults::Faults;
 
 /// What few requests have: a record, a hash, wishes, attempts that failed.
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(super) struct History {
     /// What is left to do with the answer.
     pub(super) exchange: Option<Box<Exchange>>,
     /// Faults that count until the answer has ended.
-    pub(super) faults: Vec<ActiveFault>,
+    pub(super) faults: Faults,
     /// The count of the attempt under way, where load is reported.
     pub(super) counted: Option<CountedRequest>,
     /// Whether attempts that take their time go on beside others.

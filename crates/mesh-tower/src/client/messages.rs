@@ -9,7 +9,6 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response};
 use mesh_core::exchange::Reply;
 use mesh_core::filter::{self, Context};
-use mesh_core::resource::ActiveFault;
 use mesh_core::{Dialect, Origin};
 
 use super::body::ResponseBody;
@@ -17,6 +16,7 @@ use super::changes::{rewrite_host, rewrite_path};
 use super::now;
 use super::routing::Answer;
 use crate::connection::without_userinfo;
+use crate::faults::Faults;
 
 /// What is known beside a message.
 pub(crate) fn context(dialect: Dialect, random: u64) -> Context<'static> {
@@ -82,14 +82,14 @@ fn changed(text: Cow<'_, str>) -> Option<String> {
 pub(crate) fn answer<B: http_body::Body>(
     mut reply: Reply,
     method: &Method,
-    faults: Vec<ActiveFault>,
+    faults: Faults,
 ) -> Answer<B> {
     if *method == Method::HEAD {
         // RFC 9110 §9.3.2.
         reply.body.clear();
     }
     let own = reply.fault.into_iter().filter_map(Arc::into_inner);
-    let faults: Vec<_> = faults.into_iter().chain(own).collect();
+    let faults: Faults = faults.into_iter().chain(own).collect();
     let mut response = Response::new(ResponseBody::local(reply.body, faults));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;

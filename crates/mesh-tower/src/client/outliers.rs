@@ -8,10 +8,11 @@ use mesh_core::Dialect;
 use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState, LoadReport};
 use mesh_core::resilience::Outcome;
-use mesh_core::resource::{ActiveFault, AdmissionControl};
+use mesh_core::resource::AdmissionControl;
 
 use super::idle::{Idle, IdleTimer};
 use super::{load, now};
+use crate::faults::Faults;
 use crate::mesh::Io;
 
 /// Tells how an attempt ended; has the cluster's tables built anew when that ejects the endpoint.
@@ -56,7 +57,7 @@ const UNKNOWN: u16 = 2;
 pub(super) struct OpenCall {
     state: Option<Arc<ClusterState<Io>>>,
     random: u64,
-    faults: Vec<ActiveFault>,
+    faults: Faults,
     /// Who wants to know what the trailers tell of the endpoint's load.
     weighs: Option<Arc<ClusterState<Io>>>,
     /// Counts as under way until the answer ends.
@@ -119,7 +120,7 @@ impl OpenCall {
     }
 
     /// Has faults count until the answer ends.
-    pub(super) fn hold(&mut self, faults: Vec<ActiveFault>) {
+    pub(super) fn hold(&mut self, faults: Faults) {
         self.faults.extend(faults);
     }
 

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Version};
 use mesh_core::resource::ConnectionOptions;
 
 use super::spoken::Spoken;
@@ -38,6 +39,11 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
+    /// That of the request itself. What is older or newer goes the nearest way, as in Envoy.
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        if request.version() >= Version::HTTP_2 { Self::Http2 } else { Self::Http1 }
+    }
+
     pub(super) fn other(self) -> Self {
         match self {
             Self::Http1 => Self::Http2,
@@ -138,8 +144,8 @@ pub(super) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Response headers up to Envoy's default limit of 60 KiB pass.
 pub(super) const MAX_HEADER_LIST_BYTES: u32 = 60 << 10;
 
-/// HTTP/2 connections to one endpoint whose streams are limited by the cluster: its circuit breaker
-/// is the limit then, and this only a bound.
+/// HTTP/2 connections to one endpoint whose streams or requests are limited by the cluster: its
+/// circuit breaker is the limit then, and this only a bound.
 pub(super) const MAX_LIMITED_CONNECTIONS: usize = 1024;
 
 /// HTTP/2 connections to one endpoint. A second one is made only while a server's limit of

@@ -102,8 +102,7 @@ impl Dialer {
     }
 
     /// An HTTP/2 connection, with prior knowledge. To be polled on the runtime.
-    pub(super) async fn http2(&self, permit: Option<ConnectionPermit>) -> Result<Live, DialError> {
-        let open = self.open(permit);
+    pub(super) async fn http2(&self, open: Open) -> Result<Live, DialError> {
         match &self.config.tls {
             None if self.config.pipe.is_some() => self.http2_over(self.pipe().await?, open).await,
             None => self.http2_over(self.tcp().await?, open).await,

@@ -1,15 +1,15 @@
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
-use mesh_core::cluster::ConnectionPermit;
 use mesh_core::resource::ConnectionOptions;
 use tokio::sync::oneshot;
 
 use super::config::{MAX_CONNECTIONS, MAX_LIMITED_CONNECTIONS};
-use super::dial::Dialer;
+use super::dial::{Dialer, Open};
 use super::error::DialError;
 use super::gate::Gate;
 use super::send::Failure;
@@ -22,7 +22,7 @@ type Sender = hyper::client::conn::http2::SendRequest<Body>;
 ///
 /// All requests share the current connection. While the server's limit of concurrent streams is
 /// used up there, another becomes the current one, and the former lives on for as long as its
-/// streams do.
+/// streams do. As many are made at once as those who wait need.
 #[derive(Debug)]
 pub(super) struct Pool {
     dialer: Dialer,
@@ -34,8 +34,19 @@ pub(super) struct Pool {
 struct State {
     /// Former connections; their streams keep them alive.
     former: Vec<Weak<Live>>,
-    connecting: Option<Connecting>,
+    making: Vec<Making>,
+    /// Numbers those that are made.
+    made: u64,
     draining: bool,
+}
+
+/// A connection that is being made.
+#[derive(Debug)]
+struct Making {
+    number: u64,
+    connecting: Connecting,
+    /// How many more requests may wait for it.
+    room: usize,
 }
 
 /// A connect that any number of requests wait for. It runs in a task, whoever gives up waiting.
@@ -44,6 +55,8 @@ type Connecting = Shared<oneshot::Receiver<Result<Arc<Live>, DialError>>>;
 enum Room {
     Now(Stream),
     After(Connecting),
+    /// The cluster may have no more connections, and none there is takes a request.
+    WithTheNext,
 }
 
 /// An open connection.
@@ -102,9 +115,16 @@ impl Pool {
             if let (None, Some(gate)) = (&waiting, gate) {
                 waiting = Some(gate.wait().map_err(Failure::Overflow)?);
             }
+            // Told from here on: nothing is missed between the look and the wait.
+            let mut freed = pin!(self.dialer.freed.notified());
+            freed.as_mut().enable();
             let connecting = match self.make_room(gate) {
                 Room::Now(stream) => return Ok(stream),
                 Room::After(connecting) => connecting,
+                Room::WithTheNext => {
+                    freed.await;
+                    continue;
+                }
             };
             let live = match connecting.await {
                 Ok(Ok(live)) => live,
@@ -133,7 +153,7 @@ impl Pool {
         let mut state = self.lock();
         // Those that are gone are in nobody's way.
         state.former.retain(|former| former.strong_count() > 0);
-        if state.draining || state.connecting.is_some() || state.former.len() + 1 >= self.most() {
+        if state.draining || !state.making.is_empty() || state.former.len() + 1 >= self.most() {
             return;
         }
         let current = self.current.load_full();
@@ -150,7 +170,9 @@ impl Pool {
             Some(None) => return,
             permit => permit.flatten(),
         };
-        state.connecting = Some(self.connect(permit));
+        let open = self.dialer.open(permit);
+        // It goes on without anybody who waits.
+        let _ahead = self.connect(&mut state, open, usize::MAX);
     }
 
     /// A stream on any connection with room, else the connect to wait for.
@@ -173,40 +195,71 @@ impl Pool {
             self.replace(&mut state, &stream.0);
             return Room::Now(stream);
         }
-        if let Some(connecting) = &state.connecting {
-            return Room::After(connecting.clone());
+        if let Some(making) = state.making.iter_mut().find(|making| making.room > 0) {
+            making.room -= 1;
+            return Room::After(making.connecting.clone());
         }
-        match current.filter(|live| live.is_open()) {
-            Some(live) if state.former.len() + 1 >= self.most() => Room::Now(Stream::queue(live)),
-            live => {
-                let permit = gate.and_then(Gate::connect);
-                // Where the cluster may have no more, the request queues on the one there is. The
-                // first one is made in any case, as in Envoy.
-                match live {
-                    Some(live) if gate.is_some() && permit.is_none() => {
-                        Room::Now(Stream::queue(live))
-                    }
-                    _ => Room::After(state.connecting.insert(self.connect(permit)).clone()),
-                }
+        let live = current.filter(|live| live.is_open());
+        if live.is_none() {
+            // One that may carry no more ends with its streams, and somebody may wait for that.
+            self.current.store(None);
+        }
+        let least = state.former.len() + state.making.len() + usize::from(live.is_some());
+        if least >= self.most() {
+            return match (live, state.making.last()) {
+                (Some(live), _) => Room::Now(Stream::queue(live)),
+                (None, Some(making)) => Room::After(making.connecting.clone()),
+                (None, None) => Room::WithTheNext,
+            };
+        }
+        let open = match gate {
+            None => Some(self.dialer.open(None)),
+            // The first one is made in any case, as in Envoy.
+            Some(gate) => match gate.connect() {
+                Some(permit) => Some(self.dialer.open(Some(permit))),
+                None => self.dialer.open_first(),
+            },
+        };
+        match (open, live) {
+            (Some(open), live) => {
+                let room = self.room(live.as_deref());
+                Room::After(self.connect(&mut state, open, room - 1))
             }
+            // Where the cluster may have no more, the request queues on the one there is.
+            (None, Some(live)) => Room::Now(Stream::queue(live)),
+            (None, None) => match state.making.last() {
+                Some(making) => Room::After(making.connecting.clone()),
+                None => Room::WithTheNext,
+            },
         }
+    }
+
+    /// How many requests a connection takes, by what is known before it is made.
+    fn room(&self, current: Option<&Live>) -> usize {
+        let options = &self.dialer.config.options;
+        let requests = options.max_requests.map_or(usize::MAX, |max| max as usize);
+        let streams = Streams::cap(options).min(current.map_or(usize::MAX, |it| it.streams.most()));
+        requests.min(streams).max(1)
     }
 
     /// How many connections there may be.
     fn most(&self) -> usize {
-        match self.dialer.config.options.http2.max_concurrent_streams {
-            Some(_) => MAX_LIMITED_CONNECTIONS,
-            None => MAX_CONNECTIONS,
+        let options = &self.dialer.config.options;
+        match (options.http2.max_concurrent_streams, options.max_requests) {
+            (None, None) => MAX_CONNECTIONS,
+            _ => MAX_LIMITED_CONNECTIONS,
         }
     }
 
-    fn connect(self: &Arc<Self>, permit: Option<ConnectionPermit>) -> Connecting {
+    /// Makes a connection, for which `room` more may wait.
+    fn connect(self: &Arc<Self>, state: &mut State, open: Open, room: usize) -> Connecting {
         let (sender, connected) = oneshot::channel();
-        let pool = Arc::clone(self);
+        let (pool, number) = (Arc::clone(self), state.made);
+        state.made += 1;
         self.dialer.runtime.spawn(async move {
-            let dialed = pool.dialer.http2(permit).await.map(Arc::new);
+            let dialed = pool.dialer.http2(open).await.map(Arc::new);
             let mut state = pool.lock();
-            state.connecting = None;
+            state.making.retain(|making| making.number != number);
             if let Ok(live) = &dialed
                 && !state.draining
             {
@@ -216,7 +269,9 @@ impl Pool {
             // When nobody waits any more, the connection is the current one all the same.
             let _ = sender.send(dialed);
         });
-        connected.shared()
+        let connecting = connected.shared();
+        state.making.push(Making { number, connecting: connecting.clone(), room });
+        connecting
     }
 
     fn replace(&self, state: &mut State, next: &Arc<Live>) {
@@ -308,14 +363,19 @@ impl Streams {
     pub(super) const BEFORE_SETTINGS: usize = 99;
 
     pub(super) fn new(options: &ConnectionOptions) -> Self {
-        let cap = options.http2.max_concurrent_streams;
         Self {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
-            cap: cap.and_then(|cap| cap.try_into().ok()).unwrap_or(usize::MAX),
+            cap: Self::cap(options),
             span: Span::begin(options),
             used: AtomicBool::new(true),
         }
+    }
+
+    /// How many a cluster lets a connection carry at once.
+    fn cap(options: &ConnectionOptions) -> usize {
+        let cap = options.http2.max_concurrent_streams;
+        cap.and_then(|cap| cap.try_into().ok()).unwrap_or(usize::MAX)
     }
 
     /// How many there may be at once.

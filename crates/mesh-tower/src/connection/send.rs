@@ -1,7 +1,7 @@
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use hyper::client::conn::TrySendError;
 use mesh_core::cluster::{ConnectionPermit, Overloaded};
 use tokio::runtime::Handle;
@@ -132,36 +132,17 @@ impl Connections {
     /// When it chooses otherwise then, the request goes to the others.
     pub(crate) fn send_either(
         both: [Arc<Self>; 2],
-        mut chosen: Protocol,
+        chosen: Protocol,
         request: Request<Body>,
         gate: Option<Gate>,
     ) -> Sending {
-        let of = move |chosen| match chosen {
-            Protocol::Http1 => Arc::clone(&both[0]),
-            Protocol::Http2 => Arc::clone(&both[1]),
-        };
         let uri = request.uri().clone();
-        let mut sending = of(chosen).send(request, gate.clone());
+        let either = Either { both, chosen, uri };
+        let sending = either.of(chosen).send(request, gate.clone());
         if sending.is_under_way() {
-            return sending;
+            return sending.to_either(either);
         }
-        Sending::otherwise(async move {
-            let mut tries = 1;
-            loop {
-                let mut error = match sending.await {
-                    Err(error) if error.kind() == OTHER_HTTP && tries < MAX_UNWRITTEN => error,
-                    sent => return sent,
-                };
-                let Some(mut request) = error.take_request() else { return Err(error) };
-                chosen = chosen.other();
-                if chosen == Protocol::Http2 {
-                    // HTTP/1.1 has made it shorter.
-                    *request.uri_mut() = uri.clone();
-                }
-                sending = of(chosen).send(request, gate.clone());
-                tries += 1;
-            }
-        })
+        Sending::otherwise(either.follow(sending, gate))
     }
 
     /// The request of a try without an answer, to be sent again when it was never written.
@@ -304,6 +285,45 @@ impl Connections {
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.dialer.open.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// The connections by either version of HTTP, for a request whose server chooses.
+pub(super) struct Either {
+    both: [Arc<Connections>; 2],
+    chosen: Protocol,
+    /// The request's own, which HTTP/1.1 makes shorter.
+    uri: Uri,
+}
+
+impl Either {
+    fn of(&self, chosen: Protocol) -> &Arc<Connections> {
+        match chosen {
+            Protocol::Http1 => &self.both[0],
+            Protocol::Http2 => &self.both[1],
+        }
+    }
+
+    /// The request on its way, and on the other way where the server has changed its mind.
+    pub(super) async fn follow(
+        mut self,
+        sending: impl Future<Output = Result<Response<Received>, SendError>>,
+        gate: Option<Gate>,
+    ) -> Result<Response<Received>, SendError> {
+        let mut sent = sending.await;
+        for _ in 1..MAX_UNWRITTEN {
+            let mut error = match sent {
+                Err(error) if error.kind() == OTHER_HTTP => error,
+                sent => return sent,
+            };
+            let Some(mut request) = error.take_request() else { return Err(error) };
+            self.chosen = self.chosen.other();
+            if self.chosen == Protocol::Http2 {
+                *request.uri_mut() = self.uri.clone();
+            }
+            sent = self.of(self.chosen).send(request, gate.clone()).await;
+        }
+        sent
     }
 }
 

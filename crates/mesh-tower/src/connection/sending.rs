@@ -10,7 +10,7 @@ use hyper::client::conn::TrySendError;
 use super::error::SendError;
 use super::gate::Gate;
 use super::received::{Lease, Received};
-use super::send::Connections;
+use super::send::{Connections, Either};
 use super::{http1, http2};
 use crate::body::Body;
 
@@ -41,6 +41,8 @@ pub(super) type Answer = dyn Future<Output = Answered> + Send;
 struct Again {
     connections: Arc<Connections>,
     gate: Option<Gate>,
+    /// Where the server chooses how it is sent.
+    either: Option<Box<Either>>,
 }
 
 impl Sending {
@@ -57,7 +59,7 @@ impl Sending {
         gate: Option<Gate>,
     ) -> Self {
         let connections = Arc::clone(connections);
-        Self(State::Alone { on: Some(on), again: Again { connections, gate } })
+        Self(State::Alone { on: Some(on), again: Again { connections, gate, either: None } })
     }
 
     /// A request that an HTTP/2 connection has.
@@ -68,8 +70,19 @@ impl Sending {
         gate: Option<Gate>,
         answer: Pin<Box<Answer>>,
     ) -> Self {
-        let again = Again { connections: Arc::clone(connections), gate };
+        let again = Again { connections: Arc::clone(connections), gate, either: None };
         Self(State::Beside { on: Some(on), again, answer })
+    }
+
+    /// The same request, which may have to be sent in the other version of HTTP.
+    pub(super) fn to_either(mut self, either: Either) -> Self {
+        match &mut self.0 {
+            State::Alone { again, .. } | State::Beside { again, .. } => {
+                again.either = Some(Box::new(either));
+            }
+            State::Otherwise(_) => {}
+        }
+        self
     }
 
     /// A request that no connection has yet.
@@ -128,10 +141,15 @@ impl Sending {
             State::Otherwise(sent) => return sent.as_mut().poll(cx),
         };
         let (connections, gate) = (Arc::clone(&again.connections), again.gate.take());
+        let either = again.either.take();
         match connections.given_back(on, error, 1) {
             Ok(request) => {
+                let for_either = gate.clone();
                 let again = async move { connections.deliver(request, gate, 2).await };
-                *self = Self::otherwise(again);
+                *self = match either {
+                    None => Self::otherwise(again),
+                    Some(either) => Self::otherwise(either.follow(again, for_either)),
+                };
                 Pin::new(self).poll(cx)
             }
             Err(error) => Poll::Ready(Err(error)),

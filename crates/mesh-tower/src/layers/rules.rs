@@ -149,7 +149,7 @@ where
                     Ok(Response::from_parts(head, body))
                 }
                 Next::Reply(made) => {
-                    let answer = answer(*made, request.method(), Vec::new());
+                    let answer = answer(*made, request.method(), Default::default());
                     Ok(answer.map(|body| GuardedBody::new(body, faults)))
                 }
                 Next::Fail(why) => {

@@ -69,7 +69,8 @@ impl Builder {
     }
 
     /// Configuration that never changes. Targets name its listeners. What of it does not fit
-    /// together is told by the requests that need it.
+    /// together ([`Resources::check`]) is among the mesh's [findings](Mesh::findings) and in the log,
+    /// and told by the requests that need it.
     ///
     /// ```
     /// use mesh_tower::resource::{
@@ -112,7 +113,11 @@ impl Builder {
     }
 
     /// The runtime on which connections and the configuration task live; the current one when
-    /// unset.
+    /// unset. Its time and I/O must be enabled.
+    ///
+    /// It keeps the deadlines of requests as well, whoever polls them: while it is busy or stands
+    /// still they fire late, and where its time is paused, as in tests, they go by that. Once it has
+    /// ended, the runtime of whoever polls takes over.
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
@@ -153,7 +158,7 @@ impl Builder {
         };
         let own_secrets = self.providers.keys().map(|name| name.as_str().into());
         let options = self.options.with_own_secrets(own_secrets);
-        let mut load_stats = None;
+        let (mut load_stats, mut checked) = (None, Vec::new());
         let mut resources = Resources::new();
         let (source, feed) = match self.from {
             From::Environment => {
@@ -166,6 +171,10 @@ impl Builder {
             }
             From::Resources(given) => {
                 resources = *given;
+                checked = resources.check();
+                for finding in &checked {
+                    tracing::warn!(%finding, "resources that were given do not fit together");
+                }
                 (Source::Fixed, Feed::Fixed)
             }
             From::Dns => {
@@ -187,7 +196,8 @@ impl Builder {
         let io = Io::new(runtime.clone(), providers.clone())
             .with_seed(self.seed.unwrap_or_else(|| fastrand::u64(..)))
             .with_load_stats(load_stats);
-        let (snapshot, findings) = Snapshot::compile(&resources, None, &io);
+        let (snapshot, mut findings) = Snapshot::compile(&resources, None, &io);
+        findings.append(&mut checked);
         let snapshot = Arc::new(snapshot);
         let governs_servers = source.governs_servers(&snapshot);
         let inner = Arc::new(Inner {

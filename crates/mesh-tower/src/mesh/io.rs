@@ -149,6 +149,8 @@ pub(crate) struct EndpointIo {
     /// Those of HTTP/2, where the cluster may speak HTTP/1.1: gRPC's among them.
     by_http2: OnceLock<Arc<Connections>>,
     draining: AtomicBool,
+    /// Whether the HTTP version is not the cluster's to say: plain requests may have either.
+    is_chosen: bool,
     protocol: Protocol,
     common: Arc<Common>,
     own: Option<Box<Own>>,
@@ -218,6 +220,7 @@ impl Attach for Io {
             by_http2: OnceLock::new(),
             draining: AtomicBool::new(false),
             clients: Slots::default(),
+            is_chosen: is_chosen || cluster.protocol == UpstreamProtocol::Downstream,
             protocol: match cluster.protocol {
                 UpstreamProtocol::Http2 => Protocol::Http2,
                 _ => Protocol::Http1,
@@ -276,19 +279,20 @@ impl EndpointIo {
     /// Sends a request of that dialect: gRPC is always HTTP/2.
     #[inline]
     pub(crate) fn send(&self, dialect: Dialect, request: Request<Body>, gate: Gate) -> Sending {
-        if let Some(spoken) = self.spoken()
-            && dialect == Dialect::Http
-        {
-            return self.send_as_spoken(spoken, request, gate);
+        if self.is_chosen && dialect == Dialect::Http {
+            return self.send_as_chosen(request, gate);
         }
         self.connections(dialect).send(request, Some(gate))
     }
 
     #[inline(never)]
-    fn send_as_spoken(&self, spoken: &Arc<Spoken>, request: Request<Body>, gate: Gate) -> Sending {
+    fn send_as_chosen(&self, request: Request<Body>, gate: Gate) -> Sending {
         let of = |protocol| match protocol {
             Protocol::Http1 => self.made(&self.http, protocol),
             Protocol::Http2 => self.made(&self.by_http2, protocol),
+        };
+        let Some(spoken) = self.spoken() else {
+            return of(Protocol::of(&request)).send(request, Some(gate));
         };
         let both = [Protocol::Http1, Protocol::Http2].map(|it| of(it).clone());
         match spoken.known() {

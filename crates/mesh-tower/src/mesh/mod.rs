@@ -19,6 +19,7 @@ mod providers;
 mod published;
 mod random;
 mod readiness;
+mod refused;
 mod source;
 mod task;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub(crate) use random::Random;
 pub use readiness::Readiness;
 use readiness::Standings;
 pub(crate) use readiness::Unserving;
+pub use refused::ConnectionStatus;
 pub(crate) use source::{Governing, Subscribed};
 pub(crate) use wait::{Presence, RESOLUTION_TIMEOUT};
 

@@ -1,15 +1,33 @@
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
+/// What connections come to.
+pub(super) trait Listens {
+    /// A connection, with what is known of its peer.
+    type Stream;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
+}
+
+impl Listens for TcpListener {
+    type Stream = (TcpStream, SocketAddr);
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Stream>> {
+        self.poll_accept(cx)
+    }
+}
+
 /// The next connection. Errors of `accept` do not end a server.
 ///
 /// Cancel safe: no connection is lost when the future is dropped.
-pub(super) async fn accept(listener: &TcpListener, failures: &mut u32) -> (TcpStream, SocketAddr) {
+pub(super) async fn accept<L: Listens>(listener: &L, failures: &mut u32) -> L::Stream {
     loop {
-        match listener.accept().await {
+        match poll_fn(|cx| listener.poll_accept(cx)).await {
             Ok(accepted) => {
                 *failures = 0;
                 return accepted;

@@ -1,16 +1,16 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::accept::accept;
 use super::accepted::Accepted;
 use super::conn::Conn;
 use super::drain::Draining;
@@ -18,9 +18,11 @@ use super::limits::Limits;
 use super::registry::Registry;
 use super::serve::log_panic;
 use super::serving::{Serving, ServingMode};
+use super::socket::{Came, Socket, bound, listening, next};
 use super::stream::Stream;
 use super::tcp;
 use super::tls::Session;
+use super::unix::Unix;
 use crate::mesh::Mesh;
 
 /// Takes connections for a server of another library: axum's, hyper's, tonic's.
@@ -61,31 +63,12 @@ pub struct Acceptor {
     pub(super) passing: JoinSet<()>,
 }
 
-/// A server's socket.
-enum Socket {
-    /// Its address is taken, and who connects is refused: nothing may be served yet.
-    Bound(TcpSocket),
-    Listening(TcpListener),
-    /// It could not listen, as when another process does at its address; it tries again.
-    Refused {
-        again: Instant,
-    },
-    /// No more connections are taken.
-    Closed,
-}
-
 /// gRFC A36: how long calls on connections of an earlier listener may go on.
 const DRAIN_CAP: Duration = Duration::from_secs(600);
 
 /// How long calls of peers may go on that the listener does not take any more. A guess: those that
 /// are answered at once still are.
 const DISMISSAL: Duration = Duration::from_secs(10);
-
-/// Between tries to listen: as after the longest shortage of files.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-
-/// Connections that wait to be accepted, as tokio's listeners have it.
-const BACKLOG: u32 = 1024;
 
 impl Acceptor {
     /// Listens on `address`, with the port chosen by the system when it is 0.
@@ -107,29 +90,62 @@ impl Acceptor {
             }
         };
         let governing = inner.govern(local);
-        let limits = Arc::new(Limits::default());
-        let mut acceptor = Self {
-            mesh: mesh.clone(),
-            local,
-            socket,
-            trouble: None,
-            serving: governing.map(|governing| Serving::new(inner, governing, local)),
-            slots: slots(&limits),
-            limits,
-            registry: Registry::default(),
-            draining: inner.drain.server(),
-            failures: 0,
-            opening: JoinSet::new(),
-            passing: JoinSet::new(),
-        };
+        let serving = governing.map(|governing| Serving::new(inner, governing, local));
+        let mut acceptor = Self::of(mesh, (socket, local), serving);
         // What is known already need not be waited for.
         acceptor.look();
         Ok(acceptor)
     }
 
-    /// The address it listens on, with the port that was chosen for 0.
+    /// Listens at a Unix domain socket: `path`, or an abstract name of Linux's, which begins with
+    /// `@`. The file is made with the rights that the process's `umask` leaves, and taken away when
+    /// this closes. One that a server has left behind which ended is replaced.
+    ///
+    /// Its connections have [no addresses](super::Peer::is_unix).
+    ///
+    /// # Errors
+    /// `AddrInUse` when a server listens there or a file is there that is no socket; `Unsupported`
+    /// where the mesh configures its servers, whose listeners are for addresses: without one nothing
+    /// would say who may connect. Else what binding the path gives.
+    pub fn bind_unix(mesh: &Mesh, path: impl AsRef<Path>) -> io::Result<Self> {
+        if mesh.inner().governs_servers() {
+            let why = "the mesh configures its servers, and has no listeners for unix sockets";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
+        let socket = Socket::Unix(Unix::bind(path.as_ref())?);
+        Ok(Self::of(mesh, (socket, UNNAMED), None))
+    }
+
+    fn of(mesh: &Mesh, (socket, local): (Socket, SocketAddr), serving: Option<Serving>) -> Self {
+        let limits = Arc::new(Limits::default());
+        Self {
+            mesh: mesh.clone(),
+            local,
+            socket,
+            trouble: None,
+            serving,
+            slots: slots(&limits),
+            limits,
+            registry: Registry::default(),
+            draining: mesh.inner().drain.server(),
+            failures: 0,
+            opening: JoinSet::new(),
+            passing: JoinSet::new(),
+        }
+    }
+
+    /// The address it listens on, with the port that was chosen for 0. At a [Unix
+    /// socket](Self::bind_unix) `0.0.0.0:0`, which is nobody's.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The path of the Unix domain socket it listens at, as it was given.
+    pub fn unix_path(&self) -> Option<&Path> {
+        match &self.socket {
+            Socket::Unix(unix) => Some(unix.path()),
+            _ => None,
+        }
     }
 
     /// Other limits. Those of HTTP itself count for a [`Server`](super::Server) alone; set them in
@@ -163,7 +179,12 @@ impl Acceptor {
             let next = async {
                 match socket {
                     Socket::Listening(listener) => {
-                        Some(Some(next(slots, listener, failures).await))
+                        let (slot, (stream, peer)) = next(slots, listener, failures).await;
+                        Some(Some((slot, Came::Tcp(stream, peer))))
+                    }
+                    Socket::Unix(unix) => {
+                        let (slot, stream) = next(slots, unix, failures).await;
+                        Some(Some((slot, Came::Unix(stream))))
                     }
                     Socket::Bound(_) => std::future::pending().await,
                     Socket::Refused { again } => {
@@ -182,8 +203,12 @@ impl Acceptor {
                 }
                 () = changed, if self.serving.is_some() => continue,
                 Some(opened) = self.opening.join_next() => {
-                    // An error says that it panicked, which ends that connection.
-                    match opened.ok().flatten().and_then(|opened| self.admit(opened)) {
+                    // One that panicked ends that connection alone.
+                    let opened = opened.unwrap_or_else(|error| {
+                        log_panic(Err(error));
+                        None
+                    });
+                    match opened.and_then(|opened| self.admit(opened)) {
                         Some(accepted) => return Some(accepted),
                         None => continue,
                     }
@@ -225,7 +250,14 @@ impl Acceptor {
     }
 
     /// Lets a connection in, unless nothing takes it, or it is not known yet what does.
-    fn take(&mut self, (slot, stream, peer): Next) -> Option<Accepted> {
+    fn take(&mut self, (slot, came): Next) -> Option<Accepted> {
+        let (stream, peer) = match came {
+            Came::Tcp(stream, peer) => (stream, peer),
+            Came::Unix(stream) => {
+                let stream = Stream::Unix { stream };
+                return self.admit((slot, stream, None, (UNNAMED, UNNAMED)));
+            }
+        };
         // Both fail when the connection is already gone again.
         let _ = crate::connection::tune(&stream);
         let local = stream.local_addr().ok()?;
@@ -249,7 +281,11 @@ impl Acceptor {
     fn admit(&mut self, (slot, stream, session, (local, peer)): Opened) -> Option<Accepted> {
         let name = |serving: &Serving| serving.governing().listener.clone();
         let listener = self.serving.as_ref().map(name);
-        let conn = Conn::new((peer, local), session, listener.clone(), self.limits.max_headers);
+        let max_headers = self.limits.max_headers;
+        let conn = match stream {
+            Stream::Unix { .. } => Conn::at_unix(UNNAMED, max_headers),
+            _ => Conn::new((peer, local), session, listener.clone(), max_headers),
+        };
         let (mut limits, mut root) = (None, None);
         if let Some(name) = &listener {
             let serves = self.serving.as_ref().is_some_and(Serving::serves);
@@ -287,58 +323,13 @@ impl Acceptor {
     }
 }
 
-type Next = (OwnedSemaphorePermit, TcpStream, SocketAddr);
+type Next = (OwnedSemaphorePermit, Came);
+
+/// Of those who have no address.
+const UNNAMED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A connection and what it said in TLS, with its addresses: ours and the peer's.
 type Opened = (OwnedSemaphorePermit, Stream, Option<Session>, (SocketAddr, SocketAddr));
-
-/// Listens, where it is not done yet and time to try; and why that is not possible.
-fn listening(socket: Socket, local: SocketAddr) -> (Socket, Option<io::Error>) {
-    let listening = match socket {
-        Socket::Bound(socket) => socket.listen(BACKLOG),
-        Socket::Refused { again } if again <= Instant::now() => {
-            bound_to(local).and_then(|socket| socket.listen(BACKLOG))
-        }
-        other => return (other, None),
-    };
-    match listening {
-        Ok(listener) => (Socket::Listening(listener), None),
-        Err(error) => {
-            tracing::error!(%error, %local, "cannot listen");
-            (Socket::Refused { again: Instant::now() + LISTEN_AGAIN }, Some(error))
-        }
-    }
-}
-
-async fn next(slots: &Arc<Semaphore>, listener: &TcpListener, failures: &mut u32) -> Next {
-    // A place first: who finds none waits in the system's queue.
-    let slot = slots.clone().acquire_owned().await.expect("it is never closed");
-    let (stream, peer) = accept(listener, failures).await;
-    (slot, stream, peer)
-}
-
-/// A socket with an address, on which nobody listens yet.
-async fn bound(address: impl ToSocketAddrs) -> io::Result<TcpSocket> {
-    let mut last = None;
-    for address in lookup_host(address).await? {
-        match bound_to(address) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address")))
-}
-
-fn bound_to(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // As tokio's listeners: a port is free at once when its server has ended.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
 
 fn slots(limits: &Limits) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)))
@@ -347,5 +338,24 @@ fn slots(limits: &Limits) -> Arc<Semaphore> {
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_core::resource::Resources;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn handshake_that_panics_ends_one_connection_and_not_the_server() {
+        let mesh = Mesh::builder().resources(Resources::new()).build().unwrap();
+        let mut acceptor = Acceptor::bind(&mesh, "127.0.0.1:0").await.unwrap();
+        acceptor.opening.spawn(async { panic!("for the test") });
+        let _client = TcpStream::connect(acceptor.local_addr()).await.unwrap();
+        assert!(acceptor.accept().await.is_some());
+        // It has been told of.
+        assert!(acceptor.opening.is_empty());
     }
 }

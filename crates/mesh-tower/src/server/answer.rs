@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use mesh_core::exchange::Reply;
-use mesh_core::resource::{ActiveFault, AdmissionControl};
+use mesh_core::resource::AdmissionControl;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
@@ -22,7 +22,8 @@ use super::policy::{Governed, Ruling};
 use crate::body::BoxError;
 use crate::client::now;
 use crate::deadline::Deadline;
-use crate::spent;
+use crate::faults::Faults;
+use crate::spent::{self, Spent};
 
 pin_project! {
     /// The future of a [`ServerService`](super::ServerService)'s answer. Dropping it drops the
@@ -38,7 +39,7 @@ pin_project! {
         governed: Option<Box<Governed>>,
         is_http1: bool,
         // Whether a call was in vain that the application made for its answer.
-        spent: bool,
+        spent: Spent,
     }
 }
 
@@ -67,7 +68,14 @@ struct Waiting<S, B> {
 
 impl<S: Service<Request<B>>, B> AnswerFuture<S, B> {
     fn new(state: State<S, B>) -> Self {
-        Self { state, deadline: None, call: None, governed: None, is_http1: false, spent: false }
+        Self {
+            state,
+            deadline: None,
+            call: None,
+            governed: None,
+            is_http1: false,
+            spent: Spent::No,
+        }
     }
 
     pub(super) fn of_app(future: S::Future) -> Self {
@@ -160,7 +168,7 @@ where
                     let answer = ready!(spent::within(this.spent, poll))?;
                     let (mut head, body) = answer.into_parts();
                     // First, so that the route may take it off again.
-                    if *this.spent {
+                    if *this.spent != Spent::No {
                         spent::tell(head.status, &mut head.headers);
                     }
                     if let Some(governed) = &this.governed {
@@ -175,7 +183,7 @@ where
             call.answered(answer.status());
         }
         let is_closing = *this.is_http1 && call.as_ref().is_some_and(Call::is_closing);
-        let faults = this.governed.take().map_or_else(Vec::new, |governed| governed.faults);
+        let faults = this.governed.take().map(|governed| governed.faults).unwrap_or_default();
         let held = Held { _call: call, _faults: faults, awaited };
         let mut answer = answer.map(|body| AnswerBody { body, deadline, held: Some(held) });
         if is_closing {
@@ -206,7 +214,7 @@ pin_project! {
 /// What goes on until an answer has been sent.
 struct Held {
     _call: Option<Call>,
-    _faults: Vec<ActiveFault>,
+    _faults: Faults,
     /// Who waits for the status of a gRPC call.
     awaited: Option<Arc<AdmissionControl>>,
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,15 +33,24 @@ impl Server {
     /// # Errors
     /// What binding the address gives.
     pub async fn bind(mesh: &Mesh, address: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self {
-            acceptor: Acceptor::bind(mesh, address).await?,
-            signal: Box::pin(pending()),
-            drain_timeout: limits::DRAIN_TIMEOUT,
-            probes: None,
-        })
+        Ok(Self::of(Acceptor::bind(mesh, address).await?))
     }
 
-    /// The address it listens on, with the port that was chosen for 0.
+    /// A server at a Unix domain socket, or at an abstract name (`@name`, Linux alone); see
+    /// [`Acceptor::bind_unix`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bind_unix(mesh: &Mesh, path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self::of(Acceptor::bind_unix(mesh, path)?))
+    }
+
+    fn of(acceptor: Acceptor) -> Self {
+        let drain_timeout = limits::DRAIN_TIMEOUT;
+        Self { acceptor, signal: Box::pin(pending()), drain_timeout, probes: None }
+    }
+
+    /// The address it listens on, with the port that was chosen for 0; `0.0.0.0:0` at a Unix socket.
     pub fn local_addr(&self) -> SocketAddr {
         self.acceptor.local_addr()
     }

@@ -34,13 +34,14 @@ pub struct Peer(Arc<Known>);
 #[derive(Debug)]
 struct Known {
     address: SocketAddr,
+    is_unix: bool,
     is_tls: bool,
     spiffe_id: Option<SpiffeId>,
     dns_names: Vec<Name>,
 }
 
 impl Known {
-    fn new(address: SocketAddr, session: Option<&Session>) -> Self {
+    fn new((address, is_unix): (SocketAddr, bool), session: Option<&Session>) -> Self {
         let tls = session.map(|session| &session.origin);
         // A SPIFFE certificate has exactly one URI (X509-SVID §2).
         let uri = tls.and_then(|tls| match tls.uri_sans.as_slice() {
@@ -48,7 +49,7 @@ impl Known {
             _ => None,
         });
         let dns_names = tls.map(|tls| tls.dns_sans.clone()).unwrap_or_default();
-        Self { address, is_tls: tls.is_some(), spiffe_id: uri, dns_names }
+        Self { address, is_unix, is_tls: tls.is_some(), spiffe_id: uri, dns_names }
     }
 }
 
@@ -107,8 +108,23 @@ impl Conn {
         // No proxy is trusted to tell of another client, so that both are the peer.
         (origin.peer, origin.remote, origin.local) = (Some(peer), Some(peer), Some(local));
         origin.tls = session.as_ref().map(|session| session.origin.clone());
+        Self::of((peer, local), origin, session, (listener, max_headers))
+    }
+
+    /// One at a Unix domain socket, of which policy knows no address; `unnamed` stands for it.
+    pub(super) fn at_unix(unnamed: SocketAddr, max_headers: usize) -> Self {
+        Self::of((unnamed, unnamed), Origin::default(), None, (None, max_headers))
+    }
+
+    fn of(
+        (peer, local): (SocketAddr, SocketAddr),
+        origin: Origin,
+        session: Option<Session>,
+        (listener, max_headers): (Option<Name>, usize),
+    ) -> Self {
+        let is_unix = origin.peer.is_none();
         let inner = Arc::new(Inner {
-            peer: Peer(Arc::new(Known::new(peer, session.as_ref()))),
+            peer: Peer(Arc::new(Known::new((peer, is_unix), session.as_ref()))),
             local,
             origin,
             session,
@@ -141,7 +157,7 @@ impl Conn {
         &self.inner.peer
     }
 
-    /// The address it came to.
+    /// The address it came to; `0.0.0.0:0` at a Unix domain socket.
     pub fn local_address(&self) -> SocketAddr {
         self.inner.local
     }
@@ -311,9 +327,15 @@ impl Orders {
 }
 
 impl Peer {
-    /// The other end's address. Behind a proxy, that is the proxy's.
+    /// The other end's address. Behind a proxy, that is the proxy's. Who came to a [Unix
+    /// socket](Self::is_unix) has none, for which `0.0.0.0:0` stands.
     pub fn address(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// Whether it came to a Unix domain socket, and so is a process of this machine.
+    pub fn is_unix(&self) -> bool {
+        self.0.is_unix
     }
 
     /// Whether it speaks TLS.

@@ -35,11 +35,13 @@ mod request_body;
 mod serve;
 mod service;
 mod serving;
+mod socket;
 mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unix;
 
 pub use accepted::Accepted;
 pub use acceptor::Acceptor;

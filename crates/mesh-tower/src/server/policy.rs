@@ -9,7 +9,7 @@ use mesh_core::canonical::{self, Unnamed};
 use mesh_core::exchange::{Exchange, Failure, Next, Reply};
 use mesh_core::filter::{self, Context};
 use mesh_core::resource::{
-    ActiveFault, AdmissionControl, ChainAction, HttpConnectionManager, Name, ServerListener,
+    AdmissionControl, ChainAction, HttpConnectionManager, Name, ServerListener,
 };
 use mesh_core::server::{Arrival, filter_chain};
 use mesh_core::snapshot::{Decision, NoRoute, RootHint, RootIndex};
@@ -18,6 +18,7 @@ use mesh_core::{Dialect, Head, Origin};
 use super::conn::Conn;
 use super::noted::Noted;
 use crate::client::{Unwritable, with_request_from};
+use crate::faults::Faults;
 use crate::mesh::{Hold, Inner};
 
 /// What is done with a request.
@@ -40,7 +41,7 @@ pub(super) struct Governed {
     /// Where to go on after a wait.
     next: usize,
     /// Faults that made it wait, which count until its answer has ended.
-    pub(super) faults: Vec<ActiveFault>,
+    pub(super) faults: Faults,
 }
 
 /// What governs the requests of a connection.
@@ -72,7 +73,8 @@ impl Standing {
                 }
                 _ => false,
             };
-            is_secured && !matches!(chain.action, ChainAction::Close(_))
+            let serves = is_secured && !matches!(chain.action, ChainAction::Close(_));
+            serves && chain.admits(conn.origin())
         });
         let at = taken.map_or(0, |(at, _)| at);
         let chain = taken.map(|(at, _)| (listener.root_name(at), RootHint::new()));
@@ -207,7 +209,7 @@ fn begin<B>(
     });
     tell(&exchange, request);
     let governed =
-        Governed { caller, hold, exchange, dialect, random, next: 0, faults: Vec::new() };
+        Governed { caller, hold, exchange, dialect, random, next: 0, faults: Faults::new() };
     Box::new(governed).then(next, written)
 }
 

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 pin_project! {
@@ -14,6 +14,7 @@ pin_project! {
     pub(super) enum Stream {
         Plain { #[pin] stream: TcpStream },
         Tls { #[pin] stream: Box<TlsStream<TcpStream>> },
+        Unix { #[pin] stream: UnixStream },
     }
 }
 
@@ -22,6 +23,7 @@ macro_rules! either {
         match $self.project() {
             Projection::Plain { stream: $stream } => $call,
             Projection::Tls { stream: $stream } => $call,
+            Projection::Unix { stream: $stream } => $call,
         }
     };
 }
@@ -65,6 +67,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Plain { stream } => stream.is_write_vectored(),
             Self::Tls { stream } => stream.is_write_vectored(),
+            Self::Unix { stream } => stream.is_write_vectored(),
         }
     }
 }

@@ -7,7 +7,9 @@ mod policy;
 mod probes;
 mod tcp;
 mod tls;
+mod unix;
 mod upgrades;
+mod who;
 
 use std::convert::Infallible;
 use std::future::{Future, pending};

@@ -107,19 +107,16 @@ fn http_options(
             if let Some(options) = &config.http2_protocol_options {
                 http2(at.field("http2_protocol_options"), options, made)?;
             }
-            at.finding("is not honoured; HTTP/1.1 is spoken, and HTTP/2 for gRPC");
-            Ok(UpstreamProtocol::Http1)
+            of_http1(at, config.http_protocol_options.as_ref());
+            not_honoured!(at, config, [http3_protocol_options]);
+            Ok(UpstreamProtocol::Downstream)
         }
         Some(Proto::AutoConfig(config)) => {
             let at = at.field("auto_config");
             if let Some(options) = &config.http2_protocol_options {
                 http2(at.field("http2_protocol_options"), options, made)?;
             }
-            if let Some(options) = &config.http_protocol_options
-                && is_set(options)
-            {
-                at.field("http_protocol_options").finding("its settings are not honoured");
-            }
+            of_http1(at, config.http_protocol_options.as_ref());
             not_honoured!(at, config, [http3_protocol_options, alternate_protocols_cache_options]);
             Ok(UpstreamProtocol::Auto)
         }
@@ -135,9 +132,7 @@ fn explicit(
     use options::explicit_http_config::ProtocolConfig as Proto;
     match &proto.protocol_config {
         Some(Proto::HttpProtocolOptions(options)) => {
-            if is_set(options) {
-                at.field("http_protocol_options").finding("its settings are not honoured");
-            }
+            of_http1(at, Some(options));
             Ok(UpstreamProtocol::Http1)
         }
         Some(Proto::Http2ProtocolOptions(options)) => {
@@ -148,6 +143,12 @@ fn explicit(
             Err(at.field("http3_protocol_options").invalid("is not supported"))
         }
         None => Err(at.invalid("has no protocol")),
+    }
+}
+
+fn of_http1(at: At<'_>, proto: Option<&core::Http1ProtocolOptions>) {
+    if proto.is_some_and(is_set) {
+        at.field("http_protocol_options").finding("its settings are not honoured");
     }
 }
 

@@ -1,18 +1,20 @@
 //! Listeners with an address (gRFC A36, and Envoy's for sidecars).
 
+use mesh_core::authz::ConnectionRbac;
 use mesh_core::resource::{ChainAction, FilterChain, Name, ServerListener, TrafficDirection};
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::config::listener::v3 as pb;
 use mesh_pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
 use mesh_pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
 use mesh_pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
+use mesh_pb::envoy::extensions::filters::network::rbac::v3::Rbac;
 use mesh_pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use mesh_pb::google::protobuf::{Any, BoolValue};
 use mesh_pb::type_url;
 use pb::filter::ConfigType;
 
 use super::at::{At, Invalid, not_honoured};
-use super::{address, chain_match, common, listener, tcp_proxy, tls};
+use super::{address, chain_match, common, listener, rbac, tcp_proxy, tls};
 
 /// The types of network filters that Envoy has begin so.
 const ENVOYS_FILTERS: &str = "type.googleapis.com/envoy.extensions.filters.network.";
@@ -98,7 +100,9 @@ fn chain(at: At<'_>, proto: &pb::FilterChain) -> Result<FilterChain, Invalid> {
     if uses_proxy_protocol(proto) {
         return Err(at.field("use_proxy_proto").invalid("is not supported"));
     }
-    let mut made = FilterChain::new(name, action(at, &proto.filters)?);
+    let (action, rbac) = filters(at, &proto.filters)?;
+    let mut made = FilterChain::new(name, action);
+    made.rbac = rbac;
     made.tls =
         tls::downstream_socket(at.field("transport_socket"), proto.transport_socket.as_ref())?;
     made.handshake_timeout = common::optional_duration(
@@ -109,11 +113,14 @@ fn chain(at: At<'_>, proto: &pb::FilterChain) -> Result<FilterChain, Invalid> {
     Ok(made)
 }
 
-/// One connection manager or TCP proxy, as the last filter and the only one that does anything.
-fn action(at: At<'_>, filters: &[pb::Filter]) -> Result<ChainAction, Invalid> {
+/// One connection manager or TCP proxy, as the last filter, after those that say who may connect.
+fn filters(
+    at: At<'_>,
+    filters: &[pb::Filter],
+) -> Result<(ChainAction, Vec<ConnectionRbac>), Invalid> {
     const FIELD: &str = "filters";
     let mut names = std::collections::HashSet::new();
-    let mut made = None;
+    let (mut made, mut rbac) = (None, Vec::new());
     let mut unknown: Option<Name> = None;
     for (index, filter) in filters.iter().enumerate() {
         let at = at.index(FIELD, index);
@@ -136,6 +143,9 @@ fn action(at: At<'_>, filters: &[pb::Filter]) -> Result<ChainAction, Invalid> {
             }
             at.refused_by_grpc("it has a TCP proxy");
             made = Some(ChainAction::Tcp(tcp_proxy::proxy(at, any)?.into()));
+        } else if common::is_of::<Rbac>(any) {
+            at.refused_by_grpc("it has rules of who may connect");
+            rbac.extend(rbac::connection(at, any)?);
         } else {
             check_known(at, any)?;
             at.finding(format!("{} is not supported: the chain closes connections", filter.name));
@@ -144,8 +154,8 @@ fn action(at: At<'_>, filters: &[pb::Filter]) -> Result<ChainAction, Invalid> {
         }
     }
     match (made, unknown) {
-        (_, Some(name)) => Ok(ChainAction::Close(name)),
-        (Some(made), None) => Ok(made),
+        (_, Some(name)) => Ok((ChainAction::Close(name), rbac)),
+        (Some(made), None) => Ok((made, rbac)),
         (None, None) => Err(at.field(FIELD).invalid("has no connection manager or TCP proxy")),
     }
 }

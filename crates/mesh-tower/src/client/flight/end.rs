@@ -67,8 +67,11 @@ impl Flight {
         if failed {
             self.note_failure();
             if spent::is_told(headers) {
-                spent::note();
+                spent::note(self.routed.position());
             }
+        } else if status.is_success() && self.dialect == Dialect::Http {
+            // Of a gRPC call the trailers tell.
+            spent::take_back(self.routed.position());
         }
         let call = self.observe_answer(status, headers);
         if copy.is_some() && !self.is_settled(status, headers) {
@@ -335,7 +338,9 @@ impl Flight {
         let again = self.again(decision, last, unsent, copy);
         match &again {
             Some(_) => self.endpoint = None,
-            None if is_spent(decision, ended, self.has_retried()) => spent::note(),
+            None if is_spent(decision, ended, self.has_retried()) => {
+                spent::note(self.routed.position())
+            }
             None => {}
         }
         again

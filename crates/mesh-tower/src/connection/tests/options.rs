@@ -1,13 +1,19 @@
 //! What a cluster says of its connections.
 
-use mesh_core::resource::{ConnectionOptions, Http2Keepalive};
+use mesh_core::resource::{
+    Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, ConnectionOptions, Discovery,
+    Forward, Http2Keepalive, HttpConnectionManager, Listener, Resource, Route, RouteConfiguration,
+    RouteMatch, RouteSpecifier, UpstreamProtocol, VirtualHost,
+};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::sync::watch;
+use tower::ServiceExt;
 
 use super::super::config::MAX_LIMITED_CONNECTIONS;
 use super::*;
+use crate::Channel;
 
 fn with_options(
     address: SocketAddr,
@@ -56,6 +62,69 @@ async fn requests_at_once_share_what_connections_may_carry() {
     ports.sort_unstable();
     let most = ports.chunk_by(|a, b| a == b).map(<[String]>::len).max();
     assert!(most <= Some(4), "{ports:?}");
+}
+
+#[tokio::test]
+async fn as_many_connections_are_made_at_once_as_those_who_wait_need() {
+    for (requests, streams, expected) in
+        [(Some(1), None, 20), (Some(2), None, 10), (None, Some(5), 4), (None, None, 1)]
+    {
+        let (address, _drain) = serve(port).await;
+        let connections = with_options(address, Protocol::Http2, |it| {
+            (it.max_requests, it.http2.max_concurrent_streams) = (requests, streams);
+        });
+        let mut all: Vec<_> = (0..20).map(|_| connections.send_alone(get("/"))).collect();
+        for sending in &mut all {
+            assert!(sending.now_or_never().is_none());
+        }
+        assert_eq!(connections.open(), expected, "{requests:?} {streams:?}");
+        for answer in futures_util::future::join_all(all).await {
+            text(answer.unwrap()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_of_one_request_each_are_as_many_as_the_cluster_may_have() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (now, most.clone());
+    let (address, _drain) = serve(move |request: Request<RequestBody>| {
+        let (now, most) = counts.clone();
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            now.fetch_sub(1, Ordering::Relaxed);
+            port(request).await
+        }
+    })
+    .await;
+    let mut cluster = Cluster::new("things");
+    cluster.protocol = UpstreamProtocol::Http2;
+    cluster.circuit_breakers.default.max_connections = 3;
+    let mut options = ConnectionOptions::default();
+    options.max_requests = Some(1);
+    cluster.connections = Arc::new(options);
+    let endpoints = ClusterLoadAssignment::of_addresses("things", [address]);
+    cluster.discovery = Discovery::Static(endpoints.into());
+    let forward = Forward::new(ClusterSpecifier::Cluster("things".into()));
+    let route = Route::new(RouteMatch::prefix("/"), Action::Forward(forward.into()));
+    let host = VirtualHost::new("things", ["*"], vec![route]);
+    let routes = RouteConfiguration::new("things", vec![host]);
+    let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes.into()));
+    let all: [Resource; 2] = [Listener::new("things:80", manager).into(), cluster.into()];
+    let mesh = Mesh::builder().resources(all.into_iter().collect()).build().unwrap();
+    let channel = Channel::new(&mesh, "things:80").unwrap();
+    let all = (0..40).map(|_| async {
+        let response = channel.clone().oneshot(get("/")).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
+    });
+    let all = tokio::time::timeout(Duration::from_secs(20), futures_util::future::join_all(all));
+    let mut ports = all.await.expect("no request waits for ever");
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!((ports.len(), most.load(Ordering::Relaxed)), (40, 3));
 }
 
 #[tokio::test]

@@ -118,3 +118,38 @@ async fn stuck_connection_does_not_keep_a_server_from_ending() {
         serving.await.unwrap().unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_waits_for_an_endpoint_is_cut_at_its_deadline() {
+    let ca = crate::testing::Ca::new();
+    let mut cluster = Cluster::new("things");
+    // Its handshake never ends.
+    let assignment = ClusterLoadAssignment::of_addresses("things", [silent().await]);
+    cluster.discovery = Discovery::Static(assignment.into());
+    cluster.connect_timeout = 60 * MINUTE;
+    let context = crate::testing::upstream(&["spiffe://cluster.local/ns/default/sa/them"]);
+    cluster.transport_socket = mesh_core::resource::TransportSocket::Tls(context.into());
+    let forward = Forward::new(ClusterSpecifier::Cluster("things".into()));
+    let mut forward = forward;
+    forward.timeout = Some(Duration::ZERO);
+    let route = Route::new(RouteMatch::prefix("/"), Action::Forward(forward.into()));
+    let mut listener = ServerListener::new("server", ANY.parse().unwrap());
+    let manager = manager(vec![route], vec![]);
+    listener.filter_chains = vec![FilterChain::new("tcp", ChainAction::Tcp(manager.into()))];
+    let resources = [Resource::from(listener), cluster.into()].into_iter().collect();
+    let provider = ca.workload("spiffe://cluster.local/ns/default/sa/us");
+    let mesh = Mesh::builder().resources(resources).certificate_provider("default", provider);
+    let mesh = mesh.build().unwrap();
+    let (address, serving) = start(Server::bind(&mesh, ANY).await.unwrap(), hello);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let ended = tokio::spawn(async move {
+        let began = Instant::now();
+        let _ended = stream.read_to_end(&mut Vec::new()).await;
+        began.elapsed()
+    });
+    tokio::time::sleep(MINUTE).await;
+    mesh.shutdown(MINUTE / 2).await;
+    assert_eq!(ended.await.unwrap().as_secs(), 90);
+    serving.await.unwrap().unwrap();
+}

@@ -287,3 +287,32 @@ async fn last_word_of_tls_is_not_waited_for_without_limit() {
     assert_eq!(ended.kind(), std::io::ErrorKind::TimedOut);
     assert!(began.elapsed() <= Duration::from_secs(300), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn connection_of_a_peer_that_rules_do_not_name_carries_no_request() {
+    let ca = Ca::new();
+    let resources = |names: &str| {
+        let mut found: Vec<ServerListener> = Vec::new();
+        for (_, entry) in listener(true, |_| {}).servers() {
+            found.push((**entry.value.as_ref().unwrap()).clone());
+        }
+        let mut made = found.remove(0);
+        let name = mesh_core::resource::SanMatcher::Uri(StringMatcher::exact(names));
+        let is_it = Rule::Is(Condition::MtlsAuthenticated(Some(name)));
+        let policy = RbacPolicy { permissions: vec![Rule::Any], principals: vec![is_it] };
+        let rules = RbacRules::new(RbacAction::Allow, [("friend", policy)]);
+        let rbac = mesh_core::authz::ConnectionRbac::new(&Rbac::new(rules));
+        made.filter_chains[0].rbac = rbac.into_iter().collect();
+        [Resource::from(made)].into_iter().collect::<Resources>()
+    };
+    for (named, is_let_in) in [(FRIEND, true), (STRANGER, false)] {
+        let mesh = mesh_of(&ca, resources(named));
+        let address = served(&mesh).await;
+        let io = connected(address, &ca, Some(ca.workload(FRIEND)), "http/1.1").await.unwrap();
+        let (mut sender, connection) = http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        let answered = soon(sender.send_request(get1("/"))).await;
+        assert_eq!(answered.is_ok_and(|answer| answer.status() == 200), is_let_in, "{named}");
+        assert_eq!(mesh.connections()[0].denied, u64::from(!is_let_in));
+    }
+}

@@ -8,9 +8,11 @@ mod rule;
 
 use std::collections::BTreeMap;
 
-use mesh_core::resource::{Name, Rbac, RbacAction, RbacPolicy, RbacRules};
+use mesh_core::authz::ConnectionRbac;
+use mesh_core::resource::{Condition, Name, Rbac, RbacAction, RbacPolicy, RbacRules, Rule};
 use mesh_pb::envoy::config::rbac::v3 as pb;
 use mesh_pb::envoy::extensions::filters::http::rbac::v3 as filter;
+use mesh_pb::envoy::extensions::filters::network::rbac::v3 as network;
 use mesh_pb::google::protobuf::Any;
 use prost::Message;
 
@@ -25,6 +27,55 @@ pub(super) fn rbac(at: At<'_>, any: &Any) -> Result<Rbac, Invalid> {
 pub(super) fn per_route(at: At<'_>, any: &Any) -> Result<Rbac, Invalid> {
     let proto = read::<filter::RbacPerRoute>(at, &any.value)?;
     proto.rbac.map_or_else(|| Ok(Rbac::default()), |rbac| config(at.field("rbac"), &rbac))
+}
+
+/// `envoy.extensions.filters.network.rbac.v3.RBAC`, which looks at connections; `None` where it has
+/// no rules.
+///
+/// What its rules say of requests is refused, as in Envoy: a connection has none.
+pub(super) fn connection(at: At<'_>, any: &Any) -> Result<Option<ConnectionRbac>, Invalid> {
+    let proto = read::<network::Rbac>(at, &any.value)?;
+    if proto.matcher.is_some() || proto.shadow_matcher.is_some() {
+        return Err(at.field("matcher").invalid("is not supported on connections"));
+    }
+    // Nothing of a connection changes, so that once is as good as continuously.
+    if network::rbac::EnforcementType::try_from(proto.enforcement_type).is_err() {
+        return Err(at.field("enforcement_type").invalid("unknown value"));
+    }
+    not_honoured!(at, proto, [delay_deny]);
+    let mut made = Rbac::default();
+    for (field, proto, made) in [
+        ("rules", &proto.rules, &mut made.rules),
+        ("shadow_rules", &proto.shadow_rules, &mut made.shadow_rules),
+    ] {
+        let at = at.field(field);
+        *made = optional_rules(at, proto.as_ref())?;
+        if let Some(RbacRules::Policies { policies, .. }) = made
+            && let Some((name, _)) = policies.iter().find(|(_, policy)| {
+                policy.permissions.iter().chain(&policy.principals).any(asks_of_requests)
+            })
+        {
+            let text = "asks for what requests have: it is of connections";
+            return Err(at.key("policies", name).invalid(text));
+        }
+    }
+    made.shadow_prefix = proto.shadow_rules_stat_prefix.as_str().into();
+    Ok(ConnectionRbac::new(&made))
+}
+
+fn asks_of_requests(rule: &Rule) -> bool {
+    match rule {
+        Rule::Any => false,
+        Rule::And(rules) | Rule::Or(rules) => rules.iter().any(asks_of_requests),
+        Rule::Not(rule) => asks_of_requests(rule),
+        Rule::Is(condition) => matches!(
+            condition,
+            Condition::Header(_)
+                | Condition::JoinedHeader(_)
+                | Condition::UrlPath(_)
+                | Condition::UriTemplate(_)
+        ),
+    }
 }
 
 /// Reads a message of which nothing may be unknown: a field of a later version may be a condition.

@@ -276,8 +276,8 @@ fn http_versions() {
     };
     assert_eq!(protocol(&with_options(any(&auto))), UpstreamProtocol::Auto);
     findings(Cluster, &with_options(any(&auto)), &[]);
-    let field = format!("{at}.use_downstream_protocol_config");
-    findings(Cluster, &with_options(any(&follow)), &[&field]);
+    assert_eq!(protocol(&with_options(any(&follow))), UpstreamProtocol::Downstream);
+    findings(Cluster, &with_options(any(&follow)), &[]);
 }
 
 #[test]

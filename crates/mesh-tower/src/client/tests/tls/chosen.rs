@@ -1,8 +1,10 @@
 //! Servers that choose the HTTP version.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Version;
 use mesh_core::resource::ConnectionOptions;
 
 use super::*;
@@ -97,4 +99,78 @@ async fn who_waits_for_a_server_that_says_nothing_fails_with_the_one_who_asks() 
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Connect);
     }
     assert_eq!(accepted.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn request_that_meets_a_stale_connection_goes_on_as_the_next_server_chooses() {
+    let ca = Ca::new();
+    let mut servers = Vec::new();
+    for offered in ["http/1.1", "h2"] {
+        let mut context = downstream(true);
+        context.common.alpn_protocols = vec![offered.into()];
+        servers.push(server_by(&ca, context, "127.0.0.1:0").await);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut made = cluster(&[listener.local_addr().unwrap()], upstream(&[THEM]));
+    made.protocol = UpstreamProtocol::Auto;
+    let in_force = Arc::new(AtomicUsize::new(0));
+    let open: Arc<Mutex<Vec<std::net::TcpStream>>> = Arc::default();
+    let (at, opened) = (in_force.clone(), open.clone());
+    tokio::spawn(async move {
+        loop {
+            let near = listener.accept().await.unwrap().0.into_std().unwrap();
+            opened.lock().unwrap().push(near.try_clone().unwrap());
+            let mut near = tokio::net::TcpStream::from_std(near).unwrap();
+            let server = servers[at.load(Ordering::Relaxed)];
+            let mut far = tokio::net::TcpStream::connect(server).await.unwrap();
+            tokio::spawn(async move {
+                tokio::io::copy_bidirectional(&mut near, &mut far).await.map(drop)
+            });
+        }
+    });
+    let mesh = mesh(made, Some(ca.workload(US)));
+    for (server, expected) in [(0, "HTTP/1.1"), (1, "HTTP/2.0"), (0, "HTTP/1.1")] {
+        in_force.store(server, Ordering::Relaxed);
+        // Nobody has looked at the connection between this and the request.
+        for stale in open.lock().unwrap().drain(..) {
+            // One that only found out what the server chooses is closed already.
+            let _closed = stale.shutdown(std::net::Shutdown::Both);
+        }
+        for _ in 0..2 {
+            assert_eq!(ask(&mesh, Dialect::Http).await.unwrap(), format!("{expected} {US}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn request_chooses_the_version_where_the_cluster_follows_it() {
+    let ca = Ca::new();
+    let open = Mesh::builder().resources(Resources::new()).build().unwrap();
+    let plain = Server::bind(&open, "127.0.0.1:0").await.unwrap();
+    let mut in_plain_text = cluster(&[plain.local_addr()], upstream(&[]));
+    in_plain_text.transport_socket = TransportSocket::RawBuffer;
+    tokio::spawn(plain.serve(tower::service_fn(|request: Request<_>| async move {
+        let text = format!("{:?} {US}", request.version());
+        Ok::<_, std::convert::Infallible>(Response::new(Body::from(text)))
+    })));
+    let over_tls = cluster(&[server(&ca, true).await], upstream(&[THEM]));
+    for mut made in [in_plain_text, over_tls] {
+        made.protocol = UpstreamProtocol::Downstream;
+        let mesh = mesh(made, Some(ca.workload(US)));
+        let channel = Channel::new(&mesh, "things:80").unwrap();
+        for _ in 0..2 {
+            for (asked, spoken) in [
+                (Version::HTTP_10, "HTTP/1.1"),
+                (Version::HTTP_11, "HTTP/1.1"),
+                (Version::HTTP_2, "HTTP/2.0"),
+                (Version::HTTP_3, "HTTP/2.0"),
+            ] {
+                let request = Request::get("/").version(asked).body(Body::empty()).unwrap();
+                let response = channel.clone().oneshot(request).await.unwrap();
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                assert_eq!(body, format!("{spoken} {US}"), "{asked:?}");
+            }
+        }
+        assert_eq!(ask(&mesh, Dialect::Grpc).await.unwrap(), format!("HTTP/2.0 {US}"));
+    }
 }
