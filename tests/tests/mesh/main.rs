@@ -38,6 +38,7 @@ mod servers;
 mod sessions;
 mod shutdown;
 mod subsets;
+mod tcp;
 mod tls;
 mod weights;
 mod wishes;

@@ -167,6 +167,11 @@ impl Admission {
         load(&self.default.requests) + load(&self.high.requests)
     }
 
+    /// Connections that are open or being made, of both priorities.
+    pub(crate) fn connections(&self) -> u64 {
+        load(&self.default.connections) + load(&self.high.connections)
+    }
+
     /// Retries under way, of both priorities.
     pub(crate) fn retries(&self) -> u64 {
         load(&self.default.retries) + load(&self.high.retries)

@@ -66,6 +66,20 @@ impl<A: Attach> ClusterState<A> {
         Some(Picked::new(endpoint.clone()))
     }
 
+    /// The endpoint that is likely to be picked after that many other picks, without picking it.
+    ///
+    /// Round robin among endpoints that are alike has an order. Of other policies nothing is known.
+    #[cold]
+    pub fn foresee(&self, dialect: Dialect, ahead: usize) -> Option<Arc<EndpointState<A>>> {
+        let tables = self.live(dialect).load();
+        let length = tables.usable.len();
+        if length == 0 || !matches!(tables.way, Way::RoundRobin) {
+            return None;
+        }
+        let turn = self.next_turn().wrapping_add(ahead);
+        Some(tables.usable.get(turn % length).clone())
+    }
+
     #[inline(never)]
     fn pick_slowly(&self, random: u64) -> Option<Picked<A>> {
         self.pick(&Choice::new(Dialect::Http), random).ok()

@@ -137,6 +137,12 @@ impl<A: Attach> ClusterState<A> {
         self.admission.requests()
     }
 
+    /// Connections to its endpoints that are open or being made, as far as they count against
+    /// [`admit_connection`](Self::admit_connection).
+    pub fn connections(&self) -> u64 {
+        self.admission.connections()
+    }
+
     /// Retries under way.
     pub fn retries(&self) -> u64 {
         self.admission.retries()
@@ -210,6 +216,11 @@ impl<A: Attach> ClusterState<A> {
     #[inline]
     pub(super) fn turn(&self) -> usize {
         self.cursor.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The turn that is next, which nobody has taken.
+    pub(super) fn next_turn(&self) -> usize {
+        self.cursor.next.load(Ordering::Relaxed)
     }
 
     /// Where this client begins, drawn once.

@@ -86,7 +86,8 @@ pub struct PreconnectPolicy {
     /// For each stream an endpoint carries, room for so many, 1 to 3: above 1 a connection is made
     /// before it is needed.
     pub per_upstream_ratio: f64,
-    /// The same of the cluster: for which endpoints is guessed by the balancer.
+    /// The same of the cluster: connections are made to the endpoints that the balancer is about to
+    /// pick. Round robin alone knows them.
     pub predictive_ratio: f64,
 }
 

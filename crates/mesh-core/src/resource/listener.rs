@@ -18,6 +18,10 @@ pub struct Listener {
     pub name: Name,
     /// The connection manager.
     pub api_listener: HttpConnectionManager,
+    /// Whether it passes bytes on as they come
+    /// ([`ChainAction::Tcp`](super::ChainAction::Tcp)): what it says of requests says nothing then,
+    /// and its idle timeout is that of connections.
+    pub is_tcp: bool,
     /// What this resource asks for and does not get.
     pub findings: Vec<Finding>,
 }
@@ -25,7 +29,7 @@ pub struct Listener {
 impl Listener {
     /// A listener with that connection manager.
     pub fn new(name: impl Into<Name>, api_listener: HttpConnectionManager) -> Self {
-        Self { name: name.into(), api_listener, findings: Vec::new() }
+        Self { name: name.into(), api_listener, is_tcp: false, findings: Vec::new() }
     }
 }
 

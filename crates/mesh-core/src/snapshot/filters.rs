@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 
 use super::{Attach, RootIndex, RouteRef, Snapshot};
@@ -52,6 +54,17 @@ impl<A: Attach> Snapshot<A> {
     /// As [`filters`](Self::filters).
     pub fn local_reply(&self, root: RootIndex) -> Option<&LocalReplyConfig> {
         self.program(root).root.listener.value.as_ref()?.api_listener.local_reply.as_deref()
+    }
+
+    /// How long a connection may be silent that `root` passes on; `None` for as long as it lasts, and
+    /// where requests are served.
+    ///
+    /// # Panics
+    /// As [`filters`](Self::filters).
+    pub fn tcp_idle_timeout(&self, root: RootIndex) -> Option<Duration> {
+        let listener = self.program(root).root.listener.value.as_ref()?;
+        let idle = listener.api_listener.clients.idle_timeout.filter(|idle| !idle.is_zero());
+        idle.filter(|_| listener.is_tcp)
     }
 
     /// The headers that no client from outside may send for `root`.

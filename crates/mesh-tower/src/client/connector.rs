@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::ResponseBody;
 use super::call::Call;
+use super::quiet::{Quiet, Way};
 use super::record::Record;
 use super::routing::Place;
 use super::transport::{Failed, To, Transport};
@@ -30,6 +31,10 @@ use crate::mesh::{Inner, Io, Mesh, Subscribed};
 /// lives. A connection that cannot be made is tried again as the route's retry policy says. The
 /// handshake offers the protocols that the cluster's TLS context names, without HTTP's. What the
 /// route says of mirrors does not count: there is no request to copy.
+///
+/// Asked for as a sidecar, it goes by the listener that its connections would come to, by port, and by
+/// address or the service of its clusters: a TCP proxy's weighted clusters, attempts and idle timeout
+/// count. After that long without a byte in either direction reading and writing fail.
 ///
 /// ```
 /// # use mesh_core::resource::Resources;
@@ -64,7 +69,9 @@ impl Connector {
     /// # Errors
     /// Those of a request; kind `Unsupported` where configuration answers instead of routing.
     pub async fn connect(&self) -> Result<Connection, Error> {
-        open(self.mesh.inner(), &self.target).await
+        let mut made = open(self.mesh.inner(), &self.target).await?;
+        made.quiet = self.mesh.inner().tcp_idle_timeout(&self.target).map(Quiet::new);
+        Ok(made)
     }
 }
 
@@ -83,7 +90,8 @@ pub(crate) async fn open(mesh: &Arc<Inner>, target: &Arc<Subscribed>) -> Result<
         return Err(Error::unsupported(&what));
     };
     let counts = Arc::default();
-    Ok(Connection { stream, endpoint, counts, cluster: record.cluster(), _held: (held, permit) })
+    let (cluster, _held) = (record.cluster(), (held, permit));
+    Ok(Connection { stream, endpoint, counts, cluster, quiet: None, _held })
 }
 
 /// A connection that a [`Connector`] made: bytes in both directions.
@@ -94,6 +102,8 @@ pub struct Connection {
     endpoint: SocketAddr,
     cluster: Option<String>,
     counts: Arc<Counts>,
+    /// Where configuration says for how long it may be silent.
+    quiet: Option<Quiet>,
     _held: (ResponseBody<Open>, ConnectionPermit),
 }
 
@@ -143,16 +153,26 @@ impl AsyncRead for Connection {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let read = buffer.filled().len() - before;
         self.counts.received.fetch_add(read as u64, Ordering::Relaxed);
-        polled
+        match &mut self.quiet {
+            Some(quiet) => quiet.watch(Way::Read, polled, cx),
+            None => polled,
+        }
     }
 }
 
 impl Connection {
-    fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn written(
+        &mut self,
+        polled: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(count)) = &polled {
             self.counts.sent.fetch_add(*count as u64, Ordering::Relaxed);
         }
-        polled
+        match &mut self.quiet {
+            Some(quiet) => quiet.watch(Way::Write, polled, cx),
+            None => polled,
+        }
     }
 }
 
@@ -163,7 +183,7 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(polled)
+        self.written(polled, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -180,7 +200,7 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.written(polled)
+        self.written(polled, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -27,6 +27,7 @@ mod load;
 mod messages;
 mod mirrors;
 mod outliers;
+mod quiet;
 mod record;
 mod redirect;
 mod routing;

@@ -105,6 +105,11 @@ impl Config {
         (ratio > 1.0).then_some(ratio)
     }
 
+    /// The same of the cluster as a whole.
+    pub(crate) fn predictive_ratio(options: &ConnectionOptions) -> Option<f64> {
+        Some(options.preconnect.predictive_ratio).filter(|ratio| *ratio > 1.0)
+    }
+
     /// How often idle connections are looked for; never where they may stay.
     pub(super) fn sweep_interval(&self) -> Option<Duration> {
         let idle = Some(self.idle_timeout).filter(|idle| !idle.is_zero());
@@ -154,7 +159,7 @@ pub(super) const MAX_LIMITED_CONNECTIONS: usize = 1024;
 pub(super) const MAX_CONNECTIONS: usize = 32;
 
 /// Connections that one request may have made ahead of others, as in Envoy.
-pub(super) const MAX_PRECONNECTS: usize = 3;
+pub(crate) const MAX_PRECONNECTS: usize = 3;
 
 /// How often a request that was never written is tried on another connection.
 ///

@@ -18,6 +18,11 @@ impl Gate {
         Self { state: state.clone(), priority }
     }
 
+    /// The cluster, whose connections it guards.
+    pub(crate) fn cluster(&self) -> &Arc<ClusterState<Io>> {
+        &self.state
+    }
+
     /// A place to wait for a connection.
     pub(super) fn wait(&self) -> Result<PendingPermit, Overloaded> {
         self.state.admit_pending(self.priority)

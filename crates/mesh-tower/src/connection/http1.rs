@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Request;
+use mesh_core::cluster::ConnectionPermit;
 use mesh_core::resource::ConnectionOptions;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -152,20 +153,38 @@ impl Pool {
                 Some(None) => return,
                 permit => permit.flatten(),
             };
-            let open = self.dialer.open(permit);
-            idle.ahead += 1;
-            drop(idle);
-            let pool = Arc::clone(self);
-            self.dialer.runtime.spawn(async move {
-                let dialed = pool.dialer.http1(open).await;
-                pool.lock().ahead -= 1;
-                match dialed {
-                    Ok(sender) => pool.put(sender),
-                    // Whoever needs one will find out.
-                    Err((error, _)) => tracing::debug!(?error, "no connection ahead of need"),
-                }
-            });
+            self.make_ahead(&mut idle, permit);
         }
+    }
+
+    /// Makes a connection, if there are fewer than `ratio` for each request there is and one more.
+    /// Whether one is made.
+    #[cold]
+    pub(super) fn anticipate(self: &Arc<Self>, ratio: f64, gate: &Gate) -> bool {
+        let mut idle = self.lock();
+        let open = self.dialer.open.load(Ordering::Relaxed);
+        let requests = open.saturating_sub(idle.stack.len() + idle.ahead) + 1;
+        if idle.draining || open as f64 >= requests as f64 * ratio {
+            return false;
+        }
+        let Some(permit) = gate.connect() else { return false };
+        self.make_ahead(&mut idle, Some(permit));
+        true
+    }
+
+    fn make_ahead(self: &Arc<Self>, idle: &mut Idle, permit: Option<ConnectionPermit>) {
+        let open = self.dialer.open(permit);
+        idle.ahead += 1;
+        let pool = Arc::clone(self);
+        self.dialer.runtime.spawn(async move {
+            let dialed = pool.dialer.http1(open).await;
+            pool.lock().ahead -= 1;
+            match dialed {
+                Ok(sender) => pool.put(sender),
+                // Whoever needs one will find out.
+                Err((error, _)) => tracing::debug!(?error, "no connection ahead of need"),
+            }
+        });
     }
 
     /// A new connection if the cluster may have one more, else the first that is free again.

@@ -108,7 +108,7 @@ impl Pool {
         loop {
             if let Some(stream) = self.join() {
                 if let Some(ratio) = self.dialer.config.preconnect_ratio() {
-                    self.preconnect(ratio, gate);
+                    self.preconnect(ratio, 0, gate);
                 }
                 return Ok(stream);
             }
@@ -147,32 +147,38 @@ impl Pool {
     }
 
     /// Makes a connection for requests to come, if those there are have room for fewer than `ratio`
-    /// times the streams they carry.
+    /// times the streams they carry, and as many as are `expected` besides. Whether one is made.
     #[cold]
-    fn preconnect(self: &Arc<Self>, ratio: f64, gate: Option<&Gate>) {
+    pub(super) fn preconnect(
+        self: &Arc<Self>,
+        ratio: f64,
+        expected: usize,
+        gate: Option<&Gate>,
+    ) -> bool {
         let mut state = self.lock();
         // Those that are gone are in nobody's way.
         state.former.retain(|former| former.strong_count() > 0);
         if state.draining || !state.making.is_empty() || state.former.len() + 1 >= self.most() {
-            return;
+            return false;
         }
         let current = self.current.load_full();
         let former = state.former.iter().filter_map(Weak::upgrade);
-        let (mut carried, mut room) = (0, 0_usize);
+        let (mut carried, mut room) = (expected, 0_usize);
         for live in former.chain(current).filter(|live| live.is_open()) {
             carried += live.streams.open.load(Ordering::Relaxed);
             room = room.saturating_add(live.streams.most());
         }
         if room as f64 >= carried as f64 * ratio {
-            return;
+            return false;
         }
         let permit = match gate.map(Gate::connect) {
-            Some(None) => return,
+            Some(None) => return false,
             permit => permit.flatten(),
         };
         let open = self.dialer.open(permit);
         // It goes on without anybody who waits.
         let _ahead = self.connect(&mut state, open, usize::MAX);
+        true
     }
 
     /// A stream on any connection with room, else the connect to wait for.

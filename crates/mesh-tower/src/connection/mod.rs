@@ -37,7 +37,7 @@ mod spoken;
 mod tests;
 mod tls;
 
-pub(crate) use config::{Config, Protocol};
+pub(crate) use config::{Config, MAX_PRECONNECTS, Protocol};
 pub(crate) use dial::Bytes;
 pub(crate) use error::{SendError, SendErrorKind};
 pub(crate) use gate::Gate;

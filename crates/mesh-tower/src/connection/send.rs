@@ -36,6 +36,9 @@ enum Pool {
 /// How a request fails whose server speaks HTTP in the other version now.
 const OTHER_HTTP: SendErrorKind = SendErrorKind::Connect(ConnectFailure::OtherHttp);
 
+/// What an HTTP/2 connection is taken to carry where its cluster does not say: Envoy's default.
+const ASSUMED_STREAMS: u32 = 1024;
+
 /// Why there is no connection to send on.
 pub(super) enum Failure {
     Dial(DialError),
@@ -140,7 +143,7 @@ impl Connections {
         let either = Either { both, chosen, uri };
         let sending = either.of(chosen).send(request, gate.clone());
         if sending.is_under_way() {
-            return sending.to_either(either);
+            return sending.with_either(either);
         }
         Sending::otherwise(either.follow(sending, gate))
     }
@@ -206,6 +209,27 @@ impl Connections {
             };
             request = self.given_back(Some(on), error, tries)?;
             tries += 1;
+        }
+    }
+
+    /// How many requests its connections carry at once at most, as the cluster has it.
+    pub(crate) fn streams_each(&self) -> u64 {
+        match &self.pool {
+            Pool::Http1(_) => 1,
+            Pool::Http2(_) => {
+                let streams = self.dialer.config.options.http2.max_concurrent_streams;
+                streams.unwrap_or(ASSUMED_STREAMS).into()
+            }
+        }
+    }
+
+    /// Makes a connection for a request that is likely to come, if those there are have no room for
+    /// `ratio` times the requests they carry and this one. Whether one is made.
+    #[cold]
+    pub(crate) fn anticipate(&self, ratio: f64, gate: &Gate) -> bool {
+        match &self.pool {
+            Pool::Http1(pool) => pool.anticipate(ratio, gate),
+            Pool::Http2(pool) => pool.preconnect(ratio, 1, Some(gate)),
         }
     }
 

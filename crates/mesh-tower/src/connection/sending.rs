@@ -75,7 +75,7 @@ impl Sending {
     }
 
     /// The same request, which may have to be sent in the other version of HTTP.
-    pub(super) fn to_either(mut self, either: Either) -> Self {
+    pub(super) fn with_either(mut self, either: Either) -> Self {
         match &mut self.0 {
             State::Alone { again, .. } | State::Beside { again, .. } => {
                 again.either = Some(Box::new(either));

@@ -18,7 +18,8 @@ use super::Providers;
 use crate::body::Body;
 use crate::client::{Endpoint, Slots};
 use crate::connection::{
-    Config, Connections, Gate, Protocol, Sending, SettingsError, Spoken, Tls, TlsSettings,
+    Config, Connections, Gate, MAX_PRECONNECTS, Protocol, Sending, SettingsError, Spoken, Tls,
+    TlsSettings,
 };
 
 /// Hangs connections on endpoints.
@@ -149,8 +150,9 @@ pub(crate) struct EndpointIo {
     /// Those of HTTP/2, where the cluster may speak HTTP/1.1: gRPC's among them.
     by_http2: OnceLock<Arc<Connections>>,
     draining: AtomicBool,
-    /// Whether the HTTP version is not the cluster's to say: plain requests may have either.
-    is_chosen: bool,
+    /// Whether there is more to a request than to send it by the cluster's version of HTTP: that is not
+    /// the cluster's to say, or connections are made for requests to come.
+    is_special: bool,
     protocol: Protocol,
     common: Arc<Common>,
     own: Option<Box<Own>>,
@@ -220,7 +222,9 @@ impl Attach for Io {
             by_http2: OnceLock::new(),
             draining: AtomicBool::new(false),
             clients: Slots::default(),
-            is_chosen: is_chosen || cluster.protocol == UpstreamProtocol::Downstream,
+            is_special: is_chosen
+                || cluster.protocol == UpstreamProtocol::Downstream
+                || Config::predictive_ratio(&cluster.connections).is_some(),
             protocol: match cluster.protocol {
                 UpstreamProtocol::Http2 => Protocol::Http2,
                 _ => Protocol::Http1,
@@ -279,25 +283,56 @@ impl EndpointIo {
     /// Sends a request of that dialect: gRPC is always HTTP/2.
     #[inline]
     pub(crate) fn send(&self, dialect: Dialect, request: Request<Body>, gate: Gate) -> Sending {
-        if self.is_chosen && dialect == Dialect::Http {
-            return self.send_as_chosen(request, gate);
+        if self.is_special {
+            return self.send_specially(dialect, request, gate);
         }
         self.connections(dialect).send(request, Some(gate))
     }
 
     #[inline(never)]
-    fn send_as_chosen(&self, request: Request<Body>, gate: Gate) -> Sending {
+    fn send_specially(&self, dialect: Dialect, request: Request<Body>, gate: Gate) -> Sending {
+        if let Some(ratio) = Config::predictive_ratio(&self.common.options) {
+            self.foresee(dialect, ratio, &gate);
+        }
+        if dialect == Dialect::Grpc {
+            return self.connections(dialect).send(request, Some(gate));
+        }
         let of = |protocol| match protocol {
             Protocol::Http1 => self.made(&self.http, protocol),
             Protocol::Http2 => self.made(&self.by_http2, protocol),
         };
         let Some(spoken) = self.spoken() else {
-            return of(Protocol::of(&request)).send(request, Some(gate));
+            let protocol = match self.common.protocol {
+                UpstreamProtocol::Downstream => Protocol::of(&request),
+                _ => return self.connections(dialect).send(request, Some(gate)),
+            };
+            return of(protocol).send(request, Some(gate));
         };
         let both = [Protocol::Http1, Protocol::Http2].map(|it| of(it).clone());
         match spoken.known() {
             Some(known) => Connections::send_either(both, known, request, Some(gate)),
             None => Connections::send_as_spoken(both, spoken.clone(), request, Some(gate)),
+        }
+    }
+
+    /// Has connections made to the endpoints that are picked next, if the cluster has room for fewer
+    /// than `ratio` times the requests it has, as Envoy does it.
+    #[cold]
+    fn foresee(&self, dialect: Dialect, ratio: f64, gate: &Gate) {
+        let cluster = gate.cluster();
+        // This request counts already, but its connection may not be there yet.
+        let wanted = cluster.requests() as f64 * ratio;
+        let each = self.connections(dialect).streams_each();
+        let mut room = cluster.connections().saturating_mul(each);
+        for ahead in 0..MAX_PRECONNECTS {
+            if room as f64 >= wanted {
+                return;
+            }
+            let Some(next) = cluster.foresee(dialect, ahead) else { return };
+            if !next.attached().connections(dialect).anticipate(ratio, gate) {
+                return;
+            }
+            room = room.saturating_add(each);
         }
     }
 

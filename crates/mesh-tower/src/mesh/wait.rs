@@ -101,6 +101,12 @@ impl Inner {
         }
     }
 
+    /// How long a connection to a target may be silent whose bytes are passed on.
+    pub(crate) fn tcp_idle_timeout(&self, target: &Subscribed) -> Option<Duration> {
+        let snapshot = self.hold();
+        snapshot.tcp_idle_timeout(snapshot.root(target.listener(), target.hint())?)
+    }
+
     /// What is known of a target.
     pub(crate) fn presence(&self, target: &Subscribed) -> Presence {
         let snapshot = self.hold();

@@ -131,8 +131,5 @@ pub(super) fn preconnect(
         ratio("per_upstream_preconnect_ratio", proto.per_upstream_preconnect_ratio.as_ref())?;
     made.predictive_ratio =
         ratio("predictive_preconnect_ratio", proto.predictive_preconnect_ratio.as_ref())?;
-    if made.predictive_ratio > 1.0 {
-        at.field("predictive_preconnect_ratio").finding("is not honoured");
-    }
     Ok(made)
 }

@@ -174,8 +174,10 @@ impl Outbound {
                 (Some(local), _) => {
                     Value::ServerListener(Arc::new(inbound::made(listener, name, local)))
                 }
-                (None, Some(manager)) => {
-                    Value::Listener(Arc::new(Listener::new(name.clone(), manager.clone())))
+                (None, Some((manager, is_tcp))) => {
+                    let mut made = Listener::new(name.clone(), manager.clone());
+                    made.is_tcp = is_tcp;
+                    Value::Listener(Arc::new(made))
                 }
                 (None, None) => return None,
             },
@@ -196,7 +198,7 @@ fn missing(target: &Name, kind: FailureKind) -> Arc<Failure> {
     let id = ResourceId::new(ResourceType::Listener, target.clone());
     let text = match inbound::address(target) {
         Some(_) => "the sidecar has no inbound filter chain for that port",
-        None => "no outbound listener of the sidecar's serves HTTP there",
+        None => "no outbound listener of the sidecar's takes connections there",
     };
     Arc::new(Failure::new(id, kind, text, None))
 }

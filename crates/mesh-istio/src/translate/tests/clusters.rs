@@ -350,7 +350,7 @@ fn connection_pools_say_how_connections_are_used() {
                 maxConnectionDuration: 1h}, http: {maxRequestsPerConnection: 1, idleTimeout: 90s}}";
     for mode in [Mode::Native, Mode::Envoy] {
         let made = of(pool, mode);
-        let probes = made.upstream_connection_options.clone().unwrap().tcp_keepalive.unwrap();
+        let probes = made.upstream_connection_options.unwrap().tcp_keepalive.unwrap();
         let seen = [probes.keepalive_probes, probes.keepalive_time, probes.keepalive_interval];
         assert_eq!(seen.map(|value| value.unwrap().value), [3, 7, 2]);
         let options = protocol_options(&made);

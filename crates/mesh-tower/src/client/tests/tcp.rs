@@ -176,3 +176,32 @@ async fn mirrors_of_the_route_get_nothing() {
     soon(connection.read_exact(&mut hello)).await.unwrap();
     assert!(tokio::time::timeout(LONG, shadow.accept()).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn connection_on_which_nothing_moves_ends_where_a_tcp_proxy_says_when() {
+    let idle = Duration::from_secs(10);
+    let forward = Forward::new(ClusterSpecifier::Cluster("things".into()));
+    let routes = routes(Action::Forward(forward.into()));
+    let mut manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes));
+    manager.clients.idle_timeout = Some(idle);
+    for is_tcp in [true, false] {
+        let mut listener = Listener::new("things:80", manager.clone());
+        listener.is_tcp = is_tcp;
+        let all: [Resource; 2] = [listener.into(), plain(&[counting().await]).into()];
+        let mesh = Mesh::builder().resources(all.into_iter().collect()).build().unwrap();
+        let mut connection = Connector::new(&mesh, "things:80").unwrap().connect().await.unwrap();
+        let mut hello = [0; 6];
+        connection.read_exact(&mut hello).await.unwrap();
+        for _ in 0..3 {
+            tokio::time::sleep(idle / 2).await;
+            connection.write_all(b"x").await.unwrap();
+        }
+        let began = Instant::now();
+        let read = tokio::time::timeout(10 * idle, connection.read_u8()).await;
+        assert_eq!(read.is_ok(), is_tcp);
+        if let Ok(read) = read {
+            assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+            assert!((idle..idle + Duration::from_secs(1)).contains(&began.elapsed()));
+        }
+    }
+}

@@ -2,8 +2,8 @@
 
 use mesh_core::resource::{
     Action, Cluster, ClusterLoadAssignment, ClusterSpecifier, ConnectionOptions, Discovery,
-    Forward, Http2Keepalive, HttpConnectionManager, Listener, Resource, Route, RouteConfiguration,
-    RouteMatch, RouteSpecifier, UpstreamProtocol, VirtualHost,
+    Forward, Http2Keepalive, HttpConnectionManager, LbPolicy, Listener, Resource, Route,
+    RouteConfiguration, RouteMatch, RouteSpecifier, UpstreamProtocol, VirtualHost,
 };
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -84,6 +84,80 @@ async fn as_many_connections_are_made_at_once_as_those_who_wait_need() {
     }
 }
 
+/// A cluster of these endpoints in turn, and a channel to it.
+fn in_turn(
+    endpoints: impl IntoIterator<Item = SocketAddr>,
+    change: impl FnOnce(&mut Cluster),
+) -> (Mesh, Channel) {
+    let mut cluster = Cluster::new("things");
+    cluster.lb_policy = LbPolicy::RoundRobin;
+    change(&mut cluster);
+    let endpoints = ClusterLoadAssignment::of_addresses("things", endpoints);
+    cluster.discovery = Discovery::Static(endpoints.into());
+    let forward = Forward::new(ClusterSpecifier::Cluster("things".into()));
+    let route = Route::new(RouteMatch::prefix("/"), Action::Forward(forward.into()));
+    let host = VirtualHost::new("things", ["*"], vec![route]);
+    let routes = RouteConfiguration::new("things", vec![host]);
+    let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes.into()));
+    let all: [Resource; 2] = [Listener::new("things:80", manager).into(), cluster.into()];
+    let mesh = Mesh::builder().resources(all.into_iter().collect()).build().unwrap();
+    let channel = Channel::new(&mesh, "things:80").unwrap();
+    (mesh, channel)
+}
+
+#[tokio::test]
+async fn endpoints_that_are_next_in_turn_are_connected_to_before_they_are_needed() {
+    for (protocol, ratio, policy, expected) in [
+        (UpstreamProtocol::Http1, 2.0, LbPolicy::RoundRobin, vec![1, 1, 1, 0, 0]),
+        (UpstreamProtocol::Http1, 3.0, LbPolicy::RoundRobin, vec![1, 1, 1, 1, 0]),
+        (UpstreamProtocol::Http1, 1.0, LbPolicy::RoundRobin, vec![1, 0, 0, 0, 0]),
+        // One carries more than there are requests.
+        (UpstreamProtocol::Http2, 2.0, LbPolicy::RoundRobin, vec![1, 1, 0, 0, 0]),
+        (
+            UpstreamProtocol::Http1,
+            2.0,
+            LbPolicy::LeastRequest { choice_count: 2 },
+            vec![1, 0, 0, 0, 0],
+        ),
+    ] {
+        let (mut servers, mut accepted) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            let (server, _drain) = serve(port).await;
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            servers.push(listener.local_addr().unwrap());
+            let count: Arc<AtomicUsize> = Arc::default();
+            accepted.push(count.clone());
+            tokio::spawn(async move {
+                let _drain = _drain;
+                while let Ok((mut near, _)) = listener.accept().await {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let mut far = TcpStream::connect(server).await.unwrap();
+                    tokio::spawn(async move {
+                        tokio::io::copy_bidirectional(&mut near, &mut far).await.map(drop)
+                    });
+                }
+            });
+        }
+        let (_mesh, channel) = in_turn(servers, |cluster| {
+            (cluster.protocol, cluster.lb_policy) = (protocol, policy);
+            let mut options = ConnectionOptions::default();
+            options.preconnect.predictive_ratio = ratio;
+            cluster.connections = Arc::new(options);
+        });
+        let response = channel.oneshot(get("/")).await.unwrap();
+        response.into_body().collect().await.unwrap();
+        let all: usize = expected.iter().sum();
+        let counts = || accepted.iter().map(|n| n.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        until("connections ahead", || counts().iter().sum::<usize>() >= all).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let mut counts = counts();
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!(counts, expected, "{protocol:?} {ratio}");
+    }
+}
+
 #[tokio::test]
 async fn connections_of_one_request_each_are_as_many_as_the_cluster_may_have() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -100,22 +174,13 @@ async fn connections_of_one_request_each_are_as_many_as_the_cluster_may_have() {
         }
     })
     .await;
-    let mut cluster = Cluster::new("things");
-    cluster.protocol = UpstreamProtocol::Http2;
-    cluster.circuit_breakers.default.max_connections = 3;
-    let mut options = ConnectionOptions::default();
-    options.max_requests = Some(1);
-    cluster.connections = Arc::new(options);
-    let endpoints = ClusterLoadAssignment::of_addresses("things", [address]);
-    cluster.discovery = Discovery::Static(endpoints.into());
-    let forward = Forward::new(ClusterSpecifier::Cluster("things".into()));
-    let route = Route::new(RouteMatch::prefix("/"), Action::Forward(forward.into()));
-    let host = VirtualHost::new("things", ["*"], vec![route]);
-    let routes = RouteConfiguration::new("things", vec![host]);
-    let manager = HttpConnectionManager::new(RouteSpecifier::Inline(routes.into()));
-    let all: [Resource; 2] = [Listener::new("things:80", manager).into(), cluster.into()];
-    let mesh = Mesh::builder().resources(all.into_iter().collect()).build().unwrap();
-    let channel = Channel::new(&mesh, "things:80").unwrap();
+    let (_mesh, channel) = in_turn([address], |cluster| {
+        cluster.protocol = UpstreamProtocol::Http2;
+        cluster.circuit_breakers.default.max_connections = 3;
+        let mut options = ConnectionOptions::default();
+        options.max_requests = Some(1);
+        cluster.connections = Arc::new(options);
+    });
     let all = (0..40).map(|_| async {
         let response = channel.clone().oneshot(get("/")).await.unwrap();
         response.into_body().collect().await.unwrap().to_bytes()

@@ -30,6 +30,62 @@ fn tcp(name: &str, address: &str) -> ServerListener {
     made
 }
 
+/// One that passes bytes on to that cluster.
+fn passing(name: &str, address: &str, cluster: &str) -> ServerListener {
+    let mut made = listener(name, address, "-");
+    let forward = Forward::new(ClusterSpecifier::Cluster(cluster.into()));
+    let route = Route::new(RouteMatch::prefix("/"), Action::Forward(Arc::new(forward)));
+    let host = VirtualHost::new("tcp", ["*"], vec![route]);
+    let routes = RouteConfiguration::new("tcp", vec![host]);
+    let manager = HttpConnectionManager::new(RouteSpecifier::Inline(Arc::new(routes)));
+    made.filter_chains = vec![FilterChain::new("tcp", ChainAction::Tcp(Box::new(manager)))];
+    made
+}
+
+#[test]
+fn bytes_go_by_the_listener_of_the_address_or_of_the_services_cluster() {
+    let all = || {
+        let mut all = sidecar();
+        all.extend([
+            passing(
+                "0.0.0.0_6379",
+                "0.0.0.0:6379",
+                "outbound|6379||redis.default.svc.cluster.local",
+            ),
+            passing(
+                "10.0.0.7_6379",
+                "10.0.0.7:6379",
+                "outbound|6379||cache.default.svc.cluster.local",
+            ),
+            passing(
+                "10.0.0.8_9080",
+                "10.0.0.8:9080",
+                "outbound|9080||old.default.svc.cluster.local",
+            ),
+            passing("127.0.0.1_7000", "127.0.0.1:7000", "queues"),
+        ]);
+        all
+    };
+    for (target, expected) in [
+        ("redis:6379", Some("0.0.0.0_6379")),
+        ("redis.default.svc.cluster.local:6379", Some("0.0.0.0_6379")),
+        ("cache.default:6379", Some("10.0.0.7_6379")),
+        ("10.0.0.7:6379", Some("10.0.0.7_6379")),
+        ("10.0.0.9:6379", Some("0.0.0.0_6379")),
+        // Of another service: nobody's bytes go astray.
+        ("mysql:6379", None),
+        ("queue:7000", Some("127.0.0.1_7000")),
+        // Where HTTP is served for all, a service with bytes of its own is meant more.
+        ("old:9080", Some("10.0.0.8_9080")),
+        ("reviews:9080", Some("0.0.0.0_9080")),
+    ] {
+        assert_eq!(chosen(all(), target).as_deref(), expected, "{target}");
+    }
+    let all: Vec<_> = all().into_iter().map(Arc::new).collect();
+    assert!(choice::choose(all.iter(), "redis:6379").unwrap().1.1);
+    assert!(!choice::choose(all.iter(), "reviews:9080").unwrap().1.1);
+}
+
 fn chosen(listeners: Vec<ServerListener>, target: &str) -> Option<String> {
     let listeners: Vec<Arc<ServerListener>> = listeners.into_iter().map(Arc::new).collect();
     choice::choose(listeners.iter(), target).map(|(listener, _)| listener.name.to_string())
@@ -81,7 +137,7 @@ fn chain_for_plain_http_is_taken() {
         let other = FilterChain::new("default", ChainAction::Http(Box::new(other)));
         made.default_filter_chain = Some(other);
         let made = [Arc::new(made)];
-        let (_, manager) = choice::choose(made.iter(), "10.0.0.1:80").unwrap();
+        let (_, (manager, _)) = choice::choose(made.iter(), "10.0.0.1:80").unwrap();
         match &manager.routes {
             RouteSpecifier::Rds(name) => name.to_string(),
             RouteSpecifier::Inline(_) => unreachable!(),
