@@ -11,6 +11,7 @@ use crate::node::Mode;
 use crate::source::{Options, Source};
 
 mod clusters;
+mod connections;
 mod routes;
 mod sidecars;
 mod traffic;

@@ -33,6 +33,7 @@ mod sending;
 mod socket;
 mod span;
 mod spoken;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod tls;

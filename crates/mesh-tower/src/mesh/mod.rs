@@ -11,6 +11,7 @@
 //! ```
 
 mod builder;
+mod cluster_io;
 mod clusters;
 mod dns;
 mod io;

@@ -31,6 +31,7 @@ mod server;
 mod sessions;
 mod subsets;
 mod tls;
+mod who;
 mod written;
 
 use mesh_core::{ResourceId, ResourceType};
