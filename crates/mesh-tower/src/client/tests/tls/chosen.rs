@@ -1,6 +1,5 @@
 //! Servers that choose the HTTP version.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -99,48 +98,6 @@ async fn who_waits_for_a_server_that_says_nothing_fails_with_the_one_who_asks() 
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Connect);
     }
     assert_eq!(accepted.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test]
-async fn request_that_meets_a_stale_connection_goes_on_as_the_next_server_chooses() {
-    let ca = Ca::new();
-    let mut servers = Vec::new();
-    for offered in ["http/1.1", "h2"] {
-        let mut context = downstream(true);
-        context.common.alpn_protocols = vec![offered.into()];
-        servers.push(server_by(&ca, context, "127.0.0.1:0").await);
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut made = cluster(&[listener.local_addr().unwrap()], upstream(&[THEM]));
-    made.protocol = UpstreamProtocol::Auto;
-    let in_force = Arc::new(AtomicUsize::new(0));
-    let open: Arc<Mutex<Vec<std::net::TcpStream>>> = Arc::default();
-    let (at, opened) = (in_force.clone(), open.clone());
-    tokio::spawn(async move {
-        loop {
-            let near = listener.accept().await.unwrap().0.into_std().unwrap();
-            opened.lock().unwrap().push(near.try_clone().unwrap());
-            let mut near = tokio::net::TcpStream::from_std(near).unwrap();
-            let server = servers[at.load(Ordering::Relaxed)];
-            let mut far = tokio::net::TcpStream::connect(server).await.unwrap();
-            tokio::spawn(async move {
-                tokio::io::copy_bidirectional(&mut near, &mut far).await.map(drop)
-            });
-        }
-    });
-    let mesh = mesh(made, Some(ca.workload(US)));
-    // Not the other way round: what HTTP/2 has taken may have been written, and is not sent again.
-    for (server, expected) in [(0, "HTTP/1.1"), (1, "HTTP/2.0")] {
-        in_force.store(server, Ordering::Relaxed);
-        // Nobody has looked at the connection between this and the request.
-        for stale in open.lock().unwrap().drain(..) {
-            // One that only found out what the server chooses is closed already.
-            let _closed = stale.shutdown(std::net::Shutdown::Both);
-        }
-        for _ in 0..2 {
-            assert_eq!(ask(&mesh, Dialect::Http).await.unwrap(), format!("{expected} {US}"));
-        }
-    }
 }
 
 #[tokio::test]
