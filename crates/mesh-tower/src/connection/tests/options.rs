@@ -6,6 +6,7 @@ use mesh_core::resource::{
     RouteConfiguration, RouteMatch, RouteSpecifier, UpstreamProtocol, VirtualHost,
 };
 
+use futures_util::FutureExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::sync::watch;
