@@ -37,13 +37,18 @@ impl<A: Attach> ClusterState<A> {
         Ok(Picked::new(endpoint.clone()))
     }
 
-    /// Picks an endpoint for the first attempt of a plain HTTP request without a hash, as
+    /// Picks an endpoint for the first attempt of a request without a hash, as
     /// [`pick`](Self::pick) does; `None` when none may be picked.
     ///
-    /// `tables` are the cluster's own for HTTP, as they are now or were a moment ago: who has them
-    /// at hand need not take them anew.
+    /// `tables` are the cluster's own for `dialect`, as they are now or were a moment ago: who has
+    /// them at hand need not take them anew.
     #[inline(always)]
-    pub fn pick_plain(&self, tables: &Tables<A>, random: u64) -> Option<Picked<A>> {
+    pub fn pick_plain(
+        &self,
+        tables: &Tables<A>,
+        dialect: Dialect,
+        random: u64,
+    ) -> Option<Picked<A>> {
         let usable = &tables.usable;
         let length = usable.len();
         let endpoint = match &tables.way {
@@ -58,10 +63,10 @@ impl<A: Attach> ClusterState<A> {
                 };
                 least_by(Span::all(usable), *choices, &mut Draws::new(random), weight)
             }
-            Way::Levels(_) | Way::Subsets(_) => return self.pick_slowly(random),
+            Way::Levels(_) | Way::Subsets(_) => return self.pick_slowly(dialect, random),
         };
-        if self.is_out(endpoint, Dialect::Http) {
-            return self.pick_slowly(random);
+        if self.is_out(endpoint, dialect) {
+            return self.pick_slowly(dialect, random);
         }
         Some(Picked::new(endpoint.clone()))
     }
@@ -81,8 +86,8 @@ impl<A: Attach> ClusterState<A> {
     }
 
     #[inline(never)]
-    fn pick_slowly(&self, random: u64) -> Option<Picked<A>> {
-        self.pick(&Choice::new(Dialect::Http), random).ok()
+    fn pick_slowly(&self, dialect: Dialect, random: u64) -> Option<Picked<A>> {
+        self.pick(&Choice::new(dialect), random).ok()
     }
 
     /// Whether outlier detection has ejected an endpoint since the tables were made.

@@ -14,14 +14,15 @@ use crate::resource::{
 };
 
 impl RouteTable {
-    /// As [`route`](Self::route) in plain HTTP, with what the route leads to; `None` also where
-    /// something comes before the routes. Of configurations whose paths are matched as they are.
+    /// As [`route`](Self::route), with what the route leads to; `None` also where something comes
+    /// before the routes. Of configurations whose paths are matched as they are.
     #[inline(always)]
     pub(crate) fn direct<B>(
         &self,
         host: u32,
         path: &str,
         request: &Request<B>,
+        dialect: Dialect,
         random: u64,
     ) -> Option<(Chosen, u32)> {
         let program = &self.programs[host as usize];
@@ -34,14 +35,14 @@ impl RouteTable {
                 let mut rule = 0;
                 loop {
                     let matcher = &routes.get(rule)?.matcher;
-                    if path_matches(matcher, path) && takes(matcher, request, random) {
+                    if path_matches(matcher, path) && takes(matcher, request, dialect, random) {
                         break rule as u32;
                     }
                     rule += 1;
                 }
             }
             PathIndex::Indexed(index) => {
-                index.first(routes, path, |matcher| takes(matcher, request, random))?
+                index.first(routes, path, |matcher| takes(matcher, request, dialect, random))?
             }
         };
         Some((Chosen { host, route }, program.rules[route as usize]))
@@ -50,23 +51,37 @@ impl RouteTable {
 
 /// Whether the conditions of a route hold for a request.
 #[inline(always)]
-fn takes<B>(matcher: &RouteMatch, request: &Request<B>, random: u64) -> bool {
+fn takes<B>(matcher: &RouteMatch, request: &Request<B>, dialect: Dialect, random: u64) -> bool {
     if !matcher.has_only_headers() {
-        return takes_slowly(matcher, request, random);
+        return takes_slowly(matcher, request, dialect, random);
     }
     for header in &matcher.headers {
+        if dialect == Dialect::Grpc && is_binary(header) {
+            return takes_slowly(matcher, request, dialect, random);
+        }
         match header_holds(header, request.headers()) {
             Some(true) => {}
             Some(false) => return false,
-            None => return takes_slowly(matcher, request, random),
+            None => return takes_slowly(matcher, request, dialect, random),
         }
     }
     true
 }
 
 #[inline(never)]
-fn takes_slowly<B>(matcher: &RouteMatch, request: &Request<B>, random: u64) -> bool {
-    conditions_mismatch(matcher, &Head::of(request), Dialect::Http, random).is_none()
+fn takes_slowly<B>(
+    matcher: &RouteMatch,
+    request: &Request<B>,
+    dialect: Dialect,
+    random: u64,
+) -> bool {
+    conditions_mismatch(matcher, &Head::of(request), dialect, random).is_none()
+}
+
+/// Whether a condition is on binary metadata, which gRPC treats as absent (gRFC A28).
+#[inline]
+fn is_binary(matcher: &HeaderMatcher) -> bool {
+    matches!(&matcher.name, HeaderMatch::Header(name) if name.as_str().ends_with("-bin"))
 }
 
 impl RouteMatch {

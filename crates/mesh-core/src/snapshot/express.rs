@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, Request, Uri};
 
 use super::{Attach, ClusterIndex, RootIndex, RouteRef, Snapshot};
 use crate::cluster::ClusterState;
+use crate::dialect::Dialect;
 use crate::resource::same;
 use crate::route::{Chosen, ClusterChoice, Forwarding, RouteTable, RuleTarget, asks};
 
@@ -27,11 +28,12 @@ pub struct Express<'s, A: Attach> {
 }
 
 impl<A: Attach> Snapshot<A> {
-    /// What [`route`](Self::route) would decide of a plain HTTP request of the application itself,
-    /// where that is to forward it and nothing else; `None` where it is something else, and where
-    /// that would take longer to find out.
+    /// What [`route`](Self::route) would decide of a request of the application itself, where that
+    /// is to forward it and nothing else; `None` where it is something else, and where that would
+    /// take longer to find out.
     ///
-    /// `authority` is the request's: as it is in its URI, else that of its one `host` header.
+    /// `authority` is the request's in HTTP: as it is in its URI, else that of its one `host`
+    /// header. In gRPC it is the target's.
     ///
     /// # Panics
     /// As [`route`](Self::route).
@@ -40,7 +42,7 @@ impl<A: Attach> Snapshot<A> {
         &self,
         root: RootIndex,
         request: &Request<B>,
-        authority: &str,
+        (dialect, authority): (Dialect, &str),
         random: u64,
     ) -> Option<Express<'_, A>> {
         let program = self.program(root);
@@ -56,7 +58,7 @@ impl<A: Attach> Snapshot<A> {
         if path.is_empty() {
             return None;
         }
-        let (chosen, target) = table.direct(host, path, request, random)?;
+        let (chosen, target) = table.direct(host, path, request, dialect, random)?;
         self.forward(root, table, chosen, target, random)
     }
 

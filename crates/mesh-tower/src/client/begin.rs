@@ -113,7 +113,7 @@ pub(super) fn begin<T: Transport>(
 /// Gives a gRPC call that names no authority its target's, where HTTP/2 has it: from a Host header it
 /// would be taken and put there for each call.
 #[inline(never)]
-fn name_authority(request: &mut Request<Body>, target: &Subscribed) {
+pub(super) fn name_authority<B>(request: &mut Request<B>, target: &Subscribed) {
     let Some(authority) = target.in_uri() else { return };
     if request.uri().authority().is_some() || has_host(request.headers()) {
         return;

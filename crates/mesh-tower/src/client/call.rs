@@ -4,6 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use mesh_core::Dialect;
 use mesh_core::cluster::EndpointState;
 use mesh_core::resource::RetryPolicy;
 use pin_project_lite::pin_project;
@@ -12,7 +13,7 @@ use super::begin::{Beginning, Begun, begin};
 use super::body::{ResponseBody, UnderWay};
 use super::copy::{Copy, keep};
 use super::express::{self, Taken};
-use super::flight::{Answered, Flight};
+use super::flight::{Answered, Flight, write_grpc_timeout};
 use super::limits::Limits;
 use super::routing::Place;
 use super::step::{Start, Step};
@@ -72,6 +73,9 @@ impl<T: Transport> Call<T> {
         B::Error: Into<BoxError>,
     {
         let (hold, random) = (place.mesh.hold(), place.mesh.random());
+        if place.dialect == Dialect::Grpc {
+            return Self::grpc(place, transport, request, (hold, random));
+        }
         let Some(taken) = express::take(place, &hold, random, &mut request) else {
             return Self::long(place, transport, ours(request), hold, random);
         };
@@ -80,6 +84,7 @@ impl<T: Transport> Call<T> {
             To { state: to.state, priority: to.forwarding.priority(), dialect: place.dialect };
         let limits = Limits::new(to.forwarding, place.dialect, None);
         let at = (to.route, to.cluster);
+        let hold = (hold, Dialect::Http);
         // Each way makes its own call: an attempt that both made would lie where a function writes it,
         // and be copied from there.
         match to.forwarding.retry_policy() {
@@ -107,6 +112,45 @@ impl<T: Transport> Call<T> {
         (transport, copy): (Option<T>, Option<Box<Copy>>),
     ) -> Self {
         let state = State::Attempt { future };
+        Self { state, transport, flight: Some(flight), copy, alarm: Alarm::default() }
+    }
+
+    /// The same of a gRPC call.
+    #[inline(never)]
+    fn grpc<B>(
+        place: Place<'_>,
+        transport: &T,
+        mut request: Request<B>,
+        (hold, random): (Hold, Random),
+    ) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let dialect = Dialect::Grpc;
+        let Some(taken) = express::take_call(place, &hold, random, &mut request) else {
+            return Self::long(place, transport, ours(request), hold, random);
+        };
+        let Taken { to, permit, endpoint, random } = taken;
+        let mut request = ours(request);
+        let mut copy = None;
+        let retries = to
+            .forwarding
+            .retry_policy()
+            .is_some_and(|policy| keep::<T>(policy, to.state, dialect, &mut request, &mut copy));
+        let mut limits = Limits::new(to.forwarding, dialect, None);
+        if !limits.are_known() {
+            limits.begin(to.forwarding, dialect, None);
+            write_grpc_timeout(&mut request, limits.total(), false);
+        }
+        let way = To { state: to.state, priority: to.forwarding.priority(), dialect };
+        let future = transport.send(way, &endpoint, request);
+        let at = (to.route, to.cluster);
+        let held = (permit, endpoint);
+        let flight = Flight::express((hold, dialect), at, random, held, (limits, retries));
+        let state = State::Attempt { future };
+        // Where a connection is refused, another endpoint is tried.
+        let transport = Some(transport.clone());
         Self { state, transport, flight: Some(flight), copy, alarm: Alarm::default() }
     }
 

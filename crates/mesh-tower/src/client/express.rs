@@ -9,6 +9,8 @@ use mesh_core::cluster::{Permit, Picked};
 use mesh_core::snapshot::{Express, RootIndex};
 use mesh_core::{Dialect, Snapshot};
 
+use super::begin::name_authority;
+use super::record::Record;
 use super::routing::Place;
 use crate::deadline::Deadline;
 use crate::mesh::{Hold, Io, Random};
@@ -21,7 +23,7 @@ pub(super) struct Taken<'s> {
     pub(super) random: Random,
 }
 
-/// Routes a request, admits it, and picks an endpoint.
+/// Routes a request of plain HTTP, admits it, and picks an endpoint.
 #[inline(always)]
 pub(super) fn take<'s, B>(
     place: Place<'_>,
@@ -30,7 +32,7 @@ pub(super) fn take<'s, B>(
     request: &mut Request<B>,
 ) -> Option<Taken<'s>> {
     // Extensions hold deadlines and records.
-    if place.dialect != Dialect::Http || !request.extensions().is_empty() {
+    if !request.extensions().is_empty() {
         return None;
     }
     if Deadline::inherited().is_some() {
@@ -46,8 +48,8 @@ pub(super) fn take<'s, B>(
         name_host(request.headers_mut(), place.target.host());
     }
     let permit = to.state.admit_as(to.forwarding.priority()).ok()?;
-    let tables = hold.tables(to.cluster, to.state);
-    let endpoint = to.state.pick_plain(tables, random.next())?;
+    let tables = hold.tables(to.cluster, to.state, Dialect::Http);
+    let endpoint = to.state.pick_plain(tables, Dialect::Http, random.next())?;
     Some(Taken { to, permit, endpoint, random })
 }
 
@@ -64,7 +66,46 @@ fn through_table<'s, B>(
         return None;
     }
     let authority = request.uri().authority().map_or(target, |authority| authority.as_str());
-    hold.express(root, request, authority, random)
+    hold.express(root, request, (Dialect::Http, authority), random)
+}
+
+/// Routes, admits and picks for a gRPC call, whose virtual host is its target's.
+#[inline(always)]
+pub(super) fn take_call<'s, B>(
+    place: Place<'_>,
+    hold: &'s Hold,
+    mut random: Random,
+    request: &mut Request<B>,
+) -> Option<Taken<'s>> {
+    // Generated clients add what is of no interest here.
+    let extensions = request.extensions();
+    if extensions.get::<Deadline>().is_some() || extensions.get::<Record>().is_some() {
+        return None;
+    }
+    if Deadline::inherited().is_some() || is_special_call(request.headers()) {
+        return None;
+    }
+    name_authority(request, place.target);
+    request.uri().authority()?;
+    let root = hold.root(place.target.listener(), place.target.hint())?;
+    let authority = place.target.authority();
+    let to = hold.express(root, request, (Dialect::Grpc, authority), random.first())?;
+    let permit = to.state.admit_as(to.forwarding.priority()).ok()?;
+    let tables = hold.tables(to.cluster, to.state, Dialect::Grpc);
+    let endpoint = to.state.pick_plain(tables, Dialect::Grpc, random.next())?;
+    Some(Taken { to, permit, endpoint, random })
+}
+
+/// Whether there are headers that name an authority or a deadline.
+#[inline(always)]
+fn is_special_call(headers: &HeaderMap) -> bool {
+    for name in headers.keys() {
+        let name = name.as_str().as_bytes();
+        if name == b"host" || name == b"grpc-timeout" {
+            return true;
+        }
+    }
+    false
 }
 
 #[inline(never)]

@@ -35,7 +35,8 @@ use crate::error::Error;
 use crate::mesh::{Hold, Io, Random};
 use crate::timers::Timers;
 pub(super) use beside::Held;
-use told::{left_until, write_grpc_timeout};
+use told::left_until;
+pub(super) use told::write_grpc_timeout;
 
 /// How many endpoints a gRPC call whose connection is refused goes on to without it counting as a
 /// retry. A gRPC channel only picks endpoints it is connected to; we find out by trying.
@@ -231,7 +232,7 @@ impl Flight {
     /// The flight of a request that took the short way.
     #[inline(always)]
     pub(super) fn express(
-        hold: Hold,
+        (hold, dialect): (Hold, Dialect),
         (route, cluster): (RouteRef, ClusterIndex),
         random: Random,
         (permit, endpoint): (Permit, Picked<Io>),
@@ -242,7 +243,7 @@ impl Flight {
             route,
             routed: cluster,
             cluster,
-            dialect: Dialect::Http,
+            dialect,
             changes_response: false,
             caller_decides: false,
             random,

@@ -1,11 +1,13 @@
 use std::sync::{Arc, OnceLock};
 
+use mesh_core::Dialect;
 use mesh_core::cluster::{ClusterState, Tables};
 use mesh_core::snapshot::ClusterIndex;
 
 use super::Io;
 
-/// Tables of endpoints, by the position of their cluster, pinned when they are first asked for.
+/// Tables of endpoints for one dialect, by the position of their cluster, pinned when they are first
+/// asked for.
 ///
 /// To take a cluster's tables where they are swapped costs two locked instructions and a call; here it
 /// is a look. In parts, made when they are needed: this is made anew whenever tables change, and
@@ -30,14 +32,19 @@ impl Pins {
         self.0.get(at / PART)?.get()?[at % PART].get()
     }
 
-    /// Pins what is in force now.
+    /// Pins what is in force now for `dialect`.
     ///
     /// # Panics
     /// When the cluster's position is beyond those this was made for.
     #[cold]
-    pub(super) fn pin(&self, cluster: ClusterIndex, state: &ClusterState<Io>) -> &Arc<Tables<Io>> {
+    pub(super) fn pin(
+        &self,
+        cluster: ClusterIndex,
+        state: &ClusterState<Io>,
+        dialect: Dialect,
+    ) -> &Arc<Tables<Io>> {
         let at = cluster.position();
         let part = self.0[at / PART].get_or_init(|| Box::new([const { OnceLock::new() }; PART]));
-        part[at % PART].get_or_init(|| state.tables())
+        part[at % PART].get_or_init(|| state.tables_of(dialect))
     }
 }

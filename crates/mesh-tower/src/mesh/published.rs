@@ -2,12 +2,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use mesh_core::cluster::{ClusterState, Tables};
 use mesh_core::snapshot::ClusterIndex;
-use mesh_core::{Finding, Snapshot};
+use mesh_core::{Dialect, Finding, Snapshot};
 
 use super::Io;
 use super::pins::Pins;
@@ -42,6 +42,8 @@ struct Shard {
 struct Handle {
     snapshot: Arc<Snapshot<Io>>,
     pins: Pins,
+    /// For gRPC, made when they are first asked for: most meshes speak one dialect or the other.
+    grpc_pins: OnceLock<Pins>,
     timers: Arc<Timers>,
 }
 
@@ -136,22 +138,28 @@ thread_local! {
 impl Handle {
     fn new(snapshot: &Arc<Snapshot<Io>>, timers: &Arc<Timers>) -> Self {
         let pins = Pins::new(snapshot.positions());
-        Self { snapshot: snapshot.clone(), pins, timers: timers.clone() }
+        let grpc_pins = OnceLock::new();
+        Self { snapshot: snapshot.clone(), pins, grpc_pins, timers: timers.clone() }
     }
 }
 
 impl Hold {
-    /// The tables of a cluster of this Snapshot, for HTTP: those in force when they were first asked
-    /// for, or later ones.
+    /// The tables of a cluster of this Snapshot: those in force when they were first asked for, or
+    /// later ones.
     #[inline(always)]
     pub(crate) fn tables(
         &self,
         cluster: ClusterIndex,
         state: &ClusterState<Io>,
+        dialect: Dialect,
     ) -> &Arc<Tables<Io>> {
-        match self.0.pins.get(cluster) {
+        let pins = match dialect {
+            Dialect::Http => &self.0.pins,
+            Dialect::Grpc => self.0.grpc_pins.get_or_init(|| Pins::new(self.positions())),
+        };
+        match pins.get(cluster) {
             Some(pinned) => pinned,
-            None => self.0.pins.pin(cluster, state),
+            None => pins.pin(cluster, state, dialect),
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) fn left_until(deadline: Instant) -> HeaderValue {
 }
 
 /// Tells the server how long is left, unless the caller's own header still says so.
-pub(super) fn write_grpc_timeout(
+pub(in crate::client) fn write_grpc_timeout(
     request: &mut Request<Body>,
     total: Option<Instant>,
     callers: bool,
