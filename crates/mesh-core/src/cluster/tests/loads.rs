@@ -78,7 +78,7 @@ proptest! {
                 Step::Pick(random) => {
                     let tables = state.tables();
                     let long = state.pick(&Choice::new(Dialect::Http), random).unwrap().address();
-                    let picked = state.pick_plain(&tables, random).unwrap();
+                    let picked = state.pick_plain(&tables, Dialect::Http, random).unwrap();
                     prop_assert_eq!(picked.address(), long);
                     under_way.push(picked);
                 }
