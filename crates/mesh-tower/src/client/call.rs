@@ -84,14 +84,14 @@ impl<T: Transport> Call<T> {
             To { state: to.state, priority: to.forwarding.priority(), dialect: place.dialect };
         let limits = Limits::new(to.forwarding, place.dialect, None);
         let at = (to.route, to.cluster);
-        let hold = (hold, Dialect::Http);
         // Each way makes its own call: an attempt that both made would lie where a function writes it,
         // and be copied from there.
         match to.forwarding.retry_policy() {
             None => {
                 let future = transport.send(way, &endpoint, ours(request));
                 let held = (permit, endpoint);
-                let flight = Flight::express(hold, at, random, held, (limits, false));
+                let flight =
+                    Flight::express((hold, Dialect::Http), at, random, held, (limits, false));
                 Self::under_way(future, flight, (None, None))
             }
             Some(policy) => {
@@ -99,7 +99,8 @@ impl<T: Transport> Call<T> {
                 let first = First { policy, copy: &mut copy, kept: &mut kept };
                 let future = first.send(transport, way, &endpoint, ours(request));
                 let (held, retries) = ((permit, endpoint), kept.is_some());
-                let flight = Flight::express(hold, at, random, held, (limits, retries));
+                let flight =
+                    Flight::express((hold, Dialect::Http), at, random, held, (limits, retries));
                 Self::under_way(future, flight, (kept, copy))
             }
         }
