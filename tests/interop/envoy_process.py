@@ -12,14 +12,15 @@ from conftest import DEADLINE_S, eventually
 class Envoy:
     """A process; it ends with `end`."""
 
-    def __init__(self, folder, configuration, *arguments):
+    def __init__(self, folder, configuration, *arguments, environment=None):
         if not (program := os.environ.get("MESH_INTEROP_ENVOY")):
             pytest.skip("needs Envoy, named by MESH_INTEROP_ENVOY; .ci/run installs one")
         path, self._admin = folder / "envoy.json", folder / "admin"
         path.write_text(json.dumps(configuration))
         self._child = subprocess.Popen(
             [program, "-c", path, "--use-dynamic-base-id", "-l", "error",
-             "--concurrency", "1", "--admin-address-path", self._admin, *arguments]
+             "--concurrency", "1", "--admin-address-path", self._admin, *arguments],
+            env=os.environ | (environment or {}),
         )  # fmt: skip
 
     def end(self):

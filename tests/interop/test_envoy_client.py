@@ -65,8 +65,11 @@ class Sidecar:
         self.write("routes.yaml", istio.weights({"v1": 100}))
         _, ready = meshctl.server("serve", self.mesh)
         self._admin = ready["admin"]
-        self.envoy = Envoy(folder, bootstrap(ready["xds"], api_type))
         self.failed = []
+        self.envoy = self.start(folder, ready["xds"], api_type)
+
+    def start(self, folder, xds, api_type):
+        return Envoy(folder, bootstrap(xds, api_type))
 
     def write(self, name, text):
         (self.mesh / name).write_text(text)
