@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::resource::{CircuitBreakers, RoutingPriority, Thresholds};
 
@@ -8,21 +8,44 @@ use crate::resource::{CircuitBreakers, RoutingPriority, Thresholds};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Admission {
     default: Arc<Counters>,
-    high: Arc<Counters>,
 }
 
 /// What is under way in one priority.
 ///
 /// One allocation, so that the reference count of a permit, the limit and the counter it changes
 /// share a cache line: the second write to a line already owned is nearly free.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
     /// How many requests may be under way.
     limit: AtomicU64,
     requests: AtomicU64,
+    /// Of round robin, which changes it with each pick: a request owns this line already.
+    turns: AtomicUsize,
     retries: AtomicU64,
     pending: AtomicU64,
     connections: AtomicU64,
+    /// Those of priority HIGH, which few clusters have: made when they are first asked for.
+    high: OnceLock<Arc<Counters>>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            limit: limit(&Thresholds::default()).into(),
+            requests: AtomicU64::default(),
+            turns: AtomicUsize::default(),
+            retries: AtomicU64::default(),
+            pending: AtomicU64::default(),
+            connections: AtomicU64::default(),
+            high: OnceLock::new(),
+        }
+    }
+}
+
+fn limit(thresholds: &Thresholds) -> u64 {
+    // Envoy asks for a place to wait in before it looks for a connection that is idle.
+    let refuses = thresholds.max_pending_requests == 0;
+    if refuses { 0 } else { u64::from(thresholds.max_requests) }
 }
 
 /// A permit to send one request to a cluster.
@@ -86,21 +109,29 @@ impl Admission {
     /// Snapshots that still use that one see the new limit of requests.
     pub(crate) fn new(breakers: &CircuitBreakers, previous: Option<&Self>) -> Self {
         let made = previous.cloned().unwrap_or_default();
-        for priority in [RoutingPriority::Default, RoutingPriority::High] {
-            let thresholds = breakers.of(priority);
-            // Envoy asks for a place to wait in before it looks for a connection that is idle.
-            let refuses = thresholds.max_pending_requests == 0;
-            let limit = if refuses { 0 } else { u64::from(thresholds.max_requests) };
-            made.of(priority).limit.store(limit, Ordering::Relaxed);
+        made.default.limit.store(limit(&breakers.default), Ordering::Relaxed);
+        let high = limit(&breakers.high);
+        if made.default.high.get().is_some() || high != limit(&Thresholds::default()) {
+            made.high().limit.store(high, Ordering::Relaxed);
         }
         made
+    }
+
+    fn high(&self) -> &Arc<Counters> {
+        self.default.high.get_or_init(Arc::default)
+    }
+
+    /// The next turn of round robin.
+    #[inline]
+    pub(super) fn turn(&self) -> usize {
+        self.default.turns.fetch_add(1, Ordering::Relaxed)
     }
 
     #[inline]
     fn of(&self, priority: RoutingPriority) -> &Arc<Counters> {
         match priority {
             RoutingPriority::Default => &self.default,
-            RoutingPriority::High => &self.high,
+            RoutingPriority::High => self.high(),
         }
     }
 
@@ -164,7 +195,8 @@ impl Admission {
 
     /// Requests under way, of both priorities.
     pub(crate) fn requests(&self) -> u64 {
-        load(&self.default.requests) + load(&self.high.requests)
+        let high = self.default.high.get();
+        load(&self.default.requests) + high.map_or(0, |high| load(&high.requests))
     }
 
     /// Connections that are open or being made, of both priorities.
@@ -174,7 +206,8 @@ impl Admission {
 
     /// Retries under way, of both priorities.
     pub(crate) fn retries(&self) -> u64 {
-        load(&self.default.retries) + load(&self.high.retries)
+        let high = self.default.high.get();
+        load(&self.default.retries) + high.map_or(0, |high| load(&high.retries))
     }
 }
 

@@ -128,8 +128,8 @@ impl<A: Attach, I: Copy> Aggregate<A, I> {
             // Numbers first: of tables that change just now the shares are made again.
             numbers.push(state.numbers());
             let tables = state.tables();
-            places.extend((0..).take(tables.censuses.len()).map(|priority| (leaf, priority)));
-            censuses.extend_from_slice(&tables.censuses);
+            places.extend((0..).take(tables.censuses().len()).map(|priority| (leaf, priority)));
+            censuses.extend_from_slice(tables.censuses());
         }
         let loads = loads(&censuses, self.panic_threshold);
         let mut hundredths = Vec::new();

@@ -150,7 +150,7 @@ impl<'i, A: Attach> Draft<'i, A> {
             let mut healthy = Healthy::default();
             let hosts = part.iter().filter(|host| host.class == Class::Healthy);
             hosts.for_each(|host| healthy.add(host.slot.weight));
-            Some((&self.input.membership.locality(part[0].slot.locality)?.locality, healthy))
+            Some((&*self.input.membership.locality(part[0].slot.locality)?.locality, healthy))
         };
         let upstream: Vec<_> = by_locality.iter().filter_map(healthy).collect();
         home.zoned(config, self.cluster.balancing.healthy_panic_threshold, &upstream)
@@ -234,10 +234,10 @@ impl<'i, A: Attach> Draft<'i, A> {
             let spec = specs[host.number as usize];
             match spec.hash_key() {
                 Some(key) if !key.is_empty() => key.to_string(),
-                _ if hashing.use_hostname_for_hashing => spec.hostname.to_string(),
+                _ if hashing.use_hostname_for_hashing => spec.hostname().to_string(),
                 _ => match spec.pipe() {
                     Some(path) => path.to_string(),
-                    None => spec.address.to_string(),
+                    None => spec.address().to_string(),
                 },
             }
         };

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,7 +9,7 @@ use super::load_report::Reported;
 use super::loads::{Load, Loads};
 use super::outlier::Record;
 use crate::dialect::Dialect;
-use crate::resource::{ClientWeights, Endpoint};
+use crate::resource::{Address, ClientWeights, Endpoint};
 use crate::snapshot::Attach;
 
 /// An endpoint at work: its load, its record, and what the outside hung on it.
@@ -33,29 +33,6 @@ pub struct EndpointState<A: Attach> {
     address: Address,
     /// What few clusters need, made when it is first written to.
     rare: OnceLock<Box<Rare>>,
-}
-
-/// An address in half the room: few are of IPv6, whose addresses are larger.
-enum Address {
-    V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
-}
-
-impl Address {
-    fn new(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V4(address) => Self::V4(address),
-            SocketAddr::V6(address) => Self::V6(Box::new(address)),
-        }
-    }
-
-    #[inline]
-    fn get(&self) -> SocketAddr {
-        match self {
-            Self::V4(address) => SocketAddr::V4(*address),
-            Self::V6(address) => SocketAddr::V6(**address),
-        }
-    }
 }
 
 /// What gRPC's outlier detection, slow starts and weights by load reports know of an endpoint.
@@ -92,7 +69,7 @@ impl<A: Attach> EndpointState<A> {
             used: AtomicBool::new(false),
             http: Record::default(),
             failed: AtomicU32::new(0),
-            address: Address::new(spec.address),
+            address: Address::new(spec.address()),
             rare: OnceLock::new(),
             attached,
         }

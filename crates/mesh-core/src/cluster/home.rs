@@ -66,7 +66,7 @@ impl Home {
             if part.endpoints.is_empty() {
                 continue;
             }
-            let here = localities.entry(part.locality.clone()).or_default();
+            let here = localities.entry((*part.locality).clone()).or_default();
             for endpoint in &part.endpoints {
                 match class(endpoint.health, false) {
                     Class::Healthy => {

@@ -9,22 +9,21 @@ use super::hashing::xx_hash;
 use super::home::Home;
 use super::loads::{Dense, Loads, MANY};
 use super::plain::Plain;
+use super::slots::{Slot, Slots};
 use super::subsets::Grouping;
-use crate::resource::{
-    Cluster, ClusterLoadAssignment, Endpoint, Entry, HealthStatus, LocalityLbEndpoints,
-};
+use crate::resource::{Cluster, ClusterLoadAssignment, Endpoint, Entry, LocalityLbEndpoints};
 use crate::snapshot::Attach;
 
 /// The endpoints of an assignment with their state, shared by the tables of both dialects.
 pub(super) struct Membership<A: Attach> {
     pub(super) assignment: Entry<ClusterLoadAssignment>,
-    /// As it was given: more than the assignment where a client uses only some endpoints.
-    pub(super) given: Entry<ClusterLoadAssignment>,
+    /// As it was given, where a client uses only some of those endpoints.
+    whole: Option<Box<Entry<ClusterLoadAssignment>>>,
     /// One for each endpoint of the assignment, in its order.
     pub(super) states: Arc<[Arc<EndpointState<A>>]>,
     /// What the assignment says of each, in the same order. Apart from the rest, so that tables
     /// of many endpoints are made in the time it takes to read this.
-    pub(super) slots: Box<[Slot]>,
+    pub(super) slots: Slots,
     /// Whether all are of one locality and one weight.
     pub(super) uniform: bool,
     /// When all are of one priority and one locality.
@@ -61,16 +60,6 @@ type Shared<A> = (
     Option<Arc<Dense>>,
 );
 
-/// What decides about an endpoint.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    pub(super) priority: u32,
-    /// The number of its locality.
-    pub(super) locality: u32,
-    pub(super) weight: u32,
-    pub(super) health: HealthStatus,
-}
-
 impl<A: Attach> Membership<A> {
     /// The endpoints of `assignment`. Those known to `previous` keep their state.
     pub(super) fn new(
@@ -79,13 +68,13 @@ impl<A: Attach> Membership<A> {
         previous: Option<&Self>,
         attach: &A,
     ) -> Self {
-        let given = assignment;
-        let assignment = match (&given.value, cluster.balancing.subset_size) {
+        let (assignment, whole) = match (&assignment.value, cluster.balancing.subset_size) {
             (Some(all), Some(size)) => {
                 let value = Some(Arc::new(some_of(all, size as usize, attach.seed())));
-                Entry { value, failure: given.failure.clone() }
+                let some = Entry { value, failure: assignment.failure.clone() };
+                (some, Some(Box::new(assignment)))
             }
-            _ => given.clone(),
+            _ => (assignment, None),
         };
         let localities = assignment.value.iter().flat_map(|value| &value.localities);
         let count: usize = localities.clone().map(|locality| locality.endpoints.len()).sum();
@@ -99,7 +88,7 @@ impl<A: Attach> Membership<A> {
         let is_asked = cluster.uses_tls() || previous.is_some_and(Self::has_other_ways);
         for (number, locality) in (0..).zip(localities) {
             for spec in &locality.endpoints {
-                let known = previous.and_then(|previous| previous.find(spec.address));
+                let known = previous.and_then(|previous| previous.find(spec.address()));
                 let serves = |known: &&Arc<EndpointState<A>>| {
                     let is_asked = is_asked || has_other_ways(spec);
                     !is_asked || attach.serves(known.attached(), cluster, spec)
@@ -119,8 +108,8 @@ impl<A: Attach> Membership<A> {
                     known.cloned().unwrap_or_else(|| Arc::new(make()))
                 };
                 let state = match &mut all {
-                    Some(all) => all.entry(spec.address).or_insert_with(make).clone(),
-                    None => find(&states, spec.address).cloned().unwrap_or_else(make),
+                    Some(all) => all.entry(spec.address()).or_insert_with(make).clone(),
+                    None => find(&states, spec.address()).cloned().unwrap_or_else(make),
                 };
                 let weight = match cluster.balancing.client_weights {
                     None => spec.weight,
@@ -139,21 +128,24 @@ impl<A: Attach> Membership<A> {
         let dense = loads
             .map(|loads| Arc::new(Dense::of(&loads, states.iter().map(|state| state.counted()))));
         let shared = (states.into(), grouping, home, all.map(Arc::new), dense);
-        Self::of(assignment, given, slots.into(), shared)
+        Self::of(assignment, whole, slots.into(), shared)
     }
 
     fn of(
         assignment: Entry<ClusterLoadAssignment>,
-        given: Entry<ClusterLoadAssignment>,
-        slots: Box<[Slot]>,
+        whole: Option<Box<Entry<ClusterLoadAssignment>>>,
+        slots: Slots,
         (states, grouping, home, all, dense): Shared<A>,
     ) -> Self {
         let alike = |a: &Slot, b: &Slot| a.locality == b.locality && a.weight == b.weight;
-        let uniform = slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b)));
+        let uniform = match &slots {
+            Slots::Alike(..) => true,
+            Slots::Each(slots) => slots.first().is_some_and(|a| slots.iter().all(|b| alike(a, b))),
+        };
         let plain = Plain::of(&slots);
         Self {
             assignment,
-            given,
+            whole,
             states,
             slots,
             uniform,
@@ -172,12 +164,18 @@ impl<A: Attach> Membership<A> {
             return None;
         }
         let slots = self.slots.iter().zip(weights);
-        let slots = slots.map(|(slot, weight)| Slot { weight: *weight, ..*slot }).collect();
+        let slots = slots.map(|(slot, weight)| Slot { weight: *weight, ..*slot });
+        let slots = slots.collect::<Vec<_>>().into();
         let (states, all) = (self.states.clone(), self.all.clone());
         let dense = self.dense.clone();
         let shared = (states, self.grouping.clone(), self.home.clone(), all, dense);
-        let (assignment, given) = (self.assignment.clone(), self.given.clone());
-        Some(Self::of(assignment, given, slots, shared))
+        let (assignment, whole) = (self.assignment.clone(), self.whole.clone());
+        Some(Self::of(assignment, whole, slots, shared))
+    }
+
+    /// The assignment as it was given.
+    pub(super) fn given(&self) -> &Entry<ClusterLoadAssignment> {
+        self.whole.as_deref().unwrap_or(&self.assignment)
     }
 
     /// The number of the endpoint of that address.
@@ -245,7 +243,7 @@ fn find<A: Attach>(
 /// takes others, and a change of the list changes few of them.
 fn some_of(all: &ClusterLoadAssignment, size: usize, seed: u64) -> ClusterLoadAssignment {
     let rank = |endpoint: &Endpoint| {
-        (xx_hash(endpoint.address.to_string().as_bytes(), seed), endpoint.address)
+        (xx_hash(endpoint.address().to_string().as_bytes(), seed), endpoint.address())
     };
     let endpoints = all.localities.iter().flat_map(|locality| &locality.endpoints);
     let mut ranks: Vec<_> = endpoints.map(rank).collect();

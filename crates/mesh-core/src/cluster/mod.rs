@@ -33,6 +33,7 @@ mod resilient;
 mod ring;
 mod session;
 mod skipped;
+mod slots;
 mod state;
 mod subsets;
 mod tables;

@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use super::PriorityLoad;
 use super::alias::Alias;
 use super::levels::{Group, Level, Levels, Pick, Picker, Policy, Weighted};
-use super::membership::{Membership, Slot};
+use super::membership::Membership;
 use super::plan::{Class, GRPC_CHOICES, Host, MAX_PRIORITIES, Plan, class};
 use super::priority::{Census, loads};
 use super::skipped::Skipped;
+use super::slots::{Slot, Slots};
 use super::tables::Way;
 use crate::dialect::Dialect;
 use crate::resource::{Cluster, LbPolicy};
@@ -21,8 +22,10 @@ pub(super) struct Plain {
     first: Slot,
     /// Of all, as if none were ejected.
     census: Census,
-    /// The numbers of the healthy ones.
-    healthy: Box<[u32]>,
+    /// The numbers of the healthy ones; `None` where that is all of them.
+    some_healthy: Option<Box<[u32]>>,
+    /// How many those are.
+    healthy: usize,
     /// Whether those differ in weight.
     differ: bool,
     /// Made when it is first needed; `None` when nothing can be drawn.
@@ -30,31 +33,43 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    pub(super) fn of(slots: &[Slot]) -> Option<Self> {
-        let first = *slots.first()?;
+    pub(super) fn of(slots: &Slots) -> Option<Self> {
+        let first = *slots.get(0)?;
         let place = |slot: &Slot| (slot.priority, slot.locality);
-        if slots.iter().any(|slot| place(slot) != place(&first)) {
+        if let Slots::Each(slots) = slots
+            && slots.iter().any(|slot| place(slot) != place(&first))
+        {
             return None;
         }
         let mut census = Census::default();
-        let mut healthy = Vec::with_capacity(slots.len());
-        for (number, slot) in (0..).zip(slots) {
+        let mut healthy = Vec::new();
+        let is_healthy = |slot: &Slot| class(slot.health, false) == Class::Healthy;
+        let all_healthy = slots.iter().all(is_healthy);
+        for (number, slot) in (0..).zip(slots.iter()) {
             let class = class(slot.health, false);
             census.add(&Host { number, slot: *slot, class });
-            if class == Class::Healthy {
+            if !all_healthy && class == Class::Healthy {
                 healthy.push(number);
             }
         }
-        let weight = |number: &u32| slots[*number as usize].weight;
-        let differ = healthy.iter().any(|number| weight(number) != weight(&healthy[0]));
-        let healthy = healthy.into();
-        Some(Self { first, census, healthy, differ, weighted: OnceLock::new() })
+        let mut weights = slots.iter().filter(|slot| is_healthy(slot)).map(|slot| slot.weight);
+        let differ = weights.next().is_some_and(|first| weights.any(|weight| weight != first));
+        let count = if all_healthy { slots.len() as usize } else { healthy.len() };
+        let some_healthy = (!all_healthy).then(|| healthy.into());
+        let weighted = OnceLock::new();
+        Some(Self { first, census, some_healthy, healthy: count, differ, weighted })
+    }
+
+    /// The numbers of the healthy ones.
+    fn numbers(&self) -> impl Iterator<Item = u32> {
+        let all = if self.some_healthy.is_none() { self.healthy as u32 } else { 0 };
+        (0..all).chain(self.some_healthy.iter().flatten().copied())
     }
 
     fn weighted<A: Attach>(&self, membership: &Membership<A>) -> Option<&Arc<Weighted>> {
         let make = || {
-            let weight = |number: &u32| membership.slots[*number as usize].weight;
-            let weights: Box<[u32]> = self.healthy.iter().map(weight).collect();
+            let weights = self.numbers().map(|number| membership.slots.weight(number));
+            let weights: Box<[u32]> = weights.collect();
             let exact: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
             Alias::new(&exact).map(|alias| Arc::new(Weighted { alias, weights }))
         };
@@ -63,7 +78,22 @@ impl Plain {
 
     /// The places of ejected endpoints in the list of healthy ones, ascending.
     fn places<'p>(&'p self, out: &'p [u32]) -> impl Iterator<Item = usize> + 'p {
-        out.iter().filter_map(|number| self.healthy.binary_search(number).ok())
+        out.iter().filter_map(|number| match &self.some_healthy {
+            None => ((*number as usize) < self.healthy).then_some(*number as usize),
+            Some(healthy) => healthy.binary_search(number).ok(),
+        })
+    }
+
+    /// The numbers of the healthy ones that are not among those.
+    fn without(&self, out: &[u32]) -> Vec<u32> {
+        // Room for the whole of it again, which the lists of weighted groups need.
+        let mut rest = Vec::with_capacity(self.healthy);
+        let mut places = self.places(out).peekable();
+        let numbers = self.numbers().enumerate();
+        rest.extend(
+            numbers.filter_map(|(at, number)| places.next_if_eq(&at).is_none().then_some(number)),
+        );
+        rest
     }
 }
 
@@ -95,7 +125,7 @@ pub(super) fn plain<A: Attach>(
         return None;
     }
     let loads = shares(cluster, membership, plain, dialect, out)?;
-    let mut live = without(&plain.healthy, plain.places(out));
+    let mut live = plain.without(out);
     let load = loads[priority];
     if live.is_empty() || load.healthy < 100 || load.panic {
         return None;
@@ -103,12 +133,12 @@ pub(super) fn plain<A: Attach>(
     let visible = live.len();
     let differ = dialect == Dialect::Http && plain.differ && pick != Pick::Random;
     let picker = if differ {
-        if visible * 2 < plain.healthy.len() {
+        if visible * 2 < plain.healthy {
             return None;
         }
-        let skipped = (visible < plain.healthy.len()).then(|| {
-            live.extend_from_slice(&plain.healthy);
-            Skipped::new(plain.healthy.len(), plain.places(out))
+        let skipped = (visible < plain.healthy).then(|| {
+            live.extend(plain.numbers());
+            Skipped::new(plain.healthy, plain.places(out))
         });
         Picker::Weighted(plain.weighted(membership)?.clone(), skipped)
     } else {
@@ -151,8 +181,8 @@ fn shares<A: Attach>(
     let mut census = plain.census;
     census.overprovisioning_factor = factor;
     census.by_weight = assignment.weighted_priority_health;
-    for number in out {
-        census.eject(&membership.slots[*number as usize]);
+    for slot in out.iter().filter_map(|number| membership.slots.get(*number)) {
+        census.eject(slot);
     }
     let others = assignment.localities.iter().map(|locality| locality.priority as usize + 1);
     let count = others.max().unwrap_or(1).min(MAX_PRIORITIES);
@@ -194,17 +224,4 @@ impl Levels {
         let level = Level { priority, degraded: false, panic: false, groups, weights: None };
         Self { policy, levels: [level].into(), hundredths: Box::new([0; 100]), turns: None }
     }
-}
-
-/// A list without what is at some places, ascending.
-fn without(list: &[u32], places: impl Iterator<Item = usize>) -> Vec<u32> {
-    // Room for the whole of it again, which the lists of weighted groups need.
-    let mut rest = Vec::with_capacity(list.len());
-    let mut from = 0;
-    for place in places {
-        rest.extend_from_slice(&list[from..place]);
-        from = place + 1;
-    }
-    rest.extend_from_slice(&list[from..]);
-    rest
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::PriorityLoad;
 use super::draft::Draft;
 use super::levels::{Levels, Pick};
-use super::membership::{Membership, Slot};
+use super::membership::Membership;
 use super::plain::plain;
 use super::priority::{Census, loads};
 use super::resilient::Outs;
+use super::slots::Slot;
 use super::subsets::{Grouping, SubsetTables};
 use super::tables::Way;
 use crate::dialect::Dialect;
@@ -86,7 +87,7 @@ fn hosts<A: Attach>(membership: &Membership<A>, out: &[u32]) -> Vec<Host> {
         let ejected = next.next_if_eq(&number).is_some();
         Host { number, slot: *slot, class: class(slot.health, ejected) }
     };
-    let mut hosts: Vec<Host> = (0..).zip(&membership.slots).map(host).collect();
+    let mut hosts: Vec<Host> = (0..).zip(membership.slots.iter()).map(host).collect();
     if !hosts.is_sorted_by_key(|host| host.slot.priority) {
         hosts.sort_by_key(|host| host.slot.priority);
     }

@@ -85,7 +85,7 @@ impl<A: Attach> ClusterState<A> {
         let tables = self.live(dialect).load();
         let number = tables.membership.number_of(host)?;
         let endpoint = tables.membership.states.get(number as usize)?;
-        let said = tables.membership.slots.get(number as usize)?.health;
+        let said = tables.membership.slots.get(number)?.health;
         let is_out = tables.out.binary_search(&number).is_ok()
             || self.detectors.has_ejected(endpoint, dialect);
         // What the control plane says for sure counts before what was found out here.

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -18,7 +18,19 @@ use crate::resource::{Cluster, ClusterLoadAssignment, Discovery, Entry, Locality
 use crate::snapshot::Attach;
 
 /// A cluster at work. See the [module](super).
+//
+// Laid out in this order: what few requests look at comes first, so that the counts of its `Arc`, which
+// requests change, are in another line than what all of them read.
+#[repr(C)]
 pub struct ClusterState<A: Attach> {
+    /// When weights are to follow load reports again.
+    pub(super) weights_due: Mutex<Option<Instant>>,
+    /// Where its requests are counted, if its load is reported.
+    pub(super) reporting: Option<Box<Reporting>>,
+    /// For `pick_first`; 0 until it is drawn.
+    seed: AtomicU64,
+    /// Whether an aggregate has it among its clusters.
+    in_aggregate: AtomicBool,
     pub(super) spec: Arc<Cluster>,
     attached: A::Cluster,
     pub(super) admission: Admission,
@@ -29,26 +41,10 @@ pub struct ClusterState<A: Attach> {
     has_slow_start: bool,
     has_subsets: bool,
     reads_answers: bool,
-    /// Where its requests are counted, if its load is reported.
-    pub(super) reporting: Option<Box<Reporting>>,
-    /// When weights are to follow load reports again.
-    pub(super) weights_due: Mutex<Option<Instant>>,
     /// No aggregate, no slow start, no subsets, no load reports.
     plain: bool,
     /// Whether there are `drop_overloads`.
     drops: AtomicBool,
-    /// Whether an aggregate has it among its clusters.
-    in_aggregate: AtomicBool,
-    /// Apart from what every request reads: round robin writes it on each pick.
-    cursor: Cursor,
-}
-
-#[repr(align(128))]
-#[derive(Debug, Default)]
-struct Cursor {
-    next: AtomicUsize,
-    /// For `pick_first`; 0 until it is drawn.
-    seed: AtomicU64,
 }
 
 impl<A: Attach> ClusterState<A> {
@@ -98,7 +94,7 @@ impl<A: Attach> ClusterState<A> {
             weights_due: Mutex::default(),
             drops,
             in_aggregate: AtomicBool::new(in_aggregate),
-            cursor: Cursor::default(),
+            seed: AtomicU64::new(0),
             spec,
         }
     }
@@ -215,7 +211,7 @@ impl<A: Attach> ClusterState<A> {
     /// The next turn of round robin.
     #[inline]
     pub(super) fn turn(&self) -> usize {
-        self.cursor.next.fetch_add(1, Ordering::Relaxed)
+        self.admission.turn()
     }
 
     /// The turn that is next, which nobody has taken.
@@ -225,12 +221,12 @@ impl<A: Attach> ClusterState<A> {
 
     /// Where this client begins, drawn once.
     pub(super) fn seed(&self, draws: &mut Draws) -> u64 {
-        let seed = self.cursor.seed.load(Ordering::Relaxed);
+        let seed = self.seed.load(Ordering::Relaxed);
         if seed != 0 {
             return seed;
         }
         let drawn = draws.number() >> 32 | 1 << 40;
-        let set = self.cursor.seed.compare_exchange(0, drawn, Ordering::Relaxed, Ordering::Relaxed);
+        let set = self.seed.compare_exchange(0, drawn, Ordering::Relaxed, Ordering::Relaxed);
         set.err().unwrap_or(drawn)
     }
 
@@ -243,7 +239,7 @@ impl<A: Attach> ClusterState<A> {
     ) -> Vec<Arc<Tables<A>>> {
         let current = self.tables();
         let home = home.filter(|_| self.is_zone_aware());
-        if current.membership.given.is_same(&assignment) && current.membership.home == home {
+        if current.membership.given().is_same(&assignment) && current.membership.home == home {
             return Vec::new();
         }
         let known = Some(&*current.membership);

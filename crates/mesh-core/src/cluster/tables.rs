@@ -28,12 +28,17 @@ pub struct Tables<A: Attach> {
     pub(super) number: u64,
     /// Who is ejected, by number, ascending.
     pub(super) out: Box<[u32]>,
-    /// Of each priority, when the cluster is part of an aggregate.
-    pub(super) censuses: Box<[Census]>,
     /// The priority in use, when it is one alone.
     pub(super) priority: Option<u32>,
+    /// What few clusters have.
+    rare: Option<Box<Rare>>,
+}
+
+struct Rare {
+    /// Of each priority, when the cluster is part of an aggregate.
+    censuses: Vec<Census>,
     /// Why the dialect has no use for the cluster at all.
-    pub(super) refused: Option<&'static str>,
+    refused: Option<&'static str>,
 }
 
 /// Endpoints that may be picked: the lists of all levels, one after the other.
@@ -141,15 +146,15 @@ pub(super) fn of_one<A: Attach>(
 impl<A: Attach> Tables<A> {
     fn of(membership: &Arc<Membership<A>>, plan: Plan, out: &[u32]) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let rare = !plan.censuses.is_empty() || plan.refused.is_some();
         Self {
             usable: Usable::new(membership, plan.usable, plan.visible),
             way: plan.way,
             loads: plan.loads.into(),
             out: out.into(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            censuses: plan.censuses.into(),
             priority: plan.priority,
-            refused: plan.refused,
+            rare: rare.then(|| Box::new(Rare { censuses: plan.censuses, refused: plan.refused })),
             membership: membership.clone(),
         }
     }
@@ -173,7 +178,7 @@ impl<A: Attach> Tables<A> {
     pub fn priority_of(&self, address: SocketAddr) -> Option<u32> {
         let value = self.assignment().value.as_ref()?;
         let has = |locality: &&LocalityLbEndpoints| {
-            locality.endpoints.iter().any(|endpoint| endpoint.address == address)
+            locality.endpoints.iter().any(|endpoint| endpoint.address() == address)
         };
         value.localities.iter().find(has).map(|locality| locality.priority)
     }
@@ -197,7 +202,7 @@ impl<A: Attach> Tables<A> {
         let endpoints = localities.flat_map(|locality| &locality.endpoints);
         endpoints
             .filter(move |endpoint| endpoint.metadata.as_ref().is_some_and(omits))
-            .map(|endpoint| endpoint.address)
+            .map(|endpoint| endpoint.address())
     }
 
     /// The priority in use; `None` when no endpoint is usable, or several share the load.
@@ -213,7 +218,12 @@ impl<A: Attach> Tables<A> {
     /// Whether they are those of a cluster of its own.
     #[cfg(test)]
     pub(crate) fn censuses_is_empty(&self) -> bool {
-        self.censuses.is_empty()
+        self.censuses().is_empty()
+    }
+
+    /// Of each priority, when the cluster is part of an aggregate.
+    pub(super) fn censuses(&self) -> &[Census] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.censuses)
     }
 
     /// What these tables were built from.
@@ -226,7 +236,7 @@ impl<A: Attach> Tables<A> {
         NoEndpoints {
             total: self.membership.len(),
             failure: self.membership.assignment.failure.clone(),
-            refused: self.refused,
+            refused: self.rare.as_ref().and_then(|rare| rare.refused),
             subset: false,
             session: false,
         }

@@ -1,6 +1,7 @@
 //! Cluster.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::{
@@ -11,6 +12,9 @@ use super::{
 use crate::finding::Finding;
 
 /// `envoy.config.cluster.v3.Cluster`.
+///
+/// What many clusters have alike is in its [settings](ClusterSettings), which it derefs to and which
+/// are kept once for all that have the same.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Cluster {
@@ -18,6 +22,20 @@ pub struct Cluster {
     pub name: Name,
     /// Where its endpoints come from.
     pub discovery: Discovery,
+    /// How bytes reach the endpoints that none of the following is meant for.
+    pub transport_socket: TransportSocket,
+    /// Other ways for some endpoints; the first that is meant for one counts.
+    pub transport_socket_matches: Vec<TransportSocketMatch>,
+    /// What this resource asks for and does not get.
+    pub findings: Vec<Finding>,
+    settings: Arc<ClusterSettings>,
+}
+
+/// What a [`Cluster`] says beside its name, its endpoints and their TLS: of thousands of clusters
+/// most say the same.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ClusterSettings {
     /// How an endpoint is chosen.
     pub lb_policy: LbPolicy,
     /// What comes before that choice: priorities, localities, panic.
@@ -37,21 +55,11 @@ pub struct Cluster {
     /// How its load is reported to the server it came from (`lrs_server` of `self`); `None` when it
     /// is not.
     pub load_reporting: Option<Arc<LoadReporting>>,
-    /// How bytes reach the endpoints that none of the following is meant for.
-    pub transport_socket: TransportSocket,
-    /// Other ways for some endpoints; the first that is meant for one counts.
-    pub transport_socket_matches: Vec<TransportSocketMatch>,
-    /// What this resource asks for and does not get.
-    pub findings: Vec<Finding>,
 }
 
-impl Cluster {
-    /// A cluster whose endpoints are the ClusterLoadAssignment of the same name.
-    pub fn new(name: impl Into<Name>) -> Self {
-        let name = name.into();
+impl Default for ClusterSettings {
+    fn default() -> Self {
         Self {
-            discovery: Discovery::Eds { service_name: name.clone() },
-            name,
             lb_policy: LbPolicy::RoundRobin,
             balancing: Balancing::default(),
             connect_timeout: Duration::from_secs(5),
@@ -61,10 +69,53 @@ impl Cluster {
             connections: ConnectionOptions::default().into_shared(),
             protocol: UpstreamProtocol::Http1,
             load_reporting: None,
+        }
+    }
+}
+
+impl Deref for Cluster {
+    type Target = ClusterSettings;
+
+    fn deref(&self) -> &ClusterSettings {
+        &self.settings
+    }
+}
+
+impl DerefMut for Cluster {
+    /// Its own from then on, where others have the same.
+    fn deref_mut(&mut self) -> &mut ClusterSettings {
+        Arc::make_mut(&mut self.settings)
+    }
+}
+
+impl Cluster {
+    /// A cluster whose endpoints are the ClusterLoadAssignment of the same name.
+    pub fn new(name: impl Into<Name>) -> Self {
+        static UNSET: LazyLock<Arc<ClusterSettings>> = LazyLock::new(Arc::default);
+        let name = name.into();
+        Self {
+            discovery: Discovery::Eds { service_name: name.clone() },
+            name,
             transport_socket: TransportSocket::RawBuffer,
             transport_socket_matches: Vec::new(),
             findings: Vec::new(),
+            settings: UNSET.clone(),
         }
+    }
+
+    /// What other clusters may have alike.
+    pub fn settings(&self) -> &Arc<ClusterSettings> {
+        &self.settings
+    }
+
+    /// Takes the settings of another cluster in place of its own, where they are equal; whether
+    /// they are.
+    pub fn share_settings(&mut self, others: &Arc<ClusterSettings>) -> bool {
+        let is_equal = Arc::ptr_eq(&self.settings, others) || self.settings == *others;
+        if is_equal {
+            self.settings = others.clone();
+        }
+        is_equal
     }
 
     /// How bytes reach an endpoint.

@@ -69,7 +69,7 @@ impl DnsCluster {
         let key = key.into();
         let host = host.into();
         let mut endpoint = Endpoint::new(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port));
-        endpoint.hostname = host.clone();
+        endpoint.further_mut().hostname = host.clone();
         Self {
             assignment: ClusterLoadAssignment::of_addresses(key.clone(), []),
             key,
@@ -103,11 +103,11 @@ impl DnsCluster {
         let mut seen = std::collections::HashSet::new();
         for (locality, template) in &self.endpoints {
             let Some(addresses) = resolved(&template.host) else { continue };
-            let port = template.endpoint.address.port();
+            let port = template.endpoint.address().port();
             for address in self.chosen(addresses) {
                 let address = SocketAddr::new(address, port);
                 if seen.insert(address) {
-                    let endpoint = Endpoint { address, ..template.endpoint.clone() };
+                    let endpoint = template.endpoint.clone().with_address(address);
                     made.localities[*locality].endpoints.push(endpoint);
                 }
             }
@@ -142,7 +142,7 @@ mod tests {
         let found: Vec<IpAddr> = found.iter().map(|text| text.parse().unwrap()).collect();
         let made = cluster.resolve(|_| Some(&found));
         let endpoints = made.localities.iter().flat_map(|locality| &locality.endpoints);
-        endpoints.map(|endpoint| endpoint.address.to_string()).collect()
+        endpoints.map(|endpoint| endpoint.address().to_string()).collect()
     }
 
     #[test]

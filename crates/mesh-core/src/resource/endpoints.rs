@@ -3,6 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::address::Address;
 use super::{Metadata, Name};
 use crate::cluster::hash_of;
 use crate::finding::Finding;
@@ -65,8 +66,8 @@ pub struct DropOverload {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalityLbEndpoints {
-    /// Where these endpoints are.
-    pub locality: Locality,
+    /// Where these endpoints are. Those of many clusters are in few places.
+    pub locality: Arc<Locality>,
     /// 0 is the highest; a lower one is used when no higher one can be.
     pub priority: u32,
     /// The locality's share inside its priority; `None` when unset.
@@ -77,8 +78,8 @@ pub struct LocalityLbEndpoints {
 
 impl LocalityLbEndpoints {
     /// A locality of priority 0 without a weight.
-    pub fn new(locality: Locality, endpoints: Vec<Endpoint>) -> Self {
-        Self { locality, priority: 0, weight: None, endpoints }
+    pub fn new(locality: impl Into<Arc<Locality>>, endpoints: Vec<Endpoint>) -> Self {
+        Self { locality: locality.into(), priority: 0, weight: None, endpoints }
     }
 }
 
@@ -97,14 +98,11 @@ pub struct Locality {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// The address to connect to, and what tells it from other endpoints.
-    pub address: SocketAddr,
+    address: Address,
     /// What the control plane says of its health.
     pub health: HealthStatus,
     /// Its share: 1 when unset, never 0.
     pub weight: u32,
-    /// Its name, which some policies hash; empty when unset.
-    pub hostname: Name,
     /// What else is said of it, which retries may look at; `None` when there is nothing.
     pub metadata: Option<Arc<Metadata>>,
     /// What few endpoints have; `None` when there is nothing.
@@ -121,19 +119,38 @@ pub struct Further {
     pub additional_addresses: Box<[SocketAddr]>,
     /// What is hashed in place of its address: metadata `envoy.lb`, `hash_key`.
     pub hash_key: Option<Name>,
+    /// Its name, which some policies hash; empty when unset.
+    pub hostname: Name,
 }
 
 impl Endpoint {
     /// An endpoint of weight 1 and unknown health.
     pub fn new(address: SocketAddr) -> Self {
         Self {
-            address,
+            address: Address::new(address),
             health: HealthStatus::Unknown,
             weight: 1,
-            hostname: Name::default(),
             metadata: None,
             further: None,
         }
+    }
+
+    /// The address to connect to, and what tells it from other endpoints.
+    #[inline]
+    pub fn address(&self) -> SocketAddr {
+        self.address.get()
+    }
+
+    /// The same at another address.
+    #[must_use]
+    pub fn with_address(mut self, address: SocketAddr) -> Self {
+        self.address = Address::new(address);
+        self
+    }
+
+    /// [`Further::hostname`].
+    pub fn hostname(&self) -> &str {
+        self.further.as_ref().map_or("", |further| &further.hostname)
     }
 
     /// [`Further::pipe`].

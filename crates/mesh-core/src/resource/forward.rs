@@ -1,6 +1,7 @@
 //! What a route that forwards asks for.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -11,11 +12,21 @@ use super::{
 };
 
 /// `envoy.config.route.v3.RouteAction`.
+///
+/// What many routes have alike is in its [options](ForwardOptions), which it derefs to and which are
+/// kept once for all that have the same.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Forward {
     /// The cluster, or how it is chosen.
     pub cluster: ClusterSpecifier,
+    options: Arc<ForwardOptions>,
+}
+
+/// What a [`Forward`] says beside its cluster: of thousands of routes most say the same.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ForwardOptions {
     /// `metadata_match`: the subset of the cluster that is asked for.
     pub metadata_match: Option<Arc<MetadataMatch>>,
     /// The status of requests whose cluster does not exist: 503 when unset.
@@ -56,11 +67,9 @@ pub struct Forward {
     pub priority: RoutingPriority,
 }
 
-impl Forward {
-    /// Forwarding to `cluster` with all else unset.
-    pub fn new(cluster: ClusterSpecifier) -> Self {
+impl Default for ForwardOptions {
+    fn default() -> Self {
         Self {
-            cluster,
             metadata_match: None,
             cluster_not_found_response_code: StatusCode::SERVICE_UNAVAILABLE,
             timeout: None,
@@ -80,6 +89,34 @@ impl Forward {
             include_vh_rate_limits: false,
             priority: RoutingPriority::Default,
         }
+    }
+}
+
+impl Deref for Forward {
+    type Target = ForwardOptions;
+
+    fn deref(&self) -> &ForwardOptions {
+        &self.options
+    }
+}
+
+impl DerefMut for Forward {
+    /// Its own from then on, where others have the same.
+    fn deref_mut(&mut self) -> &mut ForwardOptions {
+        Arc::make_mut(&mut self.options)
+    }
+}
+
+impl Forward {
+    /// Forwarding to `cluster` with all else unset.
+    pub fn new(cluster: ClusterSpecifier) -> Self {
+        static UNSET: LazyLock<Arc<ForwardOptions>> = LazyLock::new(Arc::default);
+        Self::with_options(cluster, UNSET.clone())
+    }
+
+    /// Forwarding to `cluster` with those options.
+    pub fn with_options(cluster: ClusterSpecifier, options: Arc<ForwardOptions>) -> Self {
+        Self { cluster, options }
     }
 }
 

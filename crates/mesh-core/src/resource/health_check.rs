@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use super::{Name, UpstreamProtocol};
 
 /// `envoy.config.core.v3.HealthCheck`. A cluster has one at most, as in Envoy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct HealthCheck {
     /// How long one check may take.
@@ -81,7 +81,7 @@ impl HealthCheck {
 }
 
 /// What a check is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum HealthChecker {
     /// An HTTP request.
@@ -93,7 +93,7 @@ pub enum HealthChecker {
 }
 
 /// `envoy.config.core.v3.HealthCheck.HttpHealthCheck`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct HttpHealthCheck {
     /// The authority; when empty the endpoint's host name, and without one the cluster's name.

@@ -13,6 +13,7 @@
 //! | [`Secret`] | `envoy.extensions.transport_sockets.tls.v3.Secret` |
 
 mod adaptive_concurrency;
+mod address;
 mod admission_control;
 mod balancing;
 mod breakers;
@@ -56,6 +57,7 @@ mod tree;
 mod uri_template;
 
 pub use adaptive_concurrency::{AdaptiveConcurrency, GradientConfig, MinRtt};
+pub(crate) use address::Address;
 pub use admission_control::{AdmissionControl, Samples};
 pub use balancing::{
     Balancing, ConsistentHashing, HashFunction, LbPolicy, LocalityBalancing, LocalityBasis, Maglev,
@@ -64,7 +66,7 @@ pub use balancing::{
 pub use breakers::{CircuitBreakers, RetryBudget, Thresholds};
 pub use cidr::CidrRange;
 pub use client_weights::ClientWeights;
-pub use cluster::{Cluster, Discovery, LoadReporting, UpstreamProtocol};
+pub use cluster::{Cluster, ClusterSettings, Discovery, LoadReporting, UpstreamProtocol};
 pub use connections::{
     ConnectionOptions, Http2Keepalive, Http2Options, PreconnectPolicy, TcpKeepalive,
 };
@@ -82,8 +84,8 @@ pub use filter::{
     CorsPolicy, FilterConfig, FilterOverride, FilterOverrides, HttpFilter, HttpFilterKind,
 };
 pub use forward::{
-    ClusterSpecifier, Forward, MaxGrpcTimeout, MaxStreamDuration, RoutingPriority, WeightedCluster,
-    WeightedClusters, WeightedRandom,
+    ClusterSpecifier, Forward, ForwardOptions, MaxGrpcTimeout, MaxStreamDuration, RoutingPriority,
+    WeightedCluster, WeightedClusters, WeightedRandom,
 };
 pub use fraction::{Denominator, FractionalPercent};
 pub use hash_policy::{CookieSource, HashPolicy, HashSource};

@@ -28,7 +28,7 @@ pub(super) fn finish(
     if forwarding.auto_host_rewrite() {
         let tables = state.tables_of(dialect);
         let spec = tables.endpoint_at(endpoint.address());
-        if let Some(name) = spec.map(|spec| &spec.hostname).filter(|name| !name.is_empty()) {
+        if let Some(name) = spec.map(|spec| spec.hostname()).filter(|name| !name.is_empty()) {
             // A name that is no authority leaves the request as it was.
             let _ = with_request(request, "", |seen| view.rewrite_to_endpoint(seen, name)).1;
         }

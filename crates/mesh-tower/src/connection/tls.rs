@@ -166,7 +166,7 @@ fn name(
     context: &UpstreamTlsContext,
     spec: &Endpoint,
 ) -> Result<ServerName<'static>, Arc<LoadError>> {
-    let made = Providers::server_name(context, Some(&spec.hostname), spec.address.ip());
+    let made = Providers::server_name(context, Some(spec.hostname()), spec.address().ip());
     made.map_err(Arc::new)
 }
 

@@ -62,7 +62,7 @@ impl Checked {
         let mut running = earlier.map(|known| known.sessions).unwrap_or_default();
         let mut sessions = HashMap::with_capacity(running.len());
         for (endpoint, state) in cluster.tables().endpoints() {
-            let address = endpoint.address;
+            let address = endpoint.address();
             let session = match running.remove(&address) {
                 // One that is reached in another way has another state.
                 Some(running) if same && Arc::ptr_eq(&running.endpoint, state) => running,

@@ -38,9 +38,9 @@ impl Session {
         if !spec.reuse_connection {
             connections.drain();
         }
-        let host = match &endpoint.hostname {
-            hostname if hostname.is_empty() => cluster.spec().name.clone(),
-            hostname => hostname.clone(),
+        let host = match endpoint.hostname() {
+            "" => cluster.spec().name.clone(),
+            hostname => hostname.into(),
         };
         Self {
             cluster: cluster.clone(),

@@ -77,7 +77,7 @@ impl<S: Clone + Send + Sync + 'static> Attach for Services<S> {
     fn cluster(&self, _: &Cluster, _: Option<&()>) {}
 
     fn endpoint(&self, _: &Cluster, spec: &Endpoint) -> Option<S> {
-        self.0.get(&spec.address).cloned()
+        self.0.get(&spec.address()).cloned()
     }
 }
 
@@ -187,7 +187,7 @@ where
     addresses.sort_unstable();
     let mut assignment = ClusterLoadAssignment::of_addresses(ONLY, addresses);
     for endpoint in assignment.localities.iter_mut().flat_map(|at| &mut at.endpoints) {
-        endpoint.further_mut().hash_key = hash_keys.remove(&endpoint.address);
+        endpoint.further_mut().hash_key = hash_keys.remove(&endpoint.address());
     }
     (assignment, Services(all))
 }

@@ -196,7 +196,7 @@ impl Attach for Io {
             },
             common: self.common(cluster),
             own,
-            address: spec.address,
+            address: spec.address(),
         }
     }
 

@@ -63,7 +63,7 @@ impl LoadReports {
             let mut running = known.map(|known| known.streams).unwrap_or_default();
             let tables = cluster.tables();
             let streams = tables.endpoints().map(|(endpoint, state)| {
-                let known = running.remove(&endpoint.address);
+                let known = running.remove(&endpoint.address());
                 // One that is reached in another way has another state.
                 let known = known.filter(|known| Arc::ptr_eq(&known.endpoint, state));
                 let stream = known.unwrap_or_else(|| {
@@ -71,7 +71,7 @@ impl LoadReports {
                     let task = io.runtime.spawn(told).abort_handle();
                     Running { endpoint: state.clone(), task }
                 });
-                (endpoint.address, stream)
+                (endpoint.address(), stream)
             });
             let streams = streams.collect();
             self.clusters.insert(name.clone(), Followed { cluster: cluster.clone(), streams });

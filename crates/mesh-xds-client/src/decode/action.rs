@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use mesh_core::resource::{
-    Action, ClusterSpecifier, DirectResponse, Forward, MetadataMatch, PathMatcher, RoutingPriority,
+    Action, ClusterSpecifier, DirectResponse, Forward, ForwardOptions, MetadataMatch, PathMatcher,
+    RoutingPriority,
 };
 use mesh_pb::envoy::config::core::v3 as core;
 use mesh_pb::envoy::config::core::v3::data_source::Specifier;
@@ -114,20 +115,23 @@ fn forward(
     };
     // The rewrite of a template depends on what the route matches.
     if proto.path_rewrite_policy.is_some() {
-        return Ok(Action::Forward(Arc::new(made(at, proto, cluster, asked, around)?)));
+        let options = Arc::new(options(at, proto, asked, around)?);
+        return Ok(Action::Forward(Arc::new(Forward::with_options(cluster, options))));
     }
-    let made = at.shared().action(proto, || made(at, proto, cluster, asked, around))?;
+    let made = at.shared().action(proto, || {
+        let options = at.options(proto, || options(at, proto, asked, around))?;
+        Ok(Forward::with_options(cluster, options))
+    })?;
     Ok(Action::Forward(made))
 }
 
-fn made(
+fn options(
     at: At<'_>,
     proto: &pb::RouteAction,
-    cluster: ClusterSpecifier,
     metadata_match: Option<Arc<MetadataMatch>>,
     around: Surroundings<'_>,
-) -> Result<Forward, Invalid> {
-    let mut made = Forward::new(cluster);
+) -> Result<ForwardOptions, Invalid> {
+    let mut made = ForwardOptions::default();
     made.metadata_match = metadata_match;
     made.cluster_not_found_response_code = not_found(at, proto.cluster_not_found_response_code)?;
     let timeout = at.field("timeout");

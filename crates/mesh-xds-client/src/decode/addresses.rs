@@ -80,7 +80,7 @@ pub(super) fn check_repetitions(
     let all = || {
         localities.iter().enumerate().flat_map(|(locality, made)| {
             let endpoints = made.endpoints.iter().enumerate();
-            endpoints.map(move |(index, endpoint)| (locality, index, endpoint.address))
+            endpoints.map(move |(index, endpoint)| (locality, index, endpoint.address()))
         })
     };
     let repeated = if fresh.len() <= FEW {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderName;
-use mesh_core::resource::{Forward, Name};
+use mesh_core::resource::{Forward, ForwardOptions, Name};
 use mesh_core::{Finding, ResourceId};
 use mesh_pb::envoy::config::route::v3::RouteAction;
 use mesh_pb::envoy::config::route::v3::route_action::ClusterSpecifier;
@@ -60,6 +60,8 @@ pub(super) struct Shared {
     headers: RefCell<HashMap<String, HeaderName>>,
     /// Actions by their encoded message.
     actions: RefCell<HashMap<Vec<u8>, Arc<Forward>>>,
+    /// What they say beside the cluster, the same way.
+    options: RefCell<HashMap<Vec<u8>, Arc<ForwardOptions>>>,
     has_unknown_fields: Cell<bool>,
     body_limit: Cell<Option<u32>>,
     plugins: RefCell<HashSet<String>>,
@@ -136,6 +138,28 @@ impl Shared {
     }
 }
 
+impl At<'_> {
+    /// What an action says beside its cluster, made once for all that say the same; anew where that
+    /// led to findings, which name the route.
+    pub(super) fn options(
+        &self,
+        message: &RouteAction,
+        make: impl FnOnce() -> Result<ForwardOptions, Invalid>,
+    ) -> Result<Arc<ForwardOptions>, Invalid> {
+        let known = &self.shared().options;
+        let key = RouteAction { cluster_specifier: None, ..message.clone() }.encode_to_vec();
+        if let Some(known) = known.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let before = self.notes.found.borrow().count();
+        let made = Arc::new(make()?);
+        if self.notes.found.borrow().count() == before {
+            known.borrow_mut().insert(key, made.clone());
+        }
+        Ok(made)
+    }
+}
+
 fn configures_filters(message: &RouteAction) -> bool {
     match &message.cluster_specifier {
         Some(ClusterSpecifier::WeightedClusters(list)) => {
@@ -149,6 +173,12 @@ fn configures_filters(message: &RouteAction) -> bool {
 struct Found {
     kept: Vec<(String, String)>,
     more: usize,
+}
+
+impl Found {
+    fn count(&self) -> usize {
+        self.kept.len() + self.more
+    }
 }
 
 /// Findings kept for one resource. A table of 10,000 routes that all use a feature we lack says

@@ -45,6 +45,8 @@ pub(super) fn cluster(at: At<'_>, name: &Name, proto: &pb::Cluster) -> Result<Cl
         made.lb_policy = LbPolicy::PickFirst { shuffle_address_list: false };
     }
     made.balancing.refused_by_grpc = made.balancing.refused_by_grpc.or(at.grpc_refusal());
+    let shared = at.context().occurring().settings.share(made.settings());
+    made.share_settings(&shared);
     Ok(made)
 }
 

@@ -1,4 +1,9 @@
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use mesh_core::resource::{ClusterSettings, Locality};
+
+use super::recent::Recent;
 
 /// What decoding knows beside the resource itself.
 #[derive(Clone, Debug)]
@@ -6,6 +11,7 @@ pub struct Context {
     certificate_providers: Option<HashSet<String>>,
     knows_local_cluster: bool,
     regex_program_size: u32,
+    recent: Arc<Occurring>,
 }
 
 impl Default for Context {
@@ -14,8 +20,16 @@ impl Default for Context {
             certificate_providers: None,
             knows_local_cluster: false,
             regex_program_size: Self::ISTIO_REGEX_PROGRAM_SIZE,
+            recent: Arc::default(),
         }
     }
+}
+
+/// What occurs in resource after resource.
+#[derive(Debug, Default)]
+pub(super) struct Occurring {
+    pub(super) settings: Recent<ClusterSettings>,
+    pub(super) localities: Recent<Locality>,
 }
 
 impl Context {
@@ -53,6 +67,10 @@ impl Context {
 
     pub(super) fn regex_program_size(&self) -> u32 {
         self.regex_program_size
+    }
+
+    pub(super) fn occurring(&self) -> &Occurring {
+        &self.recent
     }
 
     pub(super) fn knows_local_cluster(&self) -> bool {

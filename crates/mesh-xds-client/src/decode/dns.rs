@@ -188,8 +188,8 @@ fn endpoints(
     for (index, locality) in assignment.localities.iter_mut().enumerate() {
         let endpoints = std::mem::take(&mut locality.endpoints);
         for (mut endpoint, host) in endpoints.into_iter().zip(&mut hosts) {
-            if endpoint.hostname.is_empty() {
-                endpoint.hostname = host.clone();
+            if endpoint.hostname().is_empty() {
+                endpoint.further_mut().hostname = host.clone();
             }
             named.push((index, DnsEndpoint { host, endpoint }));
         }

@@ -91,6 +91,7 @@ fn locality(
         return Err(at.invalid("is not supported"));
     }
     let place = proto.locality.as_ref().map(locality_name).unwrap_or_default();
+    let place = at.context().occurring().localities.share(&Arc::new(place));
     let mut made = LocalityLbEndpoints::new(place, Vec::with_capacity(endpoints.len()));
     let mut before = before;
     let mut sum = 0_u32;
@@ -131,7 +132,7 @@ impl Reader {
             }
             made.metadata = self.metadata(proto);
         }
-        self.fresh.push(made.address);
+        self.fresh.push(made.address());
         Ok(made)
     }
 
@@ -149,7 +150,8 @@ impl Reader {
 }
 
 fn locality_name(proto: &ProtoLocality) -> Locality {
-    let name = |text: &str| text.into();
+    // Without room of its own where it is empty, as most are.
+    let name = |text: &str| if text.is_empty() { Name::default() } else { text.into() };
     Locality {
         region: name(&proto.region),
         zone: name(&proto.zone),
@@ -181,7 +183,7 @@ fn endpoint(at: At<'_>, proto: &pb::LbEndpoint) -> Result<Endpoint, Invalid> {
     }
     made.health = health(proto.health_status);
     if !host.hostname.is_empty() {
-        made.hostname = host.hostname.as_str().into();
+        made.further_mut().hostname = host.hostname.as_str().into();
     }
     if let Some(weight) = &proto.load_balancing_weight {
         if weight.value == 0 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use mesh_core::resource::{
-    CorsPolicy, Forward, InternalRedirect, MaxGrpcTimeout, MaxStreamDuration,
+    CorsPolicy, ForwardOptions, InternalRedirect, MaxGrpcTimeout, MaxStreamDuration,
 };
 use mesh_pb::envoy::config::core::v3::TypedExtensionConfig;
 use mesh_pb::envoy::config::route::v3 as pb;
@@ -27,7 +27,7 @@ const REDIRECT_CODES_LIMIT: usize = 5;
 pub(super) fn timeouts(
     at: At<'_>,
     proto: &pb::RouteAction,
-    made: &mut Forward,
+    made: &mut ForwardOptions,
 ) -> Result<(), Invalid> {
     if let Some(proto) = &proto.max_stream_duration {
         made.max_stream_duration = max_stream_duration(at.field("max_stream_duration"), proto)?;

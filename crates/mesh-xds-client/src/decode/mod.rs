@@ -47,6 +47,7 @@ mod policies;
 mod protocol;
 mod rate_limit;
 mod rbac;
+mod recent;
 mod redirect;
 mod refusal;
 mod retry;
@@ -67,7 +68,7 @@ mod weighted;
 
 pub use context::Context;
 pub use refusal::Refusal;
-pub use value::Value;
+pub use value::{DecodedSecret, Value};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -252,7 +253,7 @@ fn decode_checked(
         }
         ResourceType::Secret => {
             let made = tls::secret(at, &read::<Secret>(bytes)?)?;
-            Value::Secret(Arc::new(made), notes.into_findings(id))
+            Value::Secret(Box::new(DecodedSecret::new(made, notes.into_findings(id))))
         }
     })
 }

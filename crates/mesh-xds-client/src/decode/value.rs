@@ -19,8 +19,26 @@ pub enum Value {
     Cluster(Arc<Cluster>),
     /// A ClusterLoadAssignment.
     ClusterLoadAssignment(Arc<ClusterLoadAssignment>),
-    /// A Secret, with what it asks for and does not get.
-    Secret(Arc<Secret>, Vec<Finding>),
+    /// A Secret.
+    Secret(Box<DecodedSecret>),
+}
+
+/// A decoded Secret. In a box, since what is known of thousands of clusters would else have room for
+/// it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DecodedSecret {
+    /// The secret.
+    pub secret: Arc<Secret>,
+    /// What it asks for and does not get.
+    pub findings: Vec<Finding>,
+}
+
+impl DecodedSecret {
+    /// A secret with what it asks for and does not get.
+    pub fn new(secret: impl Into<Arc<Secret>>, findings: Vec<Finding>) -> Self {
+        Self { secret: secret.into(), findings }
+    }
 }
 
 impl Value {
@@ -32,7 +50,7 @@ impl Value {
             Self::RouteConfiguration(value) => &value.findings,
             Self::Cluster(value) => &value.findings,
             Self::ClusterLoadAssignment(value) => &value.findings,
-            Self::Secret(_, findings) => findings,
+            Self::Secret(value) => &value.findings,
         }
     }
 }

@@ -16,23 +16,32 @@ pub(super) struct ClusterNode {
     entry: Entry<Cluster>,
     published: Option<Entry<Cluster>>,
     /// How many published and pending selections it is in.
-    uses: usize,
+    uses: u32,
     /// The roots whose pending version cannot be published without it.
     waiting: Names,
     /// The endpoints of the published version and of the one that is to follow.
     attached: Names,
-    /// The secrets of both.
-    secrets: Names,
-    /// Of an aggregate, the clusters of the published version and of the one that is to follow.
-    children: Names,
-    /// The aggregates that have it among those.
-    parents: Names,
+    /// What few clusters have; `None` where it is empty.
+    links: Option<Box<Links>>,
     /// How many aggregates are between it and a route, at least as far as was known when it was
     /// first wanted.
-    depth: usize,
+    depth: u32,
     /// How much was known of the next version, and of all it leads to, when it was last looked at.
     level: Option<Level>,
 }
+
+/// What else the published version of a cluster leads to, and the one that is to follow.
+#[derive(Debug)]
+struct Links {
+    secrets: Names,
+    /// Of an aggregate, its clusters.
+    children: Names,
+    /// The aggregates that have it among those.
+    parents: Names,
+}
+
+static UNLINKED: Links =
+    Links { secrets: Names::None, children: Names::None, parents: Names::None };
 
 /// The endpoints of a cluster.
 #[derive(Debug, Default)]
@@ -46,6 +55,15 @@ pub(super) struct EndpointsNode {
 impl ClusterNode {
     pub(super) fn set_entry(&mut self, entry: Entry<Cluster>) {
         self.entry = entry;
+    }
+
+    fn links(&self) -> &Links {
+        self.links.as_deref().unwrap_or(&UNLINKED)
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        let (secrets, children, parents) = Default::default();
+        self.links.get_or_insert_with(|| Box::new(Links { secrets, children, parents }))
     }
 
     pub(super) fn wait(&mut self, root: &Name) {
@@ -118,7 +136,7 @@ impl Graph {
         }
         let mut seen = HashSet::from([name]);
         let node = self.clusters.get(name);
-        let mut next: Vec<(&Name, usize)> = match node {
+        let mut next: Vec<(&Name, u32)> = match node {
             Some(node) => children(entry).iter().map(|child| (child, node.depth + 1)).collect(),
             None => Vec::new(),
         };
@@ -170,7 +188,7 @@ impl Graph {
         {
             // An aggregate that waits for it may go on. One that is its own parent stops here the
             // second time.
-            self.changed_aggregates.extend(node.parents.iter().cloned());
+            self.changed_aggregates.extend(node.links().parents.iter().cloned());
         }
         self.wake_roots(name);
     }
@@ -185,16 +203,16 @@ impl Graph {
         let unused: Vec<Name> = node.attached.iter().filter(is_unused).cloned().collect();
         let used: HashSet<&Name> =
             node.published.iter().chain([&node.entry]).flat_map(children).collect();
-        let children = node.children.iter().filter(|child| !used.contains(child));
+        let children = node.links().children.iter().filter(|child| !used.contains(child));
         let children: Vec<Name> = children.cloned().collect();
         let kept: HashSet<&Name> =
             node.published.iter().chain([&node.entry]).flat_map(secrets).collect();
-        let secrets = node.secrets.iter().filter(|secret| !kept.contains(secret));
+        let secrets = node.links().secrets.iter().filter(|secret| !kept.contains(secret));
         let secrets: Vec<Name> = secrets.cloned().collect();
         unused.iter().for_each(|endpoints| self.detach_endpoints(endpoints, name));
         for secret in &secrets {
             if let Some(node) = self.clusters.get_mut(name) {
-                node.secrets.remove(secret);
+                node.links_mut().secrets.remove(secret);
             }
             self.detach_secret(secret, User::Cluster(name));
         }
@@ -204,7 +222,7 @@ impl Graph {
     fn attach_secrets(&mut self, entry: &Entry<Cluster>, cluster: &Name) {
         for secret in secrets(entry) {
             let Some(node) = self.clusters.get_mut(cluster) else { return };
-            if node.secrets.insert(secret.clone()) {
+            if node.links_mut().secrets.insert(secret.clone()) {
                 self.attach_secret(secret, User::Cluster(cluster));
             }
         }
@@ -224,23 +242,23 @@ impl Graph {
                 self.clusters.insert(name.clone(), Box::new(new));
             }
             let Some(child) = self.clusters.get_mut(name) else { continue };
-            child.parents.insert(parent.clone());
+            child.links_mut().parents.insert(parent.clone());
             if child.depth > depth {
                 child.depth = depth;
                 self.changed_clusters.insert(name.clone());
             }
             if let Some(node) = self.clusters.get_mut(parent) {
-                node.children.insert(name.clone());
+                node.links_mut().children.insert(name.clone());
             }
         }
     }
 
     fn detach_child(&mut self, child: &Name, parent: &Name) {
         if let Some(node) = self.clusters.get_mut(parent) {
-            node.children.remove(child);
+            node.links_mut().children.remove(child);
         }
         let Some(node) = self.clusters.get_mut(child) else { return };
-        node.parents.remove(parent);
+        node.links_mut().parents.remove(parent);
         self.idle.push(ResourceId::new(ResourceType::Cluster, child.clone()));
     }
 
@@ -254,7 +272,7 @@ impl Graph {
             if node.uses > 0 {
                 return true;
             }
-            next.extend(node.parents.iter().filter(|parent| seen.insert(*parent)));
+            next.extend(node.links().parents.iter().filter(|parent| seen.insert(*parent)));
         }
         false
     }
@@ -317,15 +335,15 @@ impl Graph {
         for endpoints in &node.attached {
             self.detach_endpoints(endpoints, name);
         }
-        for secret in &node.secrets {
+        for secret in &node.links().secrets {
             self.detach_secret(secret, User::Cluster(name));
         }
-        for child in &node.children {
+        for child in &node.links().children {
             self.detach_child(child, name);
         }
-        for parent in &node.parents {
+        for parent in &node.links().parents {
             if let Some(parent) = self.clusters.get_mut(parent) {
-                parent.children.remove(name);
+                parent.links_mut().children.remove(name);
             }
         }
         if node.published.is_some() {
@@ -353,4 +371,4 @@ impl Graph {
 
 /// gRFC A37: an aggregate may have others among its clusters, this many levels of them. Deeper ones
 /// are not asked for, so that no chain of names is followed for ever.
-const DEPTH_LIMIT: usize = 16;
+const DEPTH_LIMIT: u32 = 16;

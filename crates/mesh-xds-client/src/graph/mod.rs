@@ -64,7 +64,7 @@ pub struct Graph {
     servers: HashMap<Name, ServerNode>,
     routes: HashMap<Name, RoutesNode>,
     clusters: HashMap<Name, Box<ClusterNode>>,
-    endpoints: HashMap<Name, EndpointsNode>,
+    endpoints: HashMap<Name, Box<EndpointsNode>>,
     secrets: HashMap<Name, SecretNode>,
     /// Those that the application has, and nobody is asked for.
     own_secrets: BTreeSet<Name>,
@@ -225,7 +225,7 @@ impl Graph {
             }
             (ResourceType::Secret, value) => {
                 let value = match value {
-                    Some(Value::Secret(value, _)) => Some(value),
+                    Some(Value::Secret(value)) => Some(value.secret),
                     _ => None,
                 };
                 self.apply_secret(name, Entry { value, failure });

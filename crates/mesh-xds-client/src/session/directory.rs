@@ -9,16 +9,16 @@ use crate::bootstrap::ServerFeatures;
 
 /// One of the servers of a [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServerIndex(usize);
+pub struct ServerIndex(u32);
 
 impl ServerIndex {
     pub(super) fn at(position: usize) -> Self {
-        Self(position)
+        Self(position as u32)
     }
 
     /// The position in the order in which servers were added.
     pub fn get(self) -> usize {
-        self.0
+        self.0 as usize
     }
 }
 
@@ -49,17 +49,17 @@ impl Directory {
     /// Adds a server.
     pub fn add_server(&mut self, features: ServerFeatures) -> ServerIndex {
         self.servers.push(features);
-        ServerIndex(self.servers.len() - 1)
+        ServerIndex::at(self.servers.len() - 1)
     }
 
     /// Says where a server is, for texts of what went wrong with it.
     pub fn set_uri(&mut self, server: ServerIndex, uri: &str) {
-        self.uris.insert(server.0, uri.to_owned());
+        self.uris.insert(server.get(), uri.to_owned());
     }
 
     /// What a server is called in texts.
     pub(super) fn name_of(&self, server: ServerIndex) -> String {
-        match self.uris.get(&server.0) {
+        match self.uris.get(&server.get()) {
             Some(uri) => format!("control plane {uri}"),
             None => "control plane".to_owned(),
         }
@@ -83,23 +83,31 @@ impl Directory {
 
     /// The server at that position.
     pub fn server(&self, at: usize) -> Option<ServerIndex> {
-        (at < self.servers.len()).then_some(ServerIndex(at))
+        (at < self.servers.len()).then_some(ServerIndex::at(at))
     }
 
     /// All servers, in the order in which they were added.
     pub fn servers(&self) -> impl ExactSizeIterator<Item = (ServerIndex, ServerFeatures)> {
-        self.servers.iter().enumerate().map(|(at, features)| (ServerIndex(at), *features))
+        self.servers.iter().enumerate().map(|(at, features)| (ServerIndex::at(at), *features))
     }
 }
 
 /// The position of an authority; the default one is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AuthorityIndex(usize);
+pub(super) struct AuthorityIndex(u32);
 
 impl AuthorityIndex {
     pub(super) const DEFAULT: Self = Self(0);
     /// Of names that nobody is asked for.
-    pub(super) const NOWHERE: Self = Self(usize::MAX);
+    pub(super) const NOWHERE: Self = Self(u32::MAX);
+
+    fn at(position: usize) -> Self {
+        Self(position as u32)
+    }
+
+    fn get(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// The authorities, and which of their servers are in use.
@@ -128,14 +136,14 @@ impl Authorities {
         made.all.push(Authority { wanted: 1, ..Authority::new(directory.default) });
         for (name, servers) in directory.authorities {
             let reachability_only = directory.reachability_only.contains(&name);
-            made.by_name.insert(name, AuthorityIndex(made.all.len()));
+            made.by_name.insert(name, AuthorityIndex::at(made.all.len()));
             made.all.push(Authority { reachability_only, ..Authority::new(servers) });
         }
         made
     }
 
     pub(super) fn indexes(&self) -> impl Iterator<Item = AuthorityIndex> + use<> {
-        (0..self.all.len()).map(AuthorityIndex)
+        (0..self.all.len()).map(AuthorityIndex::at)
     }
 
     /// Who answers for `name`, unless its authority is not known.
@@ -149,14 +157,14 @@ impl Authorities {
 
     /// One more name is wanted.
     pub(super) fn acquire(&mut self, authority: AuthorityIndex) {
-        if let Some(authority) = self.all.get_mut(authority.0) {
+        if let Some(authority) = self.all.get_mut(authority.get()) {
             authority.wanted += 1;
         }
     }
 
     /// One name fewer is wanted. With the last one, what was known of the servers is forgotten.
     pub(super) fn release(&mut self, authority: AuthorityIndex) {
-        if let Some(authority) = self.all.get_mut(authority.0) {
+        if let Some(authority) = self.all.get_mut(authority.get()) {
             authority.wanted -= 1;
             if authority.wanted == 0 {
                 authority.level = 1;
@@ -167,7 +175,7 @@ impl Authorities {
 
     /// The servers of the authority that are in use, best first.
     pub(super) fn in_use(&self, authority: AuthorityIndex) -> &[ServerIndex] {
-        let Some(authority) = self.all.get(authority.0).filter(|a| a.wanted > 0) else {
+        let Some(authority) = self.all.get(authority.get()).filter(|a| a.wanted > 0) else {
             return &[];
         };
         &authority.servers[..authority.level.min(authority.servers.len())]
@@ -184,12 +192,12 @@ impl Authorities {
 
     /// Whether another server is asked even if nothing is missing.
     pub(super) fn is_by_reachability(&self, authority: AuthorityIndex) -> bool {
-        self.all.get(authority.0).is_some_and(|authority| authority.reachability_only)
+        self.all.get(authority.get()).is_some_and(|authority| authority.reachability_only)
     }
 
     /// Takes the next server into use, if there is one.
     pub(super) fn step_down(&mut self, authority: AuthorityIndex) -> Option<ServerIndex> {
-        let authority = self.all.get_mut(authority.0)?;
+        let authority = self.all.get_mut(authority.get())?;
         let next = *authority.servers.get(authority.level)?;
         authority.level += 1;
         Some(next)
@@ -197,7 +205,7 @@ impl Authorities {
 
     /// `server` is good: those after it are no longer used. Whether there were any.
     pub(super) fn step_up(&mut self, authority: AuthorityIndex, server: ServerIndex) -> bool {
-        let Some(authority) = self.all.get_mut(authority.0) else { return false };
+        let Some(authority) = self.all.get_mut(authority.get()) else { return false };
         let Some(at) = authority.servers.iter().position(|other| *other == server) else {
             return false;
         };
@@ -208,18 +216,18 @@ impl Authorities {
 
     /// Why the authority cannot be reached, once that has been told.
     pub(super) fn failed(&self, authority: AuthorityIndex) -> Option<&str> {
-        self.all.get(authority.0)?.failed.as_deref()
+        self.all.get(authority.get())?.failed.as_deref()
     }
 
     pub(super) fn set_failed(&mut self, authority: AuthorityIndex, text: &str) {
-        if let Some(authority) = self.all.get_mut(authority.0) {
+        if let Some(authority) = self.all.get_mut(authority.get()) {
             authority.failed = Some(text.to_owned());
         }
     }
 
     /// The authority answers again; whether that is news.
     pub(super) fn heal(&mut self, authority: AuthorityIndex) -> bool {
-        let authority = self.all.get_mut(authority.0);
+        let authority = self.all.get_mut(authority.get());
         authority.is_some_and(|authority| authority.failed.take().is_some())
     }
 }

@@ -261,6 +261,8 @@ impl Session {
             }
             running.pop_front();
         }
+        // After a first sync of thousands, room for all of them is not needed again soon.
+        running.shrink_to_fit();
         None
     }
 

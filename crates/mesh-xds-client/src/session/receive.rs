@@ -141,6 +141,8 @@ impl Session {
     ) -> Result<(), Refusal> {
         let (kind, now, origin) = (intake.kind, intake.now, intake.server);
         let name = name::canonical(&raw.name).unwrap_or(raw.name);
+        // The name it was asked for by, which others hold as well, and not one more copy.
+        let name = self.store.known_name(kind, &name).cloned().unwrap_or(name);
         let id = ResourceId::new(kind, name);
         if !intake.seen.insert(id.name.clone()) {
             return Err(Refusal::of(&id, "", "occurs twice in one response"));

@@ -112,6 +112,11 @@ impl Store {
         self.resources[kind as usize].get(name).map(Box::as_ref)
     }
 
+    /// A name as it is kept.
+    pub(super) fn known_name(&self, kind: ResourceType, name: &str) -> Option<&Name> {
+        self.resources[kind as usize].get_key_value(name).map(|(name, _)| name)
+    }
+
     /// The names that have to be asked for one by one, with their authorities. What comes with
     /// all others of its type is not among them: a server that is asked for both may take the
     /// names for all that is wanted.
@@ -137,14 +142,14 @@ impl Store {
     /// Whether these are the bytes of the value known.
     pub(super) fn is_unchanged(&self, kind: ResourceType, name: &str, bytes: &[u8]) -> bool {
         let watched = self.get(kind, name);
-        watched.is_some_and(|watched| watched.value.is_some() && watched.bytes == bytes)
+        watched.is_some_and(|watched| watched.value.is_some() && *watched.bytes == *bytes)
     }
 
     /// A good value. A resource that is not wanted is passed over.
     pub(super) fn accept(&mut self, id: &ResourceId, accepted: Accepted, now: Instant) {
         let Some(watched) = self.entry(id) else { return };
         watched.value = Some(accepted.value);
-        watched.bytes = accepted.bytes;
+        watched.bytes = accepted.bytes.into();
         watched.confirm(accepted.version, accepted.origin, now);
         self.tell(id);
     }

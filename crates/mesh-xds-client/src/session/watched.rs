@@ -24,7 +24,7 @@ pub(super) struct Watched {
     pub(super) state: ResourceState,
     pub(super) timer: Wait,
     /// The bytes of `value`, by which an unchanged resource is recognised.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Box<[u8]>,
     pub(super) version: Name,
     /// The server that `version` is of.
     pub(super) origin: Option<ServerIndex>,
@@ -73,7 +73,7 @@ impl Watched {
             failure: None,
             state: ResourceState::Requested,
             timer: Wait::Unasked,
-            bytes: Vec::new(),
+            bytes: Box::default(),
             version: Name::default(),
             origin: None,
             updated: None,
@@ -93,7 +93,7 @@ impl Watched {
     /// Drops the value.
     pub(super) fn clear(&mut self) {
         self.value = None;
-        self.bytes = Vec::new();
+        self.bytes = Box::default();
         self.version = "".into();
         self.origin = None;
     }

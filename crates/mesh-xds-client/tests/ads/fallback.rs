@@ -55,7 +55,7 @@ async fn second_server_stands_in_until_the_first_gives_a_resource() {
     fixture
         .until("the first server's endpoints", |resources| {
             let ports = resources.endpoints().filter_map(|(_, entry)| entry.value.as_ref());
-            ports.flat_map(|e| &e.localities[0].endpoints).all(|e| e.address.port() == 9)
+            ports.flat_map(|e| &e.localities[0].endpoints).all(|e| e.address().port() == 9)
         })
         .await;
     assert!(is_ready(&fixture.resources, "reviews"));

@@ -25,7 +25,7 @@ async fn next_response_is_not_read_before_the_update_of_the_last_is_taken() {
     let update = fixture.update().await;
     let ports = |update: &mesh_core::resource::Update| {
         let entry = update.endpoints["v1"].clone().unwrap();
-        entry.value.unwrap().localities[0].endpoints[0].address.port()
+        entry.value.unwrap().localities[0].endpoints[0].address().port()
     };
     assert_eq!(ports(&update), 2);
     assert_eq!(stream.request_of(ClusterLoadAssignment).await.version_info, "3");

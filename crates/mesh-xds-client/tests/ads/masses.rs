@@ -62,7 +62,7 @@ async fn thousands_of_updates_end_in_the_last_one() {
     fixture
         .until("the last update", |resources| {
             let mut all = resources.endpoints().filter_map(|(_, entry)| entry.value.as_ref());
-            all.any(|e| u32::from(e.localities[0].endpoints[0].address.port()) == UPDATES)
+            all.any(|e| u32::from(e.localities[0].endpoints[0].address().port()) == UPDATES)
         })
         .await;
     let settled = Instant::now();

@@ -61,7 +61,7 @@ async fn restarted_server_is_asked_again_with_versions_and_nothing_is_lost() {
     fixture
         .until("the new endpoints", |resources| {
             let ports = resources.endpoints().filter_map(|(_, entry)| entry.value.as_ref());
-            ports.flat_map(|e| &e.localities[0].endpoints).all(|e| e.address.port() == 8081)
+            ports.flat_map(|e| &e.localities[0].endpoints).all(|e| e.address().port() == 8081)
         })
         .await;
     assert!(is_ready(&fixture.resources, "reviews"));

@@ -253,7 +253,7 @@ async fn churn_of_a_thousand_endpoints_ends_with_the_last() {
     let last = |resources: &Resources| {
         let (_, entry) = resources.endpoints().next().unwrap();
         let endpoints = &entry.value.as_ref().unwrap().localities[0].endpoints;
-        endpoints[0].address.port() == 11_001
+        endpoints[0].address().port() == 11_001
     };
     fixture.until("the last", last).await;
 }

@@ -41,7 +41,7 @@ impl Reporting {
         for locality in assignment.iter().flat_map(|assignment| &assignment.localities) {
             let counters = self.counts.locality(&locality.locality, locality.priority);
             let places = locality.endpoints.iter();
-            now.extend(places.map(|endpoint| (endpoint.address, counters.clone())));
+            now.extend(places.map(|endpoint| (endpoint.address(), counters.clone())));
         }
         let before = self.places.load().now.clone();
         self.places.store(Arc::new(Places { now: Arc::new(now), before }));

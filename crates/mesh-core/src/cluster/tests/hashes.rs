@@ -114,7 +114,9 @@ fn grpc_rings_are_small_and_weighted_by_locality() {
         LbPolicy::RingHash(RingHash { minimum_ring_size: 100_000, ..RingHash::default() });
     let (mut light, mut heavy) = (locality(0, &[(0, Healthy)]), locality(0, &[(1, Healthy)]));
     (light.weight, heavy.weight) = (Some(1), Some(3));
-    (light.locality.region, heavy.locality.region) = ("a".into(), "b".into());
+    let region =
+        |region: &str| crate::resource::Locality { region: region.into(), ..Default::default() };
+    (light.locality, heavy.locality) = (region("a").into(), region("b").into());
     let state = state_of(spec, ClusterLoadAssignment::new("any", vec![light, heavy]));
     let share = |dialect| {
         let choice = Choice::new(dialect);

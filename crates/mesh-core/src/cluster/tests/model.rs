@@ -71,7 +71,7 @@ fn split(into: &mut Shares, share: f64, list: &[&Endpoint], by_weight: bool) {
     let weight = |endpoint: &Endpoint| if by_weight { f64::from(endpoint.weight) } else { 1.0 };
     let total: f64 = list.iter().map(|endpoint| weight(endpoint)).sum();
     for endpoint in list {
-        *into.entry(endpoint.address).or_default() += share * weight(endpoint) / total;
+        *into.entry(endpoint.address()).or_default() += share * weight(endpoint) / total;
     }
 }
 

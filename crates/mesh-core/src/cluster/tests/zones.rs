@@ -59,7 +59,8 @@ fn drawn(state: &ClusterState<()>) -> BTreeMap<usize, usize> {
     let assignment = tables.assignment().value.clone().unwrap();
     let zone_of = |address| {
         let zones = assignment.localities.iter();
-        let has = |zone: &LocalityLbEndpoints| zone.endpoints.iter().any(|e| e.address == address);
+        let has =
+            |zone: &LocalityLbEndpoints| zone.endpoints.iter().any(|e| e.address() == address);
         zones.clone().position(has).unwrap()
     };
     let mut counts = BTreeMap::new();

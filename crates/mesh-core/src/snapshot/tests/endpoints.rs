@@ -99,11 +99,11 @@ impl Attach for Named {
     fn cluster(&self, _: &Cluster, _: Option<&()>) {}
 
     fn endpoint(&self, _: &Cluster, spec: &Endpoint) -> Name {
-        spec.hostname.clone()
+        spec.hostname().into()
     }
 
     fn serves(&self, known: &Name, _: &Cluster, spec: &Endpoint) -> bool {
-        *known == spec.hostname
+        **known == *spec.hostname()
     }
 }
 
@@ -155,7 +155,7 @@ fn what_is_said_of_an_endpoint_counts_where_tls_is_spoken() {
         };
         let before = endpoint();
         let mut named = endpoints("e", [1]);
-        named.localities[0].endpoints[0].hostname = "other.test".into();
+        named.localities[0].endpoints[0].further_mut().hostname = "other.test".into();
         resources.apply(with_endpoints(Update::default(), named));
         snapshot.update_endpoints(&resources, [&Name::from("e")], &Named);
         assert_eq!(Arc::ptr_eq(&before, &endpoint()), same);

@@ -88,7 +88,8 @@ fn header_changes_run_from_cluster_to_configuration() {
 #[test]
 fn route_rewrites_the_host_after_its_weighted_cluster() {
     let literal = Some(HostRewrite::Literal(HeaderValue::from_static("of-route")));
-    let of_both = Forward { host_rewrite: literal, ..weighted() };
+    let mut of_both = weighted();
+    of_both.host_rewrite = literal;
     for (forward, want) in [(of_both, "of-route"), (weighted(), "of-cluster")] {
         let snapshot = snapshot(Action::Forward(Arc::new(forward)), |_| {});
         let view = snapshot.view(route_ref(&snapshot));

@@ -368,7 +368,7 @@ async fn endpoint_at_a_pipe_is_reached_over_both_protocols() {
         });
         for (protocol, version) in [(Protocol::Http1, "HTTP/1.1"), (Protocol::Http2, "HTTP/2.0")] {
             let spec = mesh_core::resource::Endpoint::at_pipe(name);
-            let config = Config::new(spec.address, protocol).with_pipe(spec.pipe().cloned());
+            let config = Config::new(spec.address(), protocol).with_pipe(spec.pipe().cloned());
             let connections = Arc::new(Connections::new(config, Handle::current()));
             assert_eq!(ports(&connections, 2).await, [version; 2]);
             assert_eq!(connections.open(), 1);

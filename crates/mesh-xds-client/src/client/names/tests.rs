@@ -66,7 +66,7 @@ impl Test {
         let addresses = entry.value.map(|value| {
             let localities = value.localities.iter();
             let endpoints = localities.flat_map(|locality| &locality.endpoints);
-            endpoints.map(|endpoint| endpoint.address.to_string()).collect()
+            endpoints.map(|endpoint| endpoint.address().to_string()).collect()
         });
         (addresses, entry.failure.map(|failure| failure.text.clone()))
     }

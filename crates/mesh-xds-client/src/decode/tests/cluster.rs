@@ -43,7 +43,7 @@ fn of_type(kind: DiscoveryType) -> Option<ClusterDiscoveryType> {
 #[test]
 fn eds_cluster_by_its_own_name_or_a_service_name() {
     let found = made(&good());
-    assert!(matches!(found.discovery, Discovery::Eds { service_name } if &*service_name == "x"));
+    assert!(matches!(&found.discovery, Discovery::Eds { service_name } if &**service_name == "x"));
     assert_eq!(found.connect_timeout, Duration::from_secs(5));
     assert_eq!(found.protocol, UpstreamProtocol::Http1);
     let mut proto = good();
@@ -293,7 +293,7 @@ fn load_is_reported_to_the_server_that_asks() {
     assert!(made(&good()).load_reporting.is_none());
     let metrics = vec!["named_metrics.queue".to_owned()];
     let asked = pb::Cluster { lrs_server: ads(), lrs_report_endpoint_metrics: metrics, ..good() };
-    let reporting = made(&asked).load_reporting.unwrap();
+    let reporting = made(&asked).load_reporting.clone().unwrap();
     assert_eq!(reporting.metrics, ["named_metrics.queue".into()]);
     findings(Cluster, &asked, &[]);
 }

@@ -60,8 +60,8 @@ fn many_names_each_of_many_endpoints() {
     let hosts: Vec<String> = found.hosts().iter().map(ToString::to_string).collect();
     assert_eq!(hosts, ["10.0.0.1", "a.example", "b.example"]);
     let (locality, first) = &found.endpoints[0];
-    assert_eq!((*locality, &*first.host, &*first.endpoint.hostname), (0, "b.example", "b.example"));
-    assert_eq!(first.endpoint.address.port(), 80);
+    assert_eq!((*locality, &*first.host, first.endpoint.hostname()), (0, "b.example", "b.example"));
+    assert_eq!(first.endpoint.address().port(), 80);
     assert_eq!(found.assignment.localities[0].weight, Some(3));
     assert!(found.assignment.localities[0].endpoints.is_empty());
     assert_eq!((found.refresh_rate, found.failure_refresh_rate), (Duration::from_secs(5), None));

@@ -87,7 +87,7 @@ fn localities_with_priorities_weights_and_health() {
     ]);
     let found = made(&proto);
     assert_eq!((found.localities[0].priority, found.localities[0].weight), (1, Some(1)));
-    assert_eq!(found.localities[0].endpoints[0].address, "[::1]:1".parse().unwrap());
+    assert_eq!(found.localities[0].endpoints[0].address(), "[::1]:1".parse().unwrap());
     let near: Vec<(u32, HealthStatus)> =
         found.localities[1].endpoints.iter().map(|e| (e.weight, e.health)).collect();
     let expected =
@@ -211,7 +211,7 @@ fn pipes_are_told_apart_by_their_paths() {
         (first.pipe().map(|p| &**p), second.pipe().map(|p| &**p)),
         (Some("/run/a"), Some("@b"))
     );
-    assert_ne!(first.address, second.address);
+    assert_ne!(first.address(), second.address());
     let twice = vec![locality("a", 0, vec![pipe("@b")]), locality("b", 0, vec![pipe("@b")])];
     refuses(twice, "endpoints[1].lb_endpoints[0]", "repeats address");
 }
@@ -254,7 +254,7 @@ fn further_addresses_are_read() {
     let Some(HostIdentifier::Endpoint(other)) = endpoint(2).host_identifier else { panic!() };
     let found = made(&with(other.address.clone()));
     let expected = made(&assignment(vec![locality("a", 0, vec![endpoint(2)])]));
-    let expected = expected.localities[0].endpoints[0].address;
+    let expected = expected.localities[0].endpoints[0].address();
     assert_eq!(*found.localities[0].endpoints[0].additional_addresses(), [expected]);
     let field = "endpoints[0].lb_endpoints[0].endpoint.additional_addresses[0].address";
     refused(ClusterLoadAssignment, &with(None), field, "is missing");
@@ -286,6 +286,6 @@ fn hostname_and_hash_key_are_read() {
     });
     let found = made(&assignment(vec![locality("a", 0, vec![host, endpoint(2)])]));
     let [first, second] = &found.localities[0].endpoints[..] else { panic!("two") };
-    assert_eq!((&*first.hostname, first.hash_key().map(|key| &**key)), ("h.local", Some("key")));
-    assert_eq!((&*second.hostname, second.hash_key().map(|key| &**key)), ("", None));
+    assert_eq!((first.hostname(), first.hash_key().map(|key| &**key)), ("h.local", Some("key")));
+    assert_eq!((second.hostname(), second.hash_key().map(|key| &**key)), ("", None));
 }

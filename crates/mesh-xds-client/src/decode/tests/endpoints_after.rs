@@ -85,7 +85,7 @@ fn endpoints_that_are_told_alike_are_kept() {
         .iter()
         .map(|endpoint| {
             let old = &before.localities[0].endpoints;
-            old.iter().any(|old| Arc::ptr_eq(&old.hostname, &endpoint.hostname))
+            old.iter().any(|old| std::ptr::eq(old.hostname(), endpoint.hostname()))
         })
         .collect();
     assert_eq!(kept, [true, true, false, true, false]);

@@ -247,18 +247,18 @@ fn host_rewrite_takes_an_authority_a_header_an_endpoint_or_a_format() {
         of_action(pb::RouteAction { host_rewrite_specifier: Some(specifier), ..to_cluster("c") })
     };
     let found = forward(&with(Specifier::HostRewriteLiteral("other:80".to_owned())));
-    let found = found.host_rewrite.unwrap();
-    assert!(matches!(found, HostRewrite::Literal(host) if host == "other:80"));
+    let found = &found.host_rewrite;
+    assert!(matches!(found, Some(HostRewrite::Literal(host)) if host == "other:80"));
     let bad = with(Specifier::HostRewriteLiteral("a\nb".to_owned()));
     let at = "virtual_hosts[0].routes[0].route";
     refuses(&bad, &format!("{at}.host_rewrite_literal"), "line ends");
     let header = forward(&with(Specifier::HostRewriteHeader("x-h".to_owned())));
-    assert!(matches!(header.host_rewrite, Some(HostRewrite::Header(name)) if name == "x-h"));
+    assert!(matches!(&header.host_rewrite, Some(HostRewrite::Header(name)) if name == "x-h"));
     let auto = |value| with(Specifier::AutoHostRewrite(BoolValue { value }));
     assert!(matches!(forward(&auto(true)).host_rewrite, Some(HostRewrite::Endpoint)));
     assert!(forward(&auto(false)).host_rewrite.is_none());
     let format = |text: &str| with(Specifier::HostRewrite(text.to_owned()));
-    let found = forward(&format("%REQ(x-h)%.x")).host_rewrite;
+    let found = forward(&format("%REQ(x-h)%.x")).host_rewrite.clone();
     assert!(matches!(found, Some(HostRewrite::Format(_))));
     refuses(&format("%NOTHING%"), &format!("{at}.host_rewrite"), "NOTHING");
     findings(RouteConfiguration, &format("%SPAN_ID%"), &[&format!("{at}.host_rewrite")]);

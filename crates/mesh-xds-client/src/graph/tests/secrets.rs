@@ -1,6 +1,7 @@
 //! Secrets that clusters and servers wait for.
 
 use super::*;
+use crate::decode::DecodedSecret;
 
 use ResourceType::Secret;
 
@@ -25,7 +26,7 @@ fn secret(name: &str) -> Event {
     let file = |path: &str| core::DataSource::File(path.into());
     let made = core::TlsCertificate { certificate_chain: file("a"), private_key: file("b") };
     let made = core::Secret::TlsCertificate(Arc::new(made));
-    event(Secret, name, Value::Secret(Arc::new(made), Vec::new()))
+    event(Secret, name, Value::Secret(Box::new(DecodedSecret::new(made, Vec::new()))))
 }
 
 fn waiting_for_secrets() -> Driver {

@@ -17,12 +17,11 @@ fn certificates_and_authorities() {
         private_key: file("/key.pem"),
         ..Default::default()
     };
-    let Value::Secret(found, _) =
-        decode(Secret, &secret(Type::TlsCertificate(certificate))).unwrap()
+    let Value::Secret(found) = decode(Secret, &secret(Type::TlsCertificate(certificate))).unwrap()
     else {
         panic!("no secret")
     };
-    let made::Secret::TlsCertificate(found) = &*found else { panic!("no certificate") };
+    let made::Secret::TlsCertificate(found) = &*found.secret else { panic!("no certificate") };
     assert_eq!(found.private_key, made::DataSource::File("/key.pem".into()));
     let mut context = pb::CertificateValidationContext::default();
     let pem = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
@@ -32,12 +31,11 @@ fn certificates_and_authorities() {
         matcher: Some(exact("spiffe://td/a")),
         ..Default::default()
     }];
-    let Value::Secret(found, _) =
-        decode(Secret, &secret(Type::ValidationContext(context))).unwrap()
+    let Value::Secret(found) = decode(Secret, &secret(Type::ValidationContext(context))).unwrap()
     else {
         panic!("no secret")
     };
-    let made::Secret::Validation(found) = &*found else { panic!("no validation") };
+    let made::Secret::Validation(found) = &*found.secret else { panic!("no validation") };
     let roots = made::RootSource::Inline(made::DataSource::Inline(pem.as_bytes().into()));
     assert_eq!(found.roots, roots);
     assert_eq!(found.san_matchers[0].kind, made::SanKind::Uri);
