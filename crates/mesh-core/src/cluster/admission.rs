@@ -127,6 +127,11 @@ impl Admission {
         self.default.turns.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The turn that is next, which nobody has taken.
+    pub(super) fn next_turn(&self) -> usize {
+        self.default.turns.load(Ordering::Relaxed)
+    }
+
     #[inline]
     fn of(&self, priority: RoutingPriority) -> &Arc<Counters> {
         match priority {
@@ -201,7 +206,8 @@ impl Admission {
 
     /// Connections that are open or being made, of both priorities.
     pub(crate) fn connections(&self) -> u64 {
-        load(&self.default.connections) + load(&self.high.connections)
+        let high = self.default.high.get();
+        load(&self.default.connections) + high.map_or(0, |high| load(&high.connections))
     }
 
     /// Retries under way, of both priorities.

@@ -216,7 +216,7 @@ impl<A: Attach> ClusterState<A> {
 
     /// The turn that is next, which nobody has taken.
     pub(super) fn next_turn(&self) -> usize {
-        self.cursor.next.load(Ordering::Relaxed)
+        self.admission.next_turn()
     }
 
     /// Where this client begins, drawn once.
