@@ -61,7 +61,7 @@ pub fn run(plan: &Plan) -> Result<(), BoxError> {
         "Envoy",
         "mesh / Envoy",
     ]);
-    for http in [Http::One, Http::Two] {
+    for http in [Http::One, Http::Two, Http::Grpc] {
         Ways::start(&runtime, http)?.measure(&runtime, plan, &mut latency, &mut load)?;
     }
     println!("{latency}\n{load}");
@@ -82,7 +82,7 @@ impl Ways {
         let address = server.serve(|listener| upstream(listener, http))?;
         let shape = Shape { routes: ROUTES, retries: true, ..Shape::PLAIN };
         let table = Served { listener: "all".to_owned(), shape };
-        let envoy = Envoy::start(&bootstrap(&[table], &[address], http == Http::Two))?;
+        let envoy = Envoy::start(&bootstrap(&[table], &[address], http != Http::One))?;
         let paths = runtime.block_on(async {
             let listeners = envoy.listeners().await?;
             let sidecar = *listeners.get("all").ok_or("a listener is missing")?;
@@ -169,7 +169,7 @@ fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1_000.0
 }
 
-/// The body of all requests and answers.
+/// The body of all requests and answers but calls.
 const fn empty() -> Bytes {
     Bytes::new()
 }
