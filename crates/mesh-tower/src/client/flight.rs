@@ -1,6 +1,7 @@
 mod again;
 mod beside;
 mod end;
+mod failure;
 mod told;
 
 use std::borrow::Cow;

@@ -9,23 +9,21 @@ use mesh_core::cluster::outlier::Observed;
 use mesh_core::cluster::{ClusterState, CountedRequest, EndpointState};
 use mesh_core::exchange::{Failure, ResponseFlags};
 use mesh_core::resilience::{Ended, Outcome, is_settled};
-use mesh_core::resource::{AdmissionControl, RetryPolicy};
+use mesh_core::resource::AdmissionControl;
 use mesh_core::{Dialect, filter};
 
 use super::again::is_spent;
-use super::{Again, Answered, Flight, MAX_FREE_CONNECTS, policy};
+use super::{Again, Answered, Flight, MAX_FREE_CONNECTS};
 use crate::body::{Body, BoxError};
-use crate::client::asked::Asked;
 use crate::client::body::{ResponseBody, UnderWay};
 use crate::client::copy::Copy;
-use crate::client::failing::{Failing, failure_of};
+use crate::client::failing::failure_of;
 use crate::client::messages::context;
 use crate::client::outliers::{OpenCall, tell, weigh};
 use crate::client::step::Start;
 use crate::client::transport::Failed;
-use crate::client::way::way;
 use crate::client::{load, now};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::mesh::Io;
 use crate::spent;
 use crate::timers::Alarm;
@@ -362,44 +360,5 @@ impl Flight {
         if let Some(record) = &history.record {
             record.flagged(flags);
         }
-    }
-
-    /// What the request asks of its route.
-    pub(in crate::client) fn asked(&self) -> Option<&Asked> {
-        self.history.as_deref()?.asked.as_deref()
-    }
-
-    /// The retry policy in force.
-    pub(in crate::client) fn policy(&self) -> Option<&RetryPolicy> {
-        policy(self.asked(), self.hold.forwarding(self.route)?)
-    }
-
-    pub(in crate::client) fn failing(&self) -> Failing<'_> {
-        let on = (self.route, self.dialect, self.random.first());
-        Failing::new(&self.hold, on, self.history.as_deref())
-    }
-
-    pub(in crate::client) fn failed(&self, failure: Failure) -> Error {
-        let view = self.hold.view(self.route);
-        let state = self.hold.cluster(self.cluster);
-        let mut way = state.map(|state| way(&view, state)).unwrap_or_default();
-        if let Some(endpoint) = &self.endpoint {
-            way.push_str(&format!(" → endpoint {}", endpoint.address()));
-        }
-        let attempts = self.retries() + 1;
-        let times = if attempts == 1 { String::new() } else { format!(", {attempts} attempts") };
-        let (kind, what) = match failure {
-            Failure::Timeout
-            | Failure::PerTryTimeout
-            | Failure::Duration
-            | Failure::StreamIdle { .. } => (ErrorKind::Deadline, "timed out"),
-            Failure::Connect | Failure::ConnectRefused | Failure::ConnectTimeout => {
-                (ErrorKind::Connect, "not connected")
-            }
-            Failure::Overflow => (ErrorKind::Overloaded, "not admitted"),
-            _ => (ErrorKind::Reset, "no answer"),
-        };
-        let error = Error::new(kind, format!("{what} ({way}{times})"));
-        self.failing().tell(error, failure)
     }
 }
