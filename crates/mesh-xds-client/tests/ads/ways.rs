@@ -126,7 +126,10 @@ async fn target_that_no_listener_of_a_sidecar_serves_is_told_at_once() {
     let _second = fixture.subscribe("reviews:2");
     fixture.until("an error", |resources| failure(resources, "reviews:2").is_some()).await;
     let text = failure(&fixture.resources, "reviews:2").unwrap();
-    assert!(text.contains("no outbound listener of the sidecar's serves HTTP there"), "{text}");
+    assert!(
+        text.contains("no outbound listener of the sidecar's takes connections there"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
